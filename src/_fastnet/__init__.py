@@ -1,0 +1,26 @@
+"""The native core: numbers, bytes and file descriptors; never Docker, never drivers.
+
+==========  =====================================================================
+bitmap      ordinals 0…n-1: first free, next after, many at once
+ippool      a prefix over a bitmap: IPv4 and IPv6 addresses in and out
+macpool     MAC addresses: derived, drawn, reserved
+iflist      packed interface records: what ``EndpointInfo`` is made of
+wire        a growing buffer of netlink messages and attributes (C level only)
+rtnl        one rtnetlink message at a time (C level only)
+batch       many messages in one buffer; no I/O
+answers     what the kernel said of each message of a batch
+records     links, addresses, routes and neighbours out of the kernel's dumps
+socket      the only place with system calls on netlink sockets
+netns       make, enter, bind and drop network namespaces, on a private thread
+errors      what the modules above raise
+==========  =====================================================================
+"""
+
+from _fastnet.batch import Batch
+from _fastnet.bitmap import Bitmap
+from _fastnet.iflist import InterfaceList
+from _fastnet.ippool import IPPool
+from _fastnet.macpool import MACPool
+from _fastnet.socket import NetlinkSocket
+
+__all__ = ["Batch", "Bitmap", "IPPool", "InterfaceList", "MACPool", "NetlinkSocket"]

@@ -1,0 +1,65 @@
+"""What the native core raises. Each is its own class and one of Python's own."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "Exhausted",
+    "FastnetError",
+    "NetlinkError",
+    "NotTaken",
+    "OutOfRange",
+    "Taken",
+]
+
+
+class FastnetError(Exception):
+    """Base of everything that the native core raises on its own account."""
+
+
+class Exhausted(FastnetError, LookupError):
+    """Nothing free is left (or fewer than were asked for; then none was taken)."""
+
+
+class Taken(FastnetError, ValueError):
+    """The wanted ordinal or address is taken already."""
+
+
+class NotTaken(FastnetError, ValueError):
+    """What should be released is not taken."""
+
+
+class OutOfRange(FastnetError, ValueError):
+    """The ordinal or address lies outside of the pool."""
+
+
+class NetlinkError(FastnetError, OSError):
+    """The kernel refused one message.
+
+    Attributes
+    ----------
+    errno : int
+        The kernel's error number (positive).
+    operation : str
+        The verb of the batch and its object, as ``"add veth dv01ab…"``.
+    message : str
+        The kernel's own words (``NLMSGERR_ATTR_MSG``), empty where it gave none.
+    offset : int
+        Where in the message the attribute stands that the kernel disliked
+        (``NLMSGERR_ATTR_OFFS``), in bytes from the message's header; -1 where not said.
+    index : int
+        Position of the message in its batch.
+    """
+
+    def __init__(self, errno: int, operation: str, message: str = "", offset: int = -1, index: int = 0) -> None:
+        said = os.strerror(errno)
+        super().__init__(errno, f"{operation}: {said}" + (f" ({message})" if message else ""))
+        self.operation = operation
+        self.message = message
+        self.offset = offset
+        self.index = index
+
+    def __reduce__(self) -> tuple[type[NetlinkError], tuple[int, str, str, int, int]]:
+        """Pickle by the constructor's own arguments."""
+        return type(self), (self.errno or 0, self.operation, self.message, self.offset, self.index)
