@@ -160,7 +160,7 @@ class DriverConformance(ABC):
 
     def test_whole_life(self) -> None:
         """Create, join, leave, delete; and the same again on the same network."""
-        with self._network() as (controller, network, driver, dataplane):
+        with self._network() as (controller, network, driver, _):
             box = self._box(controller, network)
             for round in range(2):
                 endpoint = network.create_endpoint(f"ep{round}")
