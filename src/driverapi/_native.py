@@ -13,7 +13,11 @@ from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
 from _fastnet.netns import Namespace
-from _fastnet.records import LinkRecord
+from _fastnet.netns import create as create_namespaces
+from _fastnet.netns import drop as drop_namespaces
+from _fastnet.netns import identity as namespace_identity
+from _fastnet.netns import open as open_namespace
+from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket
 
 __all__ = [
@@ -32,4 +36,9 @@ __all__ = [
     "NotTaken",
     "OutOfRange",
     "Taken",
+    "create_namespaces",
+    "drop_namespaces",
+    "links",
+    "namespace_identity",
+    "open_namespace",
 ]

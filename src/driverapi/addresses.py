@@ -15,21 +15,16 @@ from typing import TYPE_CHECKING, Any
 from driverapi import errors
 
 if TYPE_CHECKING:
-    import ipaddress
+    from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+    from typing import TypeAlias
 
     import netaddr
 
-    IPLike = str | bytes | ipaddress.IPv4Address | ipaddress.IPv6Address | netaddr.IPAddress
-    PrefixLike = (
-        str
-        | ipaddress.IPv4Network
-        | ipaddress.IPv6Network
-        | ipaddress.IPv4Interface
-        | ipaddress.IPv6Interface
-        | netaddr.IPNetwork
-        | "Address"
+    IPLike: TypeAlias = str | bytes | IPv4Address | IPv6Address | netaddr.IPAddress
+    PrefixLike: TypeAlias = (
+        "str | Address | IPv4Network | IPv6Network | IPv4Interface | IPv6Interface | netaddr.IPNetwork"
     )
-    MACLike = str | bytes | netaddr.EUI
+    MACLike: TypeAlias = str | bytes | netaddr.EUI
 
 __all__ = ["Address", "format_ip", "format_mac", "parse_ip", "parse_mac", "parse_network", "parse_prefix"]
 
@@ -133,15 +128,15 @@ def parse_prefix(value: Any, what: str = "address") -> Address:
         if not (length.isascii() and length.isdigit()) or int(length[:4]) > len(ip) * 8:
             raise _wrong(what, value, f"a prefix: its length must be 0…{len(ip) * 8}")
         return Address(ip, int(length))
-    length = getattr(value, "prefixlen", None)  # netaddr.IPNetwork, ipaddress networks
-    if length is None:
-        length = getattr(getattr(value, "network", None), "prefixlen", None)  # ipaddress interfaces
-    if length is None:
+    bits = getattr(value, "prefixlen", None)  # netaddr.IPNetwork, ipaddress networks
+    if bits is None:
+        bits = getattr(getattr(value, "network", None), "prefixlen", None)  # ipaddress interfaces
+    if bits is None:
         ip = parse_ip(value, what)
         return Address(ip, len(ip) * 8)
     inner = getattr(value, "ip", None)
     ip = parse_ip(getattr(value, "network_address", None) if inner is None else inner, what)
-    return Address(ip, int(length))
+    return Address(ip, int(bits))
 
 
 def parse_network(value: Any, what: str = "prefix", version: int = 0) -> Address:

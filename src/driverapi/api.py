@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, final, runtime
 
 from driverapi import errors
 from driverapi._native import InterfaceList, OutOfRange, Taken
-from driverapi.addresses import Address, format_ip, format_mac, parse_ip, parse_mac, parse_network, parse_prefix
+from driverapi.addresses import (
+    Address,
+    format_ip,
+    format_mac,
+    parse_ip,
+    parse_mac,
+    parse_network,
+    parse_prefix,
+)
 from driverapi.plan import Link, MoveLink, Neighbour, NetworkPlan, Route, check_link_name
 
 if TYPE_CHECKING:
@@ -102,7 +110,9 @@ class Driver(ABC):
             For options that the driver does not know. The base knows none.
         """
         if options:
-            raise errors.InvalidError(f"driver {self.type()!r} takes no configuration, got {', '.join(map(repr, options))}")
+            raise errors.InvalidError(
+                f"driver {self.type()!r} takes no configuration, got {', '.join(map(repr, options))}"
+            )
 
     @abstractmethod
     def create_network(self, network_id: str, options: Options) -> None:
@@ -121,7 +131,9 @@ class Driver(ABC):
         """Delete a network that has no endpoints (seed: ``DeleteNetwork``)."""
 
     @abstractmethod
-    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
+    def create_endpoint(
+        self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options
+    ) -> None:
         """Create an endpoint (seed: ``CreateEndpoint``).
 
         ``info.origin`` says which of the seed's three cases it is: interfaces given (consume
@@ -139,7 +151,9 @@ class Driver(ABC):
         return {}
 
     @abstractmethod
-    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
+    def join(
+        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
+    ) -> None:
         """Attach an endpoint to a sandbox (seed: ``Join``).
 
         Parameters
@@ -253,9 +267,13 @@ class InterfaceInfo:
 
     def _may_fill(self, field: str, present: object) -> None:
         if self._owner is None or self._owner._sealed:
-            raise errors.SealedError(f"interface {self.id}: its {field} can be filled only during create_endpoint")
+            raise errors.SealedError(
+                f"interface {self.id}: its {field} can be filled only during create_endpoint"
+            )
         if present is not None:
-            raise errors.InterfacesGivenError(f"interface {self.id} has a {field} already; a driver may fill only what is empty")
+            raise errors.InterfacesGivenError(
+                f"interface {self.id} has a {field} already; a driver may fill only what is empty"
+            )
 
     def set_mac_address(self, mac: MACLike) -> None:
         """Fill an empty MAC address (libnetwork: ``SetMacAddress``)."""
@@ -276,7 +294,8 @@ class InterfaceInfo:
     def __repr__(self) -> str:
         mac = self.packed_mac
         parts = [format_mac(mac)] if mac else []
-        return f"<InterfaceInfo {self.id}: {' '.join(parts + [str(one) for one in self.packed_addresses]) or 'empty'}>"
+        parts += [str(one) for one in self.packed_addresses]
+        return f"<InterfaceInfo {self.id}: {' '.join(parts) or 'empty'}>"
 
 
 @final
@@ -333,7 +352,8 @@ class EndpointInfo:
             raise errors.SealedError("interfaces can be added only during create_endpoint")
         if self.origin is not Origin.EMPTY:
             raise errors.InterfacesGivenError(
-                f"the interfaces of this endpoint are {self.origin.value}: consume them or refuse the endpoint, add none"
+                f"the interfaces of this endpoint are {self.origin.value}: "
+                "consume them or refuse the endpoint, add none"
             )
         return self._append(id, mac, ipv4, ipv6)
 
@@ -356,7 +376,9 @@ class EndpointInfo:
                 128 if six is None else six.prefix,
             )
         except Taken:
-            raise errors.ConflictError(f"the endpoint has an interface {id} already; ids are unique within an endpoint") from None
+            raise errors.ConflictError(
+                f"the endpoint has an interface {id} already; ids are unique within an endpoint"
+            ) from None
         except (TypeError, OverflowError, OutOfRange):
             raise errors.InvalidError(f"interface id {id!r} is not a number from 0 to 2**31-1") from None
         return InterfaceInfo(self._rows, row, self)

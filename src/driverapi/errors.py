@@ -16,7 +16,7 @@ __all__ = [
     "ActiveRegistrationError",
     "AddressTakenError",
     "AddressesExhaustedError",
-    "AttachError",
+    "BulkError",
     "BusyError",
     "ClosedError",
     "ConflictError",
@@ -113,7 +113,9 @@ class ActiveRegistrationError(DriverAPIError, ValueError):
     kind = Kind.CONFLICT
 
     def __init__(self, network_type: str) -> None:
-        super().__init__(f"driver already registered for type {network_type!r}; unregister it first or choose another name")
+        super().__init__(
+            f"driver already registered for type {network_type!r}; unregister it first or choose another name"
+        )
         self.network_type = network_type
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
@@ -234,13 +236,13 @@ class NoPermissionError(KernelError, PermissionError):
 # --- many at once --------------------------------------------------------------------------------
 
 
-class AttachError(ExceptionGroup[Exception]):
-    """What ``attach(…, strict=True)`` raises when some endpoints failed.
+class BulkError(ExceptionGroup[Exception]):
+    """Some endpoints of a bulk call failed: ``attach(…, strict=True)``, or a ``detach``.
 
     Attributes
     ----------
     results : list of Endpoint
-        All endpoints of the call in order: those that are up, and those with ``.error`` set.
+        All endpoints of the call in order: those that are done, and those with ``.error`` set.
     """
 
     results: list[Any]
@@ -254,6 +256,6 @@ class AttachError(ExceptionGroup[Exception]):
     def __init__(self, message: str, exceptions: Sequence[Exception], results: Sequence[Any] = ()) -> None:
         super().__init__(message, exceptions)
 
-    def derive(self, excs: Sequence[Exception], /) -> AttachError:  # type: ignore[override]
+    def derive(self, excs: Sequence[Exception], /) -> BulkError:  # type: ignore[override]
         """Keep the class and the results of a part of the group (``except*``)."""
-        return AttachError(self.message, excs, self.results)
+        return BulkError(self.message, excs, self.results)

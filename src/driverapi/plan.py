@@ -38,7 +38,9 @@ def check_link_name(name: str, what: str = "interface name", *, limit: int = MAX
     if len(name.encode("utf-8", "surrogateescape")) > limit:
         raise errors.InvalidError(f"{what} {name!r} is longer than the kernel allows: {limit} bytes at most")
     if name in (".", "..") or any(char in "/:%\0" or char.isspace() for char in name):
-        raise errors.InvalidError(f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)")
+        raise errors.InvalidError(
+            f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)"
+        )
     return name
 
 

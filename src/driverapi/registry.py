@@ -12,7 +12,7 @@ from driverapi.api import Driver
 __all__ = ["BUILTIN", "ENTRY_POINTS", "DriverRegistry"]
 
 ENTRY_POINTS: Final = "driverapi.drivers"
-"""The entry-point group of third-party drivers: a name, and a ``Driver`` class or a function that makes one."""
+"""The entry-point group of third-party drivers: a network type, and a ``Driver`` class or its maker."""
 
 BUILTIN: Final[dict[str, str]] = {
     "null": "driverapi.drivers.null:NullDriver",
@@ -48,7 +48,9 @@ class DriverRegistry:
         if not isinstance(name, str) or not name:
             raise errors.InvalidError(f"network type {name!r} must be text that is not empty")
         if not isinstance(driver, Driver):
-            raise errors.InvalidError(f"{driver!r} is no Driver: derive its class from driverapi.Driver and register an instance")
+            raise errors.InvalidError(
+                f"{driver!r} is no Driver: derive its class from driverapi.Driver and register an instance"
+            )
         with self._lock:
             if name in self._drivers:
                 raise errors.ActiveRegistrationError(name)
@@ -94,7 +96,9 @@ class DriverRegistry:
             try:
                 factory = points[0].load()
             except Exception as fault:
-                raise errors.DriverFaultError(f"driver {name!r} ({points[0].value}) cannot be loaded: {fault}") from fault
+                raise errors.DriverFaultError(
+                    f"driver {name!r} ({points[0].value}) cannot be loaded: {fault}"
+                ) from fault
         try:
             made = factory()
         except Exception as fault:
