@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from abc import abstractmethod
 from ipaddress import ip_address, ip_network
 from itertools import repeat
 from typing import Any
@@ -21,12 +20,12 @@ class PoolTask(Task):
         self.prefix: str = parameters["prefix"]
         self.given: Any = ()
 
-    @abstractmethod
     def number(self, address: Any) -> int:
         """Return an address of this contender's kind as a number."""
+        raise NotImplementedError
 
     def check(self) -> None:
-        """Every address given is in the prefix, none was given twice, and none is missing."""
+        """Raise unless all are distinct addresses of the prefix, and none is missing."""
         network = ip_network(self.prefix)
         low = int(network.network_address)
         numbers = {self.number(address) for address in self.given}
@@ -93,7 +92,7 @@ class OursChurn(_Ours):
             allocate()
 
     def check(self) -> None:
-        """As many are taken as before."""
+        """Raise unless as many are taken as before."""
         taken = len(self.pool)
         if not self.parameters["filled"] <= taken <= self.parameters["filled"] + 3:  # the reserved may count
             raise WrongResultError(f"{taken} addresses are taken where {self.parameters['filled']} should be")

@@ -6,15 +6,16 @@ route. All contenders encode the same ones (a test decodes them and compares).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple
 
 from driverapi.bench.task import Parameters, Task, WrongResultError
 
 __all__ = ["ROUTE", "VETH", "EncodeTask", "OursAddress", "OursRoute", "OursVeth", "address_of"]
 
 
-class _Veth(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Veth:
     """The options that each veth message carries, beside its name and indexes."""
 
     peer: str = "eth0"
@@ -27,7 +28,8 @@ class _Veth(NamedTuple):
     queues: int = 1
 
 
-class _Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Route:
     """The default route of each sandbox."""
 
     gateway: str = "10.77.0.1"
@@ -63,7 +65,7 @@ class EncodeTask(Task):
         self.packed = [ip_address(text).packed for text in self.addresses]
 
     def check(self) -> None:
-        """The last buffer holds a hundred messages."""
+        """Raise unless the last buffer holds a hundred messages."""
         if self.bytes < self.shortest * BATCH:
             raise WrongResultError(f"{self.bytes} bytes are not {BATCH} messages")
 
@@ -82,7 +84,7 @@ class _Ours(EncodeTask):
         self.batch = Batch()
 
     def check(self) -> None:
-        """The last buffer holds a hundred messages."""
+        """Raise unless the batch holds a hundred messages."""
         self.bytes = len(bytes(self.batch))
         super().check()
 

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,12 +28,19 @@ __all__ = ["Skipped", "WorkerFailedError", "WorkerProcess", "machine", "run", "r
 Progress = Callable[[str], None]
 
 
+def worker_command(workload: Workload, contender: str, *, quick: bool, seed: int) -> list[str]:
+    """Return the command line of one contender's process."""
+    command = [sys.executable, "-m", "driverapi.bench.worker", workload.family, contender]
+    command += ["--workload", workload.name, "--seed", str(seed), "--serve"]
+    return command + ["--quick"] * quick
+
+
 class Skipped(Exception):  # noqa: N818 - not an error
     """The contender cannot take part here; the text says why."""
 
 
 class WorkerFailedError(RuntimeError):
-    """A worker died, or said something that is none of its words."""
+    """A worker died, failed at its work, or said something that is none of its words."""
 
 
 class WorkerProcess:
@@ -44,23 +53,22 @@ class WorkerProcess:
     Skipped
         The contender is not installed, or not permitted.
     WorkerFailedError
-        It died; the text ends with what it wrote to its standard error.
+        It died, or its work was wrong; the text says how.
     """
 
     def __init__(self, workload: Workload, contender: str, *, quick: bool = False, seed: int = 1) -> None:
         self.name = f"{workload.family}/{workload.name}/{contender}"
-        command = [sys.executable, "-m", "driverapi.bench.worker", workload.family, contender]
-        command += ["--workload", workload.name, "--seed", str(seed), "--serve"]
         # A file, not a pipe: nobody reads it while the worker works.
         self._stderr = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command + ["--quick"] * quick,
+            worker_command(workload, contender, quick=quick, seed=seed),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
             # The worker must find what we found, and hash alike in every run.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": str(seed)},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": str(seed)},
         )
         try:
             ready = self._answer()
@@ -72,39 +80,45 @@ class WorkerProcess:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         try:
             answer = json.loads(line)
-            if isinstance(answer, dict):
-                return answer
         except ValueError:
-            pass
-        self._process.kill()
-        self._process.wait()
-        self._stderr.seek(0)
-        said = self._stderr.read().strip()[-2000:]
-        raise WorkerFailedError(f"{self.name}: the worker failed (status {self._process.returncode}): {line.strip()}{said}")
+            answer = None
+        if isinstance(answer, dict) and "error" not in answer:
+            return answer
+        if isinstance(answer, dict):
+            self._process.wait()
+            reason = answer["error"]
+        else:
+            self._process.kill()
+            self._process.wait()
+            self._stderr.seek(0)
+            said = self._stderr.read().strip().splitlines()
+            reason = f"the worker died (status {self._process.returncode}): {(said or [line.strip()])[-1]}"
+        raise WorkerFailedError(f"{self.name}: {reason}")
 
     def ask(self, verb: str) -> dict[str, Any]:
         """Have it do ``round``, or ``setup``, ``run``, ``finish``; return its seconds."""
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        try:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the answer, which is none then, says why
             self._process.stdin.write(verb + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer, which is none, says why
         return self._answer()
 
     def close(self) -> None:
         """End the process; twice is no error."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None and not pipe.closed:
-                try:
+                with suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -136,76 +150,84 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _row(
-    workload: Workload,
-    name: str,
-    phase: str,
-    seconds: dict[str, list[dict[str, float]]],
-    about: dict[str, dict[str, Any]],
-    skipped: dict[str, str],
-) -> dict[str, Any]:
-    figures: dict[str, Figure] = {
-        who: summarise([one[phase] for one in rounds], about[who]["units"]) for who, rounds in seconds.items()
-    }
-    ours = figures.get(OURS)
+@dataclass(slots=True)
+class _Entry:
+    """What came of one contender."""
+
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    units: int = 0
+    version: str = ""
+    out: dict[str, str] = field(default_factory=dict)
+    """``{"skipped": reason}`` or ``{"error": reason}`` where it gave no figures."""
+
+    def figure(self, phase: str) -> Figure | None:
+        """Return its figures of one phase, or None."""
+        return None if self.out else summarise([one[phase] for one in self.rounds], self.units)
+
+
+def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry]) -> dict[str, Any]:
+    ours = entries[OURS].figure(phase)
     peers: dict[str, dict[str, Any]] = {}
-    for who, figure in figures.items():
-        if who != OURS:
-            peers[who] = {**figure, "version": about[who]["version"]}
-            peers[who] |= ratio(ours, figure) if ours is not None else {"ratio": None}
-    for who, reason in skipped.items():
-        if who != OURS:
-            peers[who] = {"skipped": reason, "ratio": None}
-    mine: dict[str, Any] = dict(ours) if ours is not None else {"skipped": skipped.get(OURS, "it did not run")}
+    for who, entry in entries.items():
+        figure = entry.figure(phase)
+        if who == OURS:
+            continue
+        if figure is None:
+            peers[who] = {**entry.out, "ratio": None}
+        else:
+            compared: dict[str, Any] = {"ratio": None} if ours is None else {**ratio(ours, figure)}
+            peers[who] = {**figure, **compared, "version": entry.version}
+    mine: dict[str, Any] = {**entries[OURS].out} if ours is None else {**ours}
     return {"family": workload.family, "workload": name, "unit": workload.unit, "ours": mine, "peers": peers}
 
 
 def run_workload(
-    workload: Workload, *, quick: bool = False, peers: bool = True, seed: int = 1, progress: Progress | None = None
+    workload: Workload,
+    *,
+    quick: bool = False,
+    peers: bool = True,
+    seed: int = 1,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Run one workload and return its rows: one, or two where the teardown is a result too.
 
-    A contender that cannot take part, or that fails, is in the row with the reason; the
-    others go on.
+    A contender that cannot take part (``skipped``) or that fails (``error``) is in the row
+    with the reason; the others go on.
     """
-    tell = progress or (lambda _: None)
+    entries: dict[str, _Entry] = {}
     running: dict[str, WorkerProcess] = {}
-    seconds: dict[str, list[dict[str, float]]] = {}
-    about: dict[str, dict[str, Any]] = {}
-    skipped: dict[str, str] = {}
-
-    def drop(who: str, reason: str) -> None:
-        skipped[who] = reason
-        seconds.pop(who, None)
-        if who in running:
-            running.pop(who).close()
-
+    rounds = workload.quick_rounds if quick else workload.rounds
     try:
         for contender in workload.contenders if peers else workload.contenders[:1]:
+            entry = entries[contender.name] = _Entry()
             try:
                 worker = WorkerProcess(workload, contender.name, quick=quick, seed=seed)
-            except (Skipped, WorkerFailedError) as reason:
-                drop(contender.name, str(reason))
-                continue
-            running[contender.name] = worker
-            about[contender.name] = {"units": worker.units, "version": worker.version}
-        rounds = workload.quick_rounds if quick else workload.rounds
-        for number in range(workload.warm_up + rounds):
+            except Skipped as reason:
+                entry.out["skipped"] = str(reason)
+            except WorkerFailedError as error:
+                entry.out["error"] = str(error)
+            else:
+                running[contender.name] = worker
+                entry.units, entry.version = worker.units, worker.version
+        for number in range(1 - workload.warm_up, rounds + 1):
             for who, worker in list(running.items()):
-                tell(f"{workload.family} · {workload.name} · {who} · {max(0, number - workload.warm_up + 1)}/{rounds}")
+                if progress is not None:
+                    turn = f"round {number} of {rounds}" if number > 0 else "warming up"
+                    progress(f"{workload.family}: {workload.name}: {who}, {turn}")
                 try:
                     answer = worker.ask("round")
-                except WorkerFailedError as reason:
-                    drop(who, str(reason))
-                    continue
-                if number >= workload.warm_up:
-                    seconds.setdefault(who, []).append(answer)
+                except WorkerFailedError as error:
+                    entries[who].out["error"] = str(error)
+                    running.pop(who).close()
+                else:
+                    if number > 0:
+                        entries[who].rounds.append(answer)
     finally:
         for worker in running.values():
             worker.close()
-    rows = [_row(workload, workload.name, "run", seconds, about, skipped)]
+    rows = [_row(workload, workload.name, "run", entries)]
     if workload.teardown:
-        rows.append(_row(workload, workload.teardown, "teardown", seconds, about, skipped))
+        rows.append(_row(workload, workload.teardown, "teardown", entries))
     return rows
 
 
@@ -242,7 +264,7 @@ def run(
         "ours": FIGURE, "peers": {NAME: FIGURE with "ratio"}}]}``. A figure is seconds per unit
         (``median``, ``min``, ``max``, ``rounds``), ``per_second`` and ``units`` of a round. A
         ratio above 1 says how many times faster ours is. Who did not take part has ``skipped``
-        with the reason, and no figure.
+        with the reason, who failed has ``error``, and no figure.
     """
     chosen = list(only) if only is not None else [one for one in workloads() if one.family in families]
     rows: list[dict[str, Any]] = []

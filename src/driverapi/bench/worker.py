@@ -3,19 +3,21 @@
 Everything goes over standard input and output, a JSON document a line. First comes
 ``{"ready": …}``, or ``{"skipped": REASON}`` where the contender cannot take part. With
 ``--rounds N`` it does N rounds of its own accord, a line for each; with ``--serve`` it reads
-commands: ``round`` (all of one round), or its parts ``setup``, ``run`` and ``finish``.
+commands: ``round`` (all of one round), or its parts ``setup``, ``run`` and ``finish``. A
+failure is ``{"error": …}``, the last line; the traceback goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
@@ -39,7 +41,10 @@ class _Rounds:
         return {}
 
     def run(self) -> dict[str, Any]:
-        """Do the work on the clock. As in timeit, the collector rests: that favours who makes many objects."""
+        """Do the work on the clock.
+
+        The collector rests, as in timeit: that favours who makes many objects.
+        """
         run = self._task.run
         gc.disable()
         try:
@@ -103,8 +108,10 @@ def _workload(family: str, name: str) -> Workload:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one contender; 0 also where it was skipped."""
-    parser = argparse.ArgumentParser(prog="python -m driverapi.bench.worker", description="Run one contender.")
+    """Run one contender; 0 also where it was skipped, 1 where it failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m driverapi.bench.worker", description="Run one contender."
+    )
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("contender")
     parser.add_argument("--workload", default="", help="name of the workload (default: the family's first)")
@@ -118,16 +125,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         contender = workload.contender(given.contender)
     except KeyError as error:
         parser.error(str(error.args[0]))
-    if contender.needs and importlib.util.find_spec(contender.needs) is None:
+    if contender.needs and find_spec(contender.needs) is None:
         _say({"skipped": f"{contender.needs} is not installed"})
         return 0
     # Before any thread exists, and before a peer is imported: it may start one.
     if workload.private and (reason := _enter_private()):
         _say({"skipped": reason})
         return 0
-    task = contender.load()(workload.given(given.quick), given.seed)
-    _say({"ready": True, "pid": os.getpid(), "units": task.units, "version": _version(contender.needs)})
-    _serve(task, sys.stdin if given.serve else ["round"] * given.rounds)
+    try:
+        task = contender.load()(workload.given(given.quick), given.seed)
+        _say({"ready": True, "pid": os.getpid(), "units": task.units, "version": _version(contender.needs)})
+        _serve(task, sys.stdin if given.serve else ["round"] * given.rounds)
+    except Exception as error:
+        traceback.print_exc()
+        _say({"error": f"{type(error).__name__}: {error}"})
+        return 1
     return 0
 
 

@@ -19,10 +19,29 @@ def _pools(kind: str, *, bulk: bool = False) -> tuple[Contender, ...]:
     call = "allocate_many" if bulk else "allocate"
     listed = [
         Contender(OURS, f"alloc:Ours{kind}", about=f"IPPool.{call}"),
-        Contender("ipaddress+set", f"peers.ipaddress_pool:{kind}", about="hosts(), a set of what is taken, a heap of what came back"),
-        Contender("netaddr+set", f"peers.netaddr_pool:{kind}", "netaddr", "iter_hosts(), a set of what is taken, a heap of what came back"),
-        Contender("netaddr.IPSet", f"peers.netaddr_ipset:{kind}", "netaddr", "a set of free addresses, what is given out is removed"),
-        Contender("pyroute2.AddrPool", f"peers.pyroute2_pool:{kind}", "pyroute2", "AddrPool.alloc; it has no bulk call and knows numbers only"),
+        Contender(
+            "ipaddress+set",
+            f"peers.ipaddress_pool:{kind}",
+            about="hosts(), a set of what is taken, a heap of what came back",
+        ),
+        Contender(
+            "netaddr+set",
+            f"peers.netaddr_pool:{kind}",
+            "netaddr",
+            "iter_hosts(), a set of what is taken, a heap of what came back",
+        ),
+        Contender(
+            "netaddr.IPSet",
+            f"peers.netaddr_ipset:{kind}",
+            "netaddr",
+            "a set of free addresses, what is given out is removed",
+        ),
+        Contender(
+            "pyroute2.AddrPool",
+            f"peers.pyroute2_pool:{kind}",
+            "pyroute2",
+            "AddrPool.alloc; it has no bulk call and knows numbers only",
+        ),
     ]
     return tuple(listed)
 
@@ -30,7 +49,12 @@ def _pools(kind: str, *, bulk: bool = False) -> tuple[Contender, ...]:
 def _encoders(kind: str) -> tuple[Contender, ...]:
     return (
         Contender(OURS, f"encode:Ours{kind}", about="one verb of Batch"),
-        Contender("pyroute2", f"peers.pyroute2_encode:Message{kind}", "pyroute2", "its message class, filled and encoded by hand"),
+        Contender(
+            "pyroute2",
+            f"peers.pyroute2_encode:Message{kind}",
+            "pyroute2",
+            "its message class, filled and encoded by hand",
+        ),
         Contender("pyroute2.IPBatch", f"peers.pyroute2_encode:Batch{kind}", "pyroute2", "its batch compiler"),
     )
 
@@ -41,13 +65,14 @@ _BRINGUP = (
         "pyroute2",
         "peers.pyroute2_bringup:Best",
         "pyroute2",
-        "as well as its documented API allows: peer born in its namespace, one queue, explicit indexes, a socket opened inside, nothing looked up",
+        "as well as its documented interface allows: peer born in its namespace, one queue, "
+        "explicit indexes, a socket opened inside, nothing looked up",
     ),
     Contender(
         "pyroute2-nofork",
         "peers.pyroute2_bringup:NoFork",
         "pyroute2",
-        "the same, and the namespace made by the calling process itself, not by a child (setns(…, fork=False))",
+        "the same, but the calling process itself makes the namespaces: setns(…, fork=False)",
     ),
     Contender(
         "pyroute2-plain",
@@ -70,7 +95,7 @@ def workloads() -> tuple[Workload, ...]:
         Workload("alloc", "IPv6 single", "address", _pools("Single"), {**_V6, "count": 50_000}, _FEW),
         Workload(
             "alloc",
-            "IPv4 release+allocate, 90 % full",
+            "IPv4 recycle, 90 % full",
             "address",
             _pools("Churn"),
             {**_V4, "count": 10_000, "filled": 58_980},
@@ -78,7 +103,9 @@ def workloads() -> tuple[Workload, ...]:
         ),
         Workload("alloc", "IPv4 bulk", "address", _pools("Bulk", bulk=True), {**_V4, "count": 60_000}, _FEW),
         Workload("alloc", "IPv6 bulk", "address", _pools("Bulk", bulk=True), {**_V6, "count": 60_000}, _FEW),
-        Workload("encode", "veth with its options", "message", _encoders("Veth"), {"count": 1_000}, {"count": 100}),
+        Workload(
+            "encode", "veth with its options", "message", _encoders("Veth"), {"count": 1_000}, {"count": 100}
+        ),
         Workload("encode", "IPv4 address", "message", _encoders("Address"), {"count": 1_000}, {"count": 100}),
         Workload("encode", "IPv4 route", "message", _encoders("Route"), {"count": 1_000}, {"count": 100}),
         *(

@@ -92,7 +92,7 @@ class Churn(_Single):
             self.allocate()
 
     def check(self) -> None:
-        """As many are taken as before."""
+        """Raise unless as many are taken as before."""
         taken = self.size - self.free.size
         if taken != self.parameters["filled"]:
             raise WrongResultError(f"{taken} addresses are taken")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from socket import AF_INET
 from typing import Any
 
@@ -32,7 +31,9 @@ __all__ = [
 _CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 
 
-def link_info(namespace: int, *, mac: str = "", mtu: int = 0, group: int = 0, queues: int = 1) -> dict[str, Any]:
+def link_info(
+    namespace: int, *, mac: str = "", mtu: int = 0, group: int = 0, queues: int = 1
+) -> dict[str, Any]:
     """Return ``IFLA_LINKINFO`` of a veth whose peer is born in a namespace, with an index of its own.
 
     Written out because the short form, ``peer={…}``, has no room for the peer's index.
@@ -58,9 +59,9 @@ def _full_link_info() -> dict[str, Any]:
 
 
 class _Message(EncodeTask):
-    @abstractmethod
     def encode(self, number: int) -> bytearray:
         """Return the n-th message."""
+        raise NotImplementedError
 
     def run(self) -> None:
         """Encode."""
@@ -145,9 +146,9 @@ class _Batch(EncodeTask):
         """Make the compiler; it holds an event loop, and a socket that it does not use."""
         self.compiler = IPBatch()
 
-    @abstractmethod
     def add(self, number: int) -> None:
         """Add the n-th message."""
+        raise NotImplementedError
 
     def run(self) -> None:
         """Encode."""

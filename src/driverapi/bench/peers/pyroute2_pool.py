@@ -72,6 +72,6 @@ class Churn(_Numbers):
         self.given = [last]
 
     def check(self) -> None:
-        """The lowest free number came out: the one just freed, as the pool below it is full."""
+        """Raise unless the number just freed came out: all below it are taken."""
         if self.given != [self.order[-1]]:
             raise WrongResultError(f"{self.given} was given, not the number just freed")

@@ -6,7 +6,6 @@ not in taken)``, takes time in proportion to what is taken, for each address.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import islice
@@ -50,9 +49,9 @@ class SetPoolTask(PoolTask):
 
     pool: SetPool
 
-    @abstractmethod
     def hosts(self) -> Iterator[Any]:
         """Iterate over the usable addresses of the prefix."""
+        raise NotImplementedError
 
     def setup(self) -> None:
         """Make a fresh pool."""
@@ -81,7 +80,7 @@ class Text(SetPoolTask):
         self.texts = [str(allocate()) for _ in range(self.units)]
 
     def check(self) -> None:
-        """As for the others, and the text is of the same addresses."""
+        """Raise as the others do, and unless the text is of the same addresses."""
         self.given = sorted(self.pool.taken)
         super().check()
         if self.texts != [str(address) for address in self.given]:
@@ -104,7 +103,7 @@ class Churn(SetPoolTask):
             allocate()
 
     def check(self) -> None:
-        """As many are taken as before."""
+        """Raise unless as many are taken as before."""
         if len(self.pool.taken) != self.parameters["filled"]:
             raise WrongResultError(f"{len(self.pool.taken)} addresses are taken")
 

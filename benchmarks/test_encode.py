@@ -1,0 +1,14 @@
+"""rtnetlink messages to bytes: ours and pyroute2's."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Measure, pairs
+
+from driverapi.bench import Workload
+
+
+@pytest.mark.parametrize(("workload", "contender"), pairs("encode"))
+def test_encode(measure: Measure, workload: Workload, contender: str) -> None:
+    """One contender at one workload; its work is checked after each round."""
+    measure(workload, contender)
