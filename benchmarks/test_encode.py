@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from conftest import Measure, pairs
+from shared import pairs
 
 from driverapi.bench import Workload
 
 
 @pytest.mark.parametrize(("workload", "contender"), pairs("encode"))
-def test_encode(measure: Measure, workload: Workload, contender: str) -> None:
+def test_encode(measure: Callable[[Workload, str], None], workload: Workload, contender: str) -> None:
     """One contender at one workload; its work is checked after each round."""
     measure(workload, contender)

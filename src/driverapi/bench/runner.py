@@ -66,9 +66,7 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            # The worker must find what we found, and hash alike in every run.
-            env=os.environ
-            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": str(seed)},
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},  # sets iterate alike in every run
         )
         try:
             ready = self._answer()
