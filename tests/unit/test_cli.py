@@ -152,7 +152,7 @@ def test_table(here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         {"left": Left(1, 0, 0)},
         {"left": Left(0, 1, 0)},
         {"left": Left(0, 0, 1)},
-        {"error_count": 1, "errors": ["attach a: it broke"]},
+        {"error_count": 1, "errors": ["attach: it broke"]},
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--json"]])
@@ -163,7 +163,7 @@ def test_what_is_not_well_is_status_1(
     result = invoke("demo", *options)
     assert result.exit_code == 1
     if "errors" in changes:
-        assert "attach a: it broke" in result.stdout
+        assert "attach: it broke" in result.stdout
 
 
 def test_first_errors_are_shown(here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
