@@ -17,6 +17,7 @@ from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import identity as namespace_identity
 from _fastnet.netns import open as open_namespace
+from _fastnet.netns import socket_in
 from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket
 
@@ -41,4 +42,5 @@ __all__ = [
     "links",
     "namespace_identity",
     "open_namespace",
+    "socket_in",
 ]

@@ -43,17 +43,8 @@ _UNSUPPORTED: Final = (
     labels.BRIDGE_HOST_BINDING_IPV4,
     labels.PORT_MAP,
 )
-_KNOWN: Final = frozenset(
-    {
-        *_ONLY,
-        *_UNSUPPORTED,
-        labels.BRIDGE_NAME,
-        labels.MTU,
-        labels.IFACE_PREFIX,
-        labels.INTERNAL,
-        labels.IPAM_DATA,
-    }
-)
+_NETWORK: Final = (labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL)
+_ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
 
 
 @dataclass(slots=True)
@@ -100,7 +91,7 @@ class BridgeDriver(Driver):
 
     def create_network(self, network_id: str, options: Options) -> None:
         """Keep what the bridge shall be; the plan is made of it."""
-        _refuse_unsupported(options)
+        _check_options(options, _NETWORK)
         data: tuple[IPAMData, ...] = options.get(labels.IPAM_DATA, ())
         if not data:
             raise errors.InvalidError("a bridge network needs an IPv4 or an IPv6 prefix")
@@ -128,11 +119,6 @@ class BridgeDriver(Driver):
         with self._lock:
             if network_id in self._networks:
                 raise errors.NetworkExistsError(f"network {network_id} exists already")
-            for other in self._networks.values():
-                if bridge.exact and other.exact and other.name == bridge.name:
-                    raise errors.ConflictError(
-                        f"bridge {bridge.name!r} belongs to another network; choose another name"
-                    )
             self._networks[network_id] = bridge
 
     def network_plan(self, network_id: str) -> NetworkPlan:
@@ -157,6 +143,7 @@ class BridgeDriver(Driver):
     ) -> None:
         """Fill the MAC address where it is empty: 02:42 and the IPv4 address, or drawn."""
         bridge = self._network(network_id)
+        _check_options(options, _ENDPOINT)
         if len(info.interfaces) != 1:
             raise errors.InvalidError(
                 f"a bridge endpoint has one interface with its addresses given, not {len(info.interfaces)}"
@@ -230,13 +217,13 @@ class BridgeDriver(Driver):
             raise errors.NoEndpointError(f"the network has no endpoint {endpoint_id}") from None
 
 
-def _refuse_unsupported(options: Options) -> None:
+def _check_options(options: Options, known: tuple[str, ...]) -> None:
     for name, value in options.items():
         if name in _UNSUPPORTED or (name in _ONLY and labels.as_bool(name, value) is not _ONLY[name]):
             raise errors.NotImplementedYetError(
                 f"option {name!r}: {value!r} needs rules that this version does not make; leave it out"
             )
-        if name.startswith(labels.PREFIX) and name not in _KNOWN:
+        if name.startswith(labels.PREFIX) and name not in known and name not in _ONLY:
             log.warning("bridge: unknown option %r is ignored", name)
 
 
