@@ -2,9 +2,11 @@
 
 Switches (environment, ``1`` to turn on):
 
-``DRIVERAPI_DEBUG``     no optimisation, debug symbols, the compiler's full warnings
+``DRIVERAPI_DEBUG``     no optimisation, debug symbols, the compiler's warnings
 ``DRIVERAPI_SANITIZE``  AddressSanitizer and UndefinedBehaviorSanitizer
 ``DRIVERAPI_COVERAGE``  line tracing, for coverage of the ``.pyx`` files
+
+Flipping one, or changing flags, directives or Cython's version, builds everything again.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 
 def switched_on(name: str) -> bool:
-    """Tell whether the environment turns a switch on."""
     return os.environ.get(name, "") not in ("", "0")
 
 
@@ -34,28 +36,57 @@ DIRECTIVES: dict[str, object] = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
+    # As text that inspect.signature can read: help(), editors and stubtest then see it.
     "embedsignature": True,
+    "embedsignature.format": "clinic",
+    "autotestdict": False,
     "linetrace": COVERAGE,
 }
+
+# Off are only those that Cython's own C gives by design: methods that ignore self, helpers
+# that a module does not need, and CPython's way of storing methods.
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wno-unused-parameter",
+    "-Wno-unused-function",
+    "-Wno-cast-function-type",
+]
 
 compile_args = ["-std=c11", "-fvisibility=hidden"]
 link_args: list[str] = []
 macros: list[tuple[str, str | None]] = []
 if DEBUG:
-    compile_args += ["-O0", "-g3", "-Wall", "-Wextra", "-Wconversion"]
+    compile_args += ["-O0", "-g3", "-UNDEBUG", *WARNINGS]
 else:
     compile_args += ["-O3", "-g1"]
 if SANITIZE:
-    sanitizers = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+    # Run with LD_PRELOAD="$(gcc -print-file-name=libasan.so)": Python itself is not instrumented.
+    sanitizers = [
+        "-fsanitize=address,undefined",
+        "-fno-omit-frame-pointer",
+        "-fno-sanitize-recover=undefined",
+    ]
     compile_args += sanitizers
     link_args += sanitizers
 if COVERAGE:
     macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
 
+# What the files in the tree were built with. Build tools compare times only, so without
+# this file a flipped switch would silently change nothing.
+recipe = Path("build/recipe")
+steps = f"{Cython.__version__}\n{DIRECTIVES}\n{compile_args}\n{macros}\n"
+changed = not recipe.exists() or recipe.read_text() != steps
+if changed:
+    recipe.parent.mkdir(exist_ok=True)
+    recipe.write_text(steps)
+
 extensions = [
     Extension(
         f"_fastnet.{source.stem}",
         [source.as_posix()],
+        depends=[recipe.as_posix()],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
         define_macros=macros,
@@ -63,12 +94,8 @@ extensions = [
     for source in sorted(Path("src/_fastnet").glob("*.pyx"))
 ]
 
+# cythonize follows the .pxd files itself: a changed one makes every module that cimports it anew.
 setup(
-    ext_modules=cythonize(
-        extensions,
-        include_path=["src"],
-        compiler_directives=DIRECTIVES,
-        nthreads=os.cpu_count() or 1,
-        gdb_debug=False,
-    )
+    ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=DIRECTIVES, force=changed),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

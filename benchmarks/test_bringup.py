@@ -1,0 +1,16 @@
+"""Sandboxes brought up on a real kernel: ours and pyroute2 in three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from shared import pairs
+
+from driverapi.bench import Workload
+
+
+@pytest.mark.parametrize(("workload", "contender"), pairs("bringup"))
+def test_bringup(measure: Callable[[Workload, str], None], workload: Workload, contender: str) -> None:
+    """One contender at one workload; its work is checked after each round."""
+    measure(workload, contender)

@@ -1,0 +1,16 @@
+"""rtnetlink messages to bytes: ours and pyroute2's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from shared import pairs
+
+from driverapi.bench import Workload
+
+
+@pytest.mark.parametrize(("workload", "contender"), pairs("encode"))
+def test_encode(measure: Callable[[Workload, str], None], workload: Workload, contender: str) -> None:
+    """One contender at one workload; its work is checked after each round."""
+    measure(workload, contender)

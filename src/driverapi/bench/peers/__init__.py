@@ -1,0 +1,1 @@
+"""The others' programs, each written as its library would have it. Imported in worker processes only."""

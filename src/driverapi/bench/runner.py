@@ -1,0 +1,271 @@
+"""Runs workloads: each contender in a process of its own, all of them taking turns.
+
+The processes of one workload live side by side; while one does a round, the others wait on
+their standard input. So rounds go A B C A B C, and a machine that grows warm or busy does so
+for all of them; a ratio is taken between rounds that were neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from driverapi.bench.stats import Figure, ratio, summarise
+from driverapi.bench.task import OURS, Workload
+from driverapi.bench.workloads import DEFAULT_FAMILIES, workloads
+
+__all__ = ["Skipped", "WorkerFailedError", "WorkerProcess", "machine", "run", "run_workload"]
+
+Progress = Callable[[str], None]
+
+
+def worker_command(workload: Workload, contender: str, *, quick: bool, seed: int) -> list[str]:
+    """Return the command line of one contender's process."""
+    command = [sys.executable, "-m", "driverapi.bench.worker", workload.family, contender]
+    command += ["--workload", workload.name, "--seed", str(seed), "--serve"]
+    return command + ["--quick"] * quick
+
+
+class Skipped(Exception):  # noqa: N818 - not an error
+    """The contender cannot take part here; the text says why."""
+
+
+class WorkerFailedError(RuntimeError):
+    """A worker died, failed at its work, or said something that is none of its words."""
+
+
+class WorkerProcess:
+    """A contender's process, serving rounds.
+
+    Thread safety: one thread at a time.
+
+    Raises
+    ------
+    Skipped
+        The contender is not installed, or not permitted.
+    WorkerFailedError
+        It died, or its work was wrong; the text says how.
+    """
+
+    def __init__(self, workload: Workload, contender: str, *, quick: bool = False, seed: int = 1) -> None:
+        self.name = f"{workload.family}/{workload.name}/{contender}"
+        # A file, not a pipe: nobody reads it while the worker works.
+        self._stderr = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed by close()
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            worker_command(workload, contender, quick=quick, seed=seed),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},  # sets iterate alike in every run
+        )
+        try:
+            ready = self._answer()
+            if "skipped" in ready:
+                raise Skipped(ready["skipped"])
+            self.units: int = ready["units"]
+            self.version: str = ready["version"]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict) and "error" not in answer:
+            return answer
+        if isinstance(answer, dict):
+            self._process.wait()
+            reason = answer["error"]
+        else:
+            self._process.kill()
+            self._process.wait()
+            self._stderr.seek(0)
+            said = self._stderr.read().strip().splitlines()
+            reason = f"the worker died (status {self._process.returncode}): {(said or [line.strip()])[-1]}"
+        raise WorkerFailedError(f"{self.name}: {reason}")
+
+    def ask(self, verb: str) -> dict[str, Any]:
+        """Have it do ``round``, or ``setup``, ``run``, ``finish``; return its seconds."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the answer, which is none then, says why
+            self._process.stdin.write(verb + "\n")
+            self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process; twice is no error."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None and not pipe.closed:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    from driverapi import __version__
+
+    return {
+        "driverapi": __version__,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "root": os.geteuid() == 0,
+    }
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What came of one contender."""
+
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    units: int = 0
+    version: str = ""
+    out: dict[str, str] = field(default_factory=dict)
+    """``{"skipped": reason}`` or ``{"error": reason}`` where it gave no figures."""
+
+    def figure(self, phase: str) -> Figure | None:
+        """Return its figures of one phase, or None."""
+        return None if self.out else summarise([one[phase] for one in self.rounds], self.units)
+
+
+def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry]) -> dict[str, Any]:
+    ours = entries[OURS].figure(phase)
+    peers: dict[str, dict[str, Any]] = {}
+    for who, entry in entries.items():
+        figure = entry.figure(phase)
+        if who == OURS:
+            continue
+        if figure is None:
+            peers[who] = {**entry.out, "ratio": None}
+        else:
+            compared: dict[str, Any] = {"ratio": None} if ours is None else {**ratio(ours, figure)}
+            peers[who] = {**figure, **compared, "version": entry.version}
+    mine: dict[str, Any] = {**entries[OURS].out} if ours is None else {**ours}
+    return {"family": workload.family, "workload": name, "unit": workload.unit, "ours": mine, "peers": peers}
+
+
+def run_workload(
+    workload: Workload,
+    *,
+    quick: bool = False,
+    peers: bool = True,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Run one workload and return its rows: one, or two where the teardown is a result too.
+
+    A contender that cannot take part (``skipped``) or that fails (``error``) is in the row
+    with the reason; the others go on.
+    """
+    entries: dict[str, _Entry] = {}
+    running: dict[str, WorkerProcess] = {}
+    rounds = workload.quick_rounds if quick else workload.rounds
+    try:
+        for contender in workload.contenders if peers else workload.contenders[:1]:
+            entry = entries[contender.name] = _Entry()
+            try:
+                worker = WorkerProcess(workload, contender.name, quick=quick, seed=seed)
+            except Skipped as reason:
+                entry.out["skipped"] = str(reason)
+            except WorkerFailedError as error:
+                entry.out["error"] = str(error)
+            else:
+                running[contender.name] = worker
+                entry.units, entry.version = worker.units, worker.version
+        for number in range(1 - workload.warm_up, rounds + 1):
+            for who, worker in list(running.items()):
+                if progress is not None:
+                    turn = f"round {number} of {rounds}" if number > 0 else "warming up"
+                    progress(f"{workload.family}: {workload.name}: {who}, {turn}")
+                try:
+                    answer = worker.ask("round")
+                except WorkerFailedError as error:
+                    entries[who].out["error"] = str(error)
+                    running.pop(who).close()
+                else:
+                    if number > 0:
+                        entries[who].rounds.append(answer)
+    finally:
+        for worker in running.values():
+            worker.close()
+    rows = [_row(workload, workload.name, "run", entries)]
+    if workload.teardown:
+        rows.append(_row(workload, workload.teardown, "teardown", entries))
+    return rows
+
+
+def run(
+    families: Collection[str] = DEFAULT_FAMILIES,
+    *,
+    quick: bool = False,
+    peers: bool = True,
+    seed: int = 1,
+    progress: Progress | None = None,
+    only: Iterable[Workload] | None = None,
+) -> dict[str, Any]:
+    """Run families of workloads and return one document of plain data.
+
+    Parameters
+    ----------
+    families : collection of str
+        Of :data:`~driverapi.bench.workloads.FAMILIES`.
+    quick : bool
+        Small ones, for a look or a smoke test; the ratios are rough.
+    peers : bool
+        False runs ours alone.
+    seed : int
+        Of every random choice.
+    progress : callable, optional
+        Told in a line what is going on.
+    only : iterable of Workload, optional
+        Run these, whatever their family.
+
+    Returns
+    -------
+    dict
+        ``{"machine": …, "quick": …, "seed": …, "rows": [{"family", "workload", "unit",
+        "ours": FIGURE, "peers": {NAME: FIGURE with "ratio"}}]}``. A figure is seconds per unit
+        (``median``, ``min``, ``max``, ``rounds``), ``per_second`` and ``units`` of a round. A
+        ratio above 1 says how many times faster ours is. Who did not take part has ``skipped``
+        with the reason, who failed has ``error``, and no figure.
+    """
+    chosen = list(only) if only is not None else [one for one in workloads() if one.family in families]
+    rows: list[dict[str, Any]] = []
+    for workload in chosen:
+        rows += run_workload(workload, quick=quick, peers=peers, seed=seed, progress=progress)
+    return {"machine": machine(), "quick": quick, "seed": seed, "rows": rows}

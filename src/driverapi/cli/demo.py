@@ -1,0 +1,180 @@
+"""``driverapi demo``: the package at work on this machine's kernel, in namespaces of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+import click
+
+from driverapi import errors
+from driverapi.demo import IPV4, IPV6, MAX_ENDPOINTS, Observer, Report, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+__all__ = ["demo"]
+
+_REFRESH: Final = 0.1  # seconds from one drawing to the next: drawing is time that the work does not get
+_ERRORS_SHOWN: Final = 5
+
+_DOES: Final = {
+    "network": ("networks", "create the network"),
+    "attach": ("endpoints", "namespaces, links, addresses, routes"),
+    "ping": ("sandboxes", "gateway and neighbour, IPv4 and IPv6"),
+    "detach": ("endpoints", "links and namespaces away"),
+    "drain": ("endpoints", "network deleted, kernel done with all"),
+}
+
+
+@click.command()
+@click.option(
+    "--endpoints",
+    type=click.IntRange(1, MAX_ENDPOINTS),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help=f"Sandboxes to bring up, 1 to {MAX_ENDPOINTS}; a bridge takes 1023.",
+)
+@click.option(
+    "--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@click.pass_context
+def demo(ctx: click.Context, endpoints: int, driver: str, as_json: bool) -> None:
+    """Bring up sandboxes, have them ping, and take all away again.
+
+    All of it happens in network and mount namespaces of its own: the machine's network stays
+    as it is, and root is not needed where user namespaces are allowed. Each sandbox pings the
+    gateway and a neighbour, in IPv4 and IPv6. The exit status is 0 only if all four pings of
+    all sandboxes were answered and nothing is left at the end.
+    """
+    _enter_private_namespaces()  # before anything could start a thread
+    from rich.console import Console
+
+    with _Bars(Console(stderr=True)) as bars:
+        report = run(endpoints, driver, observer=bars)
+    if as_json:
+        click.echo(json.dumps(report.document(), indent=2))
+    else:
+        _print(report, Console(highlight=False))
+    ctx.exit(0 if report.ok else 1)
+
+
+def _enter_private_namespaces() -> None:
+    from driverapi._private import enter_private_namespaces
+
+    try:
+        enter_private_namespaces()
+    except errors.DriverAPIError:
+        raise
+    except OSError as error:
+        raise errors.NoPermissionError(
+            f"the demo makes namespaces of its own and may not ({error.strerror or error}): "
+            "run it as root, or allow user namespaces (user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)",
+            error.errno or 0,
+        ) from error
+
+
+class _Bars(Observer):
+    """Progress bars, where somebody can see them. No thread: they are drawn between two steps."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description:<8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._total = 0
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, phase: str, total: int) -> None:
+        """Add a bar."""
+        self._total = total
+        self._task = self._progress.add_task(phase, total=total or None)
+        self._progress.refresh()
+
+    def advance(self, done: int) -> None:
+        """Move the bar, if the last drawing is some time ago."""
+        now = time.monotonic()
+        if self._task is not None and now - self._drawn >= _REFRESH:
+            self._drawn = now
+            self._progress.update(self._task, completed=done, refresh=True)
+
+    def end(self) -> None:
+        """Fill the bar."""
+        if self._task is not None:
+            total = self._total or 1
+            self._progress.update(self._task, completed=total, total=total, refresh=True)
+
+
+def _print(report: Report, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    up, wanted = report.up, report.endpoints
+    console.print(
+        f"{up} of {wanted} sandboxes on one {report.driver} network, {IPV4} and {IPV6}: "
+        f"{report.made.namespaces} namespaces, {report.made.links} links on the host's side, "
+        f"{report.made.addresses} addresses"
+    )
+    phases = Table()
+    for title in ("phase", "what"):
+        phases.add_column(title)
+    for title in ("seconds", "per second"):
+        phases.add_column(title, justify="right")
+    for name, phase in report.phases.items():
+        unit, does = _DOES[name]
+        rate = "" if unit == "networks" else f"{phase.per_second:,.0f} {unit}"
+        phases.add_row(name, does, f"{phase.seconds:.3f}", rate, style="bold" if name == "attach" else None)
+    console.print(phases)
+
+    pings = report.document()["pings"]
+    times = ""
+    if pings["answered"]:
+        times = (
+            f", median {pings['median_seconds'] * 1e3:.2f} ms, longest {pings['max_seconds'] * 1e3:.2f} ms"
+        )
+    left = report.left
+    check = Table(show_header=False)
+    check.add_column()
+    check.add_column()
+    good, bad = "green", "bold red"
+    check.add_row(
+        "reachable",
+        Text(
+            f"{report.reachable} of {wanted} sandboxes ({pings['answered']} of {pings['sent']} pings{times})",
+            good if report.reachable == wanted else bad,
+        ),
+    )
+    check.add_row(
+        "left",
+        Text(
+            f"{left.links} links, {left.namespaces} namespaces, {left.addresses} addresses",
+            bad if left else good,
+        ),
+    )
+    if report.error_count:
+        shown = report.errors[:_ERRORS_SHOWN]
+        more = report.error_count - len(shown)
+        lines = shown + ([f"and {more} more"] if more else [])
+        check.add_row(f"{report.error_count} errors", Text("\n".join(lines), bad))
+    console.print(check)

@@ -1,0 +1,387 @@
+"""The controller: networks and sandboxes by name, on one instance of a dataplane."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, final
+
+from driverapi import errors, labels
+from driverapi.addresses import Address, parse_ip, parse_network
+from driverapi.api import Driver, IPAMData
+from driverapi.dataplane.contract import Dataplane
+from driverapi.instance import Instance
+from driverapi.ipam.contract import IPAM
+from driverapi.ipam.default import DefaultIPAM
+from driverapi.lifecycle import Lifecycle
+from driverapi.network import Network, check_name
+from driverapi.registry import DriverRegistry
+from driverapi.sandbox import Sandbox
+from driverapi.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from driverapi.addresses import IPLike, PrefixLike
+
+__all__ = ["Controller"]
+
+_open: weakref.WeakSet[Controller] = weakref.WeakSet()
+
+
+@final
+class Controller:
+    """Makes networks and sandboxes, and takes away all that it made when it is closed.
+
+    Parameters
+    ----------
+    state : path, optional
+        Where to keep the state over restarts. Not in this version: a controller keeps none.
+    run_dir : path, optional
+        Directory for the namespaces of sandboxes; ``/run/driverapi`` for root, else in
+        ``XDG_RUNTIME_DIR``; the environment's ``DRIVERAPI_RUN_DIR`` goes before both.
+    registry : DriverRegistry, optional
+        Where drivers come from; by default one of its own, with the built-in and the installed ones.
+    dataplane : Dataplane, optional
+        What realises plans; by default the Linux kernel, in the namespace of the calling thread.
+    ipam : IPAM, optional
+        Who gives addresses; by default the built-in one, with an address space of its own.
+
+    Raises
+    ------
+    errors.KernelError
+        No netlink socket, or no directory, could be had.
+
+    Notes
+    -----
+    Thread safety: all methods, and those of its networks, endpoints and sandboxes.
+    It cannot be used in a child process after a fork: a child makes its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: str | os.PathLike[str] | None = None,
+        run_dir: str | os.PathLike[str] | None = None,
+        registry: DriverRegistry | None = None,
+        dataplane: Dataplane | None = None,
+        ipam: IPAM | None = None,
+    ) -> None:
+        if state is not None:
+            raise errors.NotImplementedYetError(
+                "state that outlives the process is not in this version; leave state out"
+            )
+        self._pid = os.getpid()
+        self._closed = False
+        self._lock = threading.RLock()
+        self._networks: dict[str, Network] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._instance: Instance | None = None
+        if dataplane is None:
+            # Imported late: a fake dataplane needs neither.
+            from driverapi.dataplane.linux import LinuxDataplane
+
+            self._instance = Instance(run_dir)
+            try:
+                dataplane = LinuxDataplane(self._instance)
+            except BaseException:
+                self._instance.close()
+                raise
+        self._dataplane: Dataplane = dataplane
+        self._ipam: IPAM = DefaultIPAM() if ipam is None else ipam
+        self._store = MemoryStore()
+        self._lifecycle = Lifecycle(self._dataplane, self._store)
+        self.registry = DriverRegistry() if registry is None else registry
+        _open.add(self)
+
+    # --- networks -------------------------------------------------------------------------------
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks that are ready."""
+        with self._lock:
+            return [network for network in self._networks.values() if network._driver is not None]
+
+    def network(self, name: str) -> Network:
+        """Return the network of a name or an id.
+
+        Raises
+        ------
+        errors.NoNetworkError
+            There is none.
+        """
+        for network in self.networks:
+            if name in (network.name, network.id):
+                return network
+        raise errors.NoNetworkError(f"no network {name!r}")
+
+    def create_network(
+        self,
+        driver: str,
+        name: str,
+        *,
+        ipv4: PrefixLike | None = None,
+        ipv6: PrefixLike | None = None,
+        gateway: IPLike | None = None,
+        gateway_ipv6: IPLike | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Network:
+        """Create a network.
+
+        Parameters
+        ----------
+        driver : str
+            The network type: ``"bridge"``, ``"host"``, ``"null"`` or an installed one.
+        name : str
+            Unique within the controller.
+        ipv4, ipv6 : prefix, optional
+            Where the driver wants addresses and neither is given, a free IPv4 prefix is chosen.
+        gateway, gateway_ipv6 : address, optional
+            By default the first address of the prefix, where the driver wants addresses.
+        options : mapping, optional
+            Labels, of either generation (see :mod:`driverapi.labels`).
+
+        Raises
+        ------
+        errors.NoDriverError
+            No driver of that type.
+        errors.NetworkExistsError
+            The name is taken.
+        errors.InvalidError, errors.ConflictError
+            A prefix is none, or overlaps that of another network; an option is wrong.
+        errors.KernelError
+            The kernel refused what the network needs; nothing of it is left.
+        """
+        self._check()
+        check_name(name, "network name")
+        options = labels.normalise(options)
+        found = self.registry.get(driver)
+        wanted = [
+            (4, None if ipv4 is None else parse_network(ipv4, "ipv4", 4), gateway),
+            (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
+        ]
+        network = Network(self, secrets.token_hex(32), name, driver)
+        with self._lock:
+            if name in self._networks:
+                raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
+            self._networks[name] = network
+        try:
+            data = self._take_pools(network, found, wanted)
+            if labels.IPAM_DATA in options:
+                raise errors.InvalidError(
+                    f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out"
+                )
+            self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
+        except BaseException:
+            self._give_pools_back(network)
+            with self._lock:
+                del self._networks[name]
+            raise
+        network._driver = found
+        return network
+
+    def _take_pools(
+        self, network: Network, driver: Driver, wanted: Sequence[tuple[int, Address | None, IPLike | None]]
+    ) -> tuple[IPAMData, ...]:
+        none_given = all(prefix is None for _, prefix, _ in wanted)
+        data = []
+        for version, prefix, gateway in wanted:
+            if prefix is None and not (driver.requires_ipam and none_given and version == 4):
+                if gateway is not None:
+                    raise errors.InvalidError(
+                        f"network {network.name!r}: a gateway needs an IPv{version} prefix"
+                    )
+                continue
+            avoid = [] if prefix is not None else self._dataplane.host_prefixes()
+            pool = self._ipam.request_pool(prefix, version=version, avoid=avoid)
+            network._pools[version] = pool
+            chosen = None
+            if gateway is not None:
+                chosen = self._ipam.request_address(pool.id, parse_ip(gateway, "gateway"))
+            elif driver.requires_ipam:
+                chosen = self._ipam.request_addresses(pool.id, 1)[0]
+            if chosen is not None:
+                network._gateways[version] = chosen
+            data.append(IPAMData(pool.prefix, chosen))
+        return tuple(data)
+
+    def _give_pools_back(self, network: Network) -> None:
+        for pool in network._pools.values():
+            self._ipam.release_pool(pool.id)
+        network._pools = {}
+
+    def _delete_network(self, network: Network) -> None:
+        self._lifecycle.delete_network(network.id)
+        self._give_pools_back(network)
+        with self._lock:
+            del self._networks[network.name]
+
+    # --- sandboxes ------------------------------------------------------------------------------
+
+    @property
+    def sandboxes(self) -> list[Sandbox]:
+        """The sandboxes that there are."""
+        with self._lock:
+            return [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
+
+    def sandbox(self, name: str) -> Sandbox:
+        """Return the sandbox of a name.
+
+        Raises
+        ------
+        errors.NoSandboxError
+            There is none.
+        """
+        with self._lock:
+            found = self._sandboxes.get(name)
+        if found is None or found._netns is None:
+            raise errors.NoSandboxError(f"no sandbox {name!r}")
+        return found
+
+    def create_sandbox(
+        self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False
+    ) -> Sandbox:
+        """Create a sandbox: with a namespace of its own, or for one that exists.
+
+        Parameters
+        ----------
+        netns : path, optional
+            A namespace that exists; it stays when the sandbox is deleted.
+        host : bool
+            The host's own namespace, for endpoints of driver ``host``.
+
+        Raises
+        ------
+        errors.SandboxExistsError
+            The name is taken.
+        errors.NoSandboxError
+            ``netns`` is no network namespace.
+        errors.KernelError
+            The namespace could not be made.
+        """
+        self._check()
+        check_name(name, "sandbox name")
+        if host and netns is not None:
+            raise errors.InvalidError("a sandbox is either the host's or that of netns, not both")
+        sandbox = Sandbox(self, name)
+        with self._lock:
+            if name in self._sandboxes:
+                raise errors.SandboxExistsError(f"sandbox {name!r} exists already; choose another name")
+            self._sandboxes[name] = sandbox
+        try:
+            if host:
+                sandbox._netns = self._dataplane.host_sandbox()
+            elif netns is not None:
+                sandbox._netns = self._dataplane.open_sandbox(os.fspath(netns))
+            else:
+                made = self._dataplane.make_sandboxes([secrets.token_hex(8)])
+                refused = self._dataplane.wait_sandboxes(made)[0]
+                if refused is not None:
+                    raise refused
+                sandbox._netns = made[0]
+        except BaseException:
+            with self._lock:
+                del self._sandboxes[name]
+            raise
+        return sandbox
+
+    def _make_sandboxes(self, count: int) -> list[Sandbox]:
+        """Begin to make sandboxes for a bulk call; named by their ids."""
+        ids = [secrets.token_hex(8) for _ in range(count)]
+        made = [
+            Sandbox(self, id, netns)
+            for id, netns in zip(ids, self._dataplane.make_sandboxes(ids), strict=True)
+        ]
+        with self._lock:
+            self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
+        return made
+
+    def _drop_sandboxes(
+        self, sandboxes: Sequence[Sandbox], *, strict: bool = False
+    ) -> list[Exception | None]:
+        for sandbox in sandboxes:
+            sandbox._deleted = True
+        answers = self._dataplane.drop_sandboxes([sandbox._netns for sandbox in sandboxes])
+        with self._lock:
+            for sandbox in sandboxes:
+                self._sandboxes.pop(sandbox.name, None)
+        refused = [error for error in answers if error is not None]
+        if strict and refused:
+            raise refused[0]
+        return answers
+
+    def _check_sandbox(self, sandbox: Sandbox, *, deleted_too: bool = False) -> None:
+        if not isinstance(sandbox, Sandbox):
+            raise errors.InvalidError(f"{sandbox!r} is no Sandbox; make one with create_sandbox")
+        if sandbox._controller is not self:
+            raise errors.InvalidError(f"sandbox {sandbox.name!r} belongs to another controller")
+        if sandbox._deleted and not deleted_too:
+            raise errors.NoSandboxError(f"sandbox {sandbox.name!r} is deleted")
+
+    # --- its own life ---------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise errors.ForkedError(
+                "this controller belongs to the parent process; make one in the child after the fork"
+            )
+        if self._closed:
+            raise errors.ClosedError("the controller is closed; make another")
+
+    def close(self) -> None:
+        """Take away everything it made: endpoints, networks, sandboxes. A second time does nothing.
+
+        Raises
+        ------
+        errors.BulkError
+            Something could not be taken away; the rest is gone.
+        """
+        if os.getpid() != self._pid or self._closed:
+            return
+        faults: list[Exception] = []
+
+        def attempt(step: Callable[[], object]) -> None:
+            try:
+                step()
+            except Exception as fault:
+                faults.append(fault)
+
+        for network in self.networks:
+            faults += network._take_away(network.endpoints, None)
+            attempt(network.delete)
+        with self._lock:
+            owned = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
+        faults += [fault for fault in self._drop_sandboxes(owned) if fault is not None]
+        self._closed = True
+        attempt(self._dataplane.close)
+        attempt(self._store.close)
+        if self._instance is not None:
+            attempt(self._instance.close)
+        _open.discard(self)
+        if faults:
+            raise errors.BulkError("close: not everything could be taken away", faults)
+
+    def __enter__(self) -> Self:
+        self._check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        id = "" if self._instance is None else f" {self._instance.id}"
+        return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
+
+
+def _close_forgotten() -> None:
+    """Close what was not closed when the interpreter ends: nothing stays behind a plain exit."""
+    for controller in list(_open):
+        controller.close()
+
+
+atexit.register(_close_forgotten)

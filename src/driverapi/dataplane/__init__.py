@@ -1,0 +1,1 @@
+"""Dataplanes: what realises plans. ``linux`` does it in the kernel, ``fake`` in memory."""

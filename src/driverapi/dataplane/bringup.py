@@ -1,0 +1,283 @@
+"""Endpoints up: the plans of one chunk made into as few netlink messages as there can be.
+
+One chunk of endpoints goes like this; its links share a group::
+
+    host socket      RTM_NEWLINK veth, n of   peer born in its namespace, named, MAC set, host end enslaved
+                     RTM_NEWLINK by group     no link-local address; then up
+    each namespace   lo up, link up, addresses, permanent neighbours, routes     one sendmsg
+    host socket      RTM_NEWNEIGH, n of       the permanent entries of the master
+
+Nothing is moved (but what a driver made itself) and nothing is looked up: names and ifindexes
+are chosen here. Where a chosen one is taken, by somebody else in an existing namespace, the
+namespace is looked at and others are chosen, a few times.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Final, ParamSpec, final
+
+from driverapi import errors
+from driverapi._native import Batch, NetlinkError
+from driverapi.dataplane.contract import Ownership, Work
+from driverapi.dataplane.failures import failure, first_failure
+from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
+from driverapi.dataplane.routes import claim_gateway, put_route, towards
+from driverapi.dataplane.sandboxes import LinuxNetns
+from driverapi.dataplane.teardown import take_away
+from driverapi.plan import MoveLink, VethLink
+
+__all__ = ["BringUp"]
+
+P = ParamSpec("P")
+
+_TAKEN: Final = (errno.EEXIST, errno.EBUSY)
+
+
+@final
+class BringUp:
+    """One chunk of endpoints on their way up.
+
+    Thread safety: none; each call makes its own.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._group = kernel.groups.take()
+
+    def run(self, works: Sequence[Work]) -> list[LinuxRealised | Exception]:
+        """Bring the endpoints up; those that fail are undone and answered by their error."""
+        jobs: list[LinuxRealised] = []
+        try:
+            for work in works:
+                assert isinstance(work.netns, LinuxNetns)
+                job = LinuxRealised(work.plan, work.netns)
+                jobs.append(job)
+                self._try(job, self._choose, job)
+            self._make_veths(jobs)
+            self._raise_group(jobs)
+            for job in jobs:
+                self._try(job, self._move_in, job)
+                self._try(job, self._configure, job)
+            self._pin([job for job in jobs if job.error is None])
+        except BaseException:
+            take_away(self._kernel, jobs)
+            raise
+        else:
+            take_away(self._kernel, [job for job in jobs if job.error is not None])
+        finally:
+            self._kernel.groups.give_back(self._group)
+            for job in jobs:
+                job.rest()
+        return [job if job.error is None else job.error for job in jobs]
+
+    @staticmethod
+    def _try(job: LinuxRealised, step: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run one endpoint's step; its failure is its own."""
+        if job.error is None:
+            try:
+                step(*args, **kwargs)
+            except NetlinkError as error:
+                job.error = failure(job.what, error)
+            except (errors.DriverAPIError, OSError) as error:
+                job.error = error
+
+    def _choose(self, job: LinuxRealised) -> None:
+        """Choose names and indexes for the endpoint's links."""
+        if job.netns.ownership is Ownership.HOST:
+            if job.plan.interfaces:
+                raise errors.ConflictError(
+                    f"{job.what}: nothing is made in the host's own namespace; use a sandbox"
+                )
+            return
+        job.use()
+        for plan in job.plan.interfaces:
+            interface = Interface(plan, job.netns.take_name(plan.name, exact=plan.exact))
+            job.interfaces.append(interface)
+            if isinstance(plan.link, VethLink):
+                self._choose_indexes(job, interface)
+                interface.group = self._group
+                interface.host_name = self._kernel.instance.link_name("e")
+                if plan.link.master is not None:
+                    try:
+                        interface.master = self._kernel.masters[job.plan.network, plan.link.master]
+                    except KeyError:
+                        raise errors.InvalidError(
+                            f"{job.what}: master {plan.link.master!r} is no link of the network's plan"
+                        ) from None
+
+    def _choose_indexes(self, job: LinuxRealised, interface: Interface) -> None:
+        interface.index = job.netns.take_index()
+        interface.host_index = self._kernel.instance.link_index()
+
+    def _put_veth(self, batch: Batch, job: LinuxRealised, interface: Interface) -> None:
+        assert isinstance(interface.plan.link, VethLink)
+        batch.add_veth(
+            interface.host_name,
+            interface.name,
+            index=interface.host_index,
+            peer_index=interface.index,
+            namespace=job.use().fileno(),
+            peer_mac=interface.plan.mac,
+            master=interface.master,
+            mtu=interface.plan.link.mtu,
+            group=self._kernel.groups.value(interface.group),
+        )
+        interface.there = True
+
+    def _make_veths(self, jobs: Sequence[LinuxRealised]) -> None:
+        batch = Batch()
+        asked = []
+        for job in jobs:
+            if job.error is None:
+                for interface in job.interfaces:
+                    if isinstance(interface.plan.link, VethLink):
+                        self._put_veth(batch, job, interface)
+                        asked.append((job, interface))
+        if not asked:
+            return
+        self._kernel.groups.add(self._group, [interface.host_index for _, interface in asked])
+        answers = self._kernel.host.execute(batch)
+        if answers.ok:
+            return
+        for position, (job, interface) in enumerate(asked):
+            error = answers.error(position)
+            if error is not None:
+                self._try(job, self._settle, job, interface, error)
+
+    def _settle(self, job: LinuxRealised, interface: Interface, error: NetlinkError) -> None:
+        """Deal with a veth that was refused, or whose answer was lost."""
+        for _ in range(TRIES):
+            if error.errno == errno.ENOBUFS and self._is_there(interface):
+                return
+            self._kernel.groups.discard(interface.group, [interface.host_index])
+            interface.there = False
+            if error.errno not in _TAKEN:
+                break
+            self._choose_again(job, interface)
+            self._kernel.groups.add(interface.group, [interface.host_index])
+            batch = Batch()
+            self._put_veth(batch, job, interface)
+            refused = self._kernel.host.execute(batch).error(0)
+            if refused is None:
+                return
+            error = refused
+        self._kernel.groups.discard(interface.group, [interface.host_index])
+        interface.there = False
+        raise error
+
+    def _is_there(self, interface: Interface) -> bool:
+        """Look up a link whose answer was lost: by our index, which must have our name."""
+        found = link(self._kernel.host, index=interface.host_index)
+        return found is not None and found.name == interface.host_name
+
+    def _choose_again(self, job: LinuxRealised, interface: Interface) -> None:
+        """Somebody has the name or an index: look at the namespace, choose others."""
+        job.netns.give_back(interface.name, interface.index)
+        job.netns.look((link.name, link.index) for link in job.use().socket.dump_links())
+        interface.name = job.netns.take_name(interface.plan.name, exact=interface.plan.exact)
+        self._choose_indexes(job, interface)
+
+    def _raise_group(self, jobs: Sequence[LinuxRealised]) -> None:
+        """Bring the host ends up by their group: without a link-local address on each.
+
+        With one, the cost of an endpoint grows with the number of endpoints.
+        """
+        born = [interface for job in jobs for interface in job.interfaces if interface.there]
+        if not born:
+            return
+        batch = Batch()
+        if self._group == COMMON:  # the numbers ran out: the group has links of others in it
+            for interface in born:
+                batch.set_link(interface.host_index, addr_gen_mode=ADDR_GEN_NONE)
+                batch.set_link(interface.host_index, up=True)
+        else:
+            batch.set_link(group=self._kernel.groups.value(self._group), addr_gen_mode=ADDR_GEN_NONE)
+            batch.set_link(group=self._kernel.groups.value(self._group), up=True)
+        refused = first_failure("bring the host ends up", self._kernel.host.execute(batch))
+        if refused is not None:
+            for job in jobs:
+                job.error = job.error or refused
+
+    def _move_in(self, job: LinuxRealised) -> None:
+        """Move links that a driver made itself: slow, and only for them."""
+        for interface in job.interfaces:
+            plan = interface.plan.link
+            if not isinstance(plan, MoveLink):
+                continue
+            found = link(self._kernel.host, name=plan.source)
+            if found is None:
+                raise errors.NotFoundError(
+                    f"{job.what}: there is no link {plan.source!r} to move into the sandbox"
+                )
+            namespace = job.use()
+            batch = Batch()
+            interface.there = True
+            batch.set_link(found.index, namespace=namespace.fileno(), new_name=interface.name)
+            error = self._kernel.host.execute(batch).error(0)
+            moved = link(namespace.socket, name=interface.name)
+            interface.there = moved is not None and error is None
+            if error is not None:
+                raise error
+            if moved is None:
+                raise errors.KernelError(f"{job.what}: link {plan.source!r} was moved and is not there")
+            interface.index = moved.index
+
+    def _configure(self, job: LinuxRealised) -> None:
+        """Set up everything inside the namespace with one sendmsg."""
+        if job.netns.ownership is Ownership.HOST:
+            return
+        batch = Batch()
+        if job.netns.ownership is Ownership.OWNED:
+            batch.set_link(1, up=True)  # lo has index 1 in every namespace (LOOPBACK_IFINDEX)
+        for interface in job.interfaces:
+            if isinstance(interface.plan.link, VethLink):
+                batch.set_link(interface.index, addr_gen_mode=ADDR_GEN_NONE)
+                batch.set_link(interface.index, up=True)
+            else:
+                batch.set_link(interface.index, up=True, mac=interface.plan.mac)
+            for address in interface.plan.addresses:
+                batch.add_address(interface.index, address.ip, address.prefix)
+        for neighbour in job.plan.neighbours:
+            batch.add_neighbour(towards(job, neighbour.ip).index, neighbour.ip, neighbour.mac)
+        for route in job.plan.routes:
+            if claim_gateway(self._kernel, job, route):
+                put_route(batch, job, route)
+        if len(batch):
+            self._run_inside(job, batch)
+
+    def _run_inside(self, job: LinuxRealised, batch: Batch) -> None:
+        socket = job.use().socket
+        answers = socket.execute(batch)
+        if answers.ok:
+            return
+        for position in answers.failed:
+            error = answers.error(position)
+            if error is not None:
+                raise error
+        # Answers were lost. Asked for alone, a message is answered for certain: done now, or
+        # there already. Failures that were answered have been raised above.
+        for position in answers.unknown:
+            again = Batch()
+            again.append(batch.message(position))
+            error = socket.execute(again).error(0)
+            if error is not None and error.errno != errno.EEXIST:
+                raise error
+
+    def _pin(self, jobs: Sequence[LinuxRealised]) -> None:
+        """Give the masters permanent neighbour entries for the endpoints that are up."""
+        batch = Batch()
+        owners = []
+        for job in jobs:
+            for interface, address in pinned(job):
+                batch.add_neighbour(interface.master, address.ip, interface.plan.mac or b"")
+                owners.append(job)
+        if not owners:
+            return
+        answers = self._kernel.host.execute(batch)
+        for position in (*answers.failed, *answers.unknown):
+            error = answers.error(position)
+            if error is not None and owners[position].error is None:
+                owners[position].error = failure(owners[position].what, error)

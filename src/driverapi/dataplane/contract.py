@@ -1,0 +1,99 @@
+"""What a dataplane is: plans and sandboxes in, outcomes out."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from driverapi.addresses import Address
+from driverapi.plan import EndpointPlan, NetworkPlan
+
+__all__ = ["Dataplane", "Netns", "Ownership", "Progress", "Realised", "Work"]
+
+Progress = Callable[[int], None]
+"""Called now and then during a bulk call with the number of endpoints that are finished."""
+
+
+class Ownership(enum.Enum):
+    """Whose the namespace of a sandbox is."""
+
+    OWNED = "owned"
+    """Made by us, bound to a path of ours; it goes when the sandbox goes."""
+    EXISTING = "existing"
+    """Somebody's, known by its path; names and indexes in it may be taken."""
+    HOST = "host"
+    """The host's own; nothing is made in it and no undo touches it."""
+
+
+class Netns(Protocol):
+    """The network namespace of one sandbox, as its dataplane knows it."""
+
+    @property
+    def key(self) -> str:
+        """Path of the namespace."""
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whose it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One endpoint to realise: its plan, and the namespace it goes to."""
+
+    plan: EndpointPlan
+    netns: Netns
+
+
+class Realised(Protocol):
+    """What the dataplane made for one endpoint; handed back to ``remove``."""
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Name in the sandbox of each interface, by the interface's id."""
+
+
+class Dataplane(Protocol):
+    """Realises the plans of one call, one or ten thousand, in the fewest operations.
+
+    Every method that takes many answers for each of them, in order: an error, or what was
+    made. It never raises for a part of them; a ``BaseException`` (an interrupt) leaves
+    nothing behind of the call it came in. Errors are of :mod:`driverapi.errors`.
+
+    Thread safety: all methods.
+    """
+
+    def make_sandboxes(self, ids: Sequence[str]) -> Sequence[Netns]:
+        """Begin to make a namespace per id, in the background; ids become the names of files."""
+
+    def wait_sandboxes(self, netns: Sequence[Any]) -> list[Exception | None]:
+        """Wait until they are made."""
+
+    def open_sandbox(self, path: str) -> Netns:
+        """Take an existing namespace, known by its path."""
+
+    def host_sandbox(self) -> Netns:
+        """Return the host's own namespace."""
+
+    def drop_sandboxes(self, netns: Sequence[Any]) -> list[Exception | None]:
+        """Unbind those that are owned; the kernel frees a namespace when its last user goes."""
+
+    def realise_network(self, network: str, plan: NetworkPlan) -> None:
+        """Make what a network needs on the host, all or nothing."""
+
+    def remove_network(self, network: str) -> None:
+        """Take it away; what is gone already is passed over."""
+
+    def realise(self, works: Sequence[Work], progress: Progress | None = None) -> list[Any]:
+        """Realise endpoints; answers a ``Realised`` or an ``Exception`` for each."""
+
+    def remove(self, realised: Sequence[Any], progress: Progress | None = None) -> list[Exception | None]:
+        """Take away what was realised; what is gone already is passed over."""
+
+    def host_prefixes(self) -> list[Address]:
+        """Prefixes that the host has routes to, for choosing others."""
+
+    def close(self) -> None:
+        """Let go of descriptors; what was realised stays."""

@@ -1,0 +1,82 @@
+"""The kernel's refusals as errors of this package, which say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from driverapi import errors
+from driverapi._native import UNKNOWN, Answers, NetlinkError
+
+__all__ = ["failure", "first_failure"]
+
+_Class = Callable[[str, int], errors.KernelError]
+
+
+class _Exhausted(errors.KernelError):
+    kind = errors.Kind.EXHAUSTED
+
+
+class _Unsupported(errors.KernelError):
+    kind = errors.Kind.UNSUPPORTED
+
+
+class _Taken(errors.KernelError):
+    kind = errors.Kind.CONFLICT
+
+
+_MEANING: dict[int, tuple[_Class, str]] = {
+    errno.EPERM: (
+        errors.NoPermissionError,
+        "this needs CAP_NET_ADMIN: run as root, or inside a user namespace",
+    ),
+    errno.EACCES: (
+        errors.NoPermissionError,
+        "this needs CAP_NET_ADMIN, and IPv6 must not be switched off for an IPv6 address",
+    ),
+    errno.EXFULL: (
+        _Exhausted,
+        "the bridge has as many ports as the kernel allows, 1023; use a further network",
+    ),
+    errno.EEXIST: (_Taken, "it exists already; choose another"),
+    errno.EBUSY: (_Taken, "its number is in use; try again"),
+    errno.EOPNOTSUPP: (_Unsupported, "this kernel does not have that kind of link"),
+    errno.ENOBUFS: (
+        errors.KernelError,
+        "the kernel's answer was lost and what it did is not there; try again",
+    ),
+}
+
+
+def failure(what: str, error: NetlinkError) -> errors.KernelError:
+    """Return the typed error for a refused message.
+
+    Parameters
+    ----------
+    what : str
+        What it was for, as ``"endpoint 3f2a…"``.
+    """
+    number = error.errno or 0
+    kind, advice = _MEANING.get(number, (errors.KernelError, ""))
+    said = f"{os.strerror(number)} ({error.message})" if error.message else os.strerror(number)
+    made = kind(f"{what}: {error.operation}: {said}" + (f"; {advice}" if advice else ""), number)
+    made.__cause__ = error
+    return made
+
+
+def first_failure(what: str, answers: Answers, done: tuple[int, ...] = ()) -> errors.KernelError | None:
+    """Return the error of the first message that failed, or None.
+
+    Parameters
+    ----------
+    done : tuple of int
+        Error numbers that mean that there was nothing to do.
+    """
+    if answers.ok:
+        return None
+    for position in (*answers.failed, *answers.unknown):
+        error = answers.error(position)
+        if error is not None and (answers[position] == UNKNOWN or answers[position] not in done):
+            return failure(what, error)
+    return None

@@ -1,0 +1,230 @@
+"""A dataplane in memory, with the outcomes of the real one: for tests of drivers and controllers.
+
+It keeps names, indexes and addresses as a kernel would, refuses what a kernel would refuse,
+and can be told to fail at any step of any endpoint.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from driverapi import errors
+from driverapi.addresses import Address
+from driverapi.dataplane.contract import Ownership, Progress, Work
+from driverapi.plan import EndpointPlan, MoveLink, NetworkPlan, VethLink
+
+__all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
+
+BRIDGE_PORTS: Final = 1023  # BR_MAX_PORTS - 1
+
+
+@dataclass(eq=False, slots=True)
+class FakeNetns:
+    """A namespace that only has names in it."""
+
+    key: str
+    ownership: Ownership
+    names: set[str] = field(default_factory=lambda: {"lo"})
+    dropped: bool = False
+
+
+@final
+@dataclass(eq=False, slots=True)
+class FakeRealised:
+    """What was made for one endpoint."""
+
+    plan: EndpointPlan
+    netns: FakeNetns
+    names: dict[int, str] = field(default_factory=dict)
+
+
+@final
+class FakeDataplane:
+    """Realises plans in memory.
+
+    Attributes
+    ----------
+    links : set
+        Names of links on the host; put a driver's own devices here.
+    networks, endpoints, sandboxes : dict
+        What is realised now, by id.
+    faults : dict
+        Error to answer for the owner (endpoint id), network id or sandbox id of the key; an
+        exception that is no ``Exception`` (``KeyboardInterrupt()``) is raised.
+    stuck : dict
+        The same for taking it away; what is stuck stays as it is.
+
+    Notes
+    -----
+    Thread safety: all methods.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.links: set[str] = {"lo"}
+        self.networks: dict[str, NetworkPlan] = {}
+        self.endpoints: dict[str, FakeRealised] = {}
+        self.sandboxes: dict[str, FakeNetns] = {}
+        self.faults: dict[str, BaseException] = {}
+        self.stuck: dict[str, BaseException] = {}
+        self.closed = False
+
+    def _fault(self, id: str) -> Exception | None:
+        return _answer(self.faults, id)
+
+    def make_sandboxes(self, ids: Sequence[str]) -> list[FakeNetns]:
+        """Make a namespace per id."""
+        made = [FakeNetns(f"/fake/ns/{id}", Ownership.OWNED) for id in ids]
+        with self._lock:
+            self.sandboxes.update(zip(ids, made, strict=True))
+        return made
+
+    def wait_sandboxes(self, netns: Sequence[FakeNetns]) -> list[Exception | None]:
+        """Answer the faults of those that should fail."""
+        return [self._fault(one.key.rpartition("/")[2]) for one in netns]
+
+    def open_sandbox(self, path: str) -> FakeNetns:
+        """Take any path but one that has a fault."""
+        fault = self._fault(path)
+        if fault is not None:
+            raise fault
+        return FakeNetns(path, Ownership.EXISTING)
+
+    def host_sandbox(self) -> FakeNetns:
+        """Return the host's own namespace."""
+        return FakeNetns("/fake/host", Ownership.HOST)
+
+    def drop_sandboxes(self, netns: Sequence[FakeNetns]) -> list[Exception | None]:
+        """Forget those that are owned."""
+        answers = [_answer(self.stuck, one.key.rpartition("/")[2]) for one in netns]
+        with self._lock:
+            for one, answer in zip(netns, answers, strict=True):
+                one.dropped = answer is None and one.ownership is Ownership.OWNED
+            self.sandboxes = {id: one for id, one in self.sandboxes.items() if not one.dropped}
+        return answers
+
+    def realise_network(self, network: str, plan: NetworkPlan) -> None:
+        """Keep the plan; a name that is taken is refused."""
+        fault = self._fault(network)
+        if fault is not None:
+            raise fault
+        with self._lock:
+            exact = {link.name for link in plan.links if link.exact}
+            taken = exact & self.links
+            if taken:
+                raise errors.KernelError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
+            self.links |= exact
+            self.networks[network] = plan
+
+    def remove_network(self, network: str) -> None:
+        """Forget the plan."""
+        refused = _answer(self.stuck, network)
+        if refused is not None:
+            raise refused
+        with self._lock:
+            plan = self.networks.pop(network, None)
+            if plan is not None:
+                self.links -= {link.name for link in plan.links if link.exact}
+
+    def realise(
+        self, works: Sequence[Work], progress: Progress | None = None
+    ) -> list[FakeRealised | Exception]:
+        """Realise endpoints one after the other."""
+        done: list[FakeRealised | Exception] = []
+        try:
+            for work in works:
+                try:
+                    done.append(self._realise(work))
+                except Exception as error:
+                    done.append(error)
+                if progress is not None:
+                    progress(len(done))
+        except BaseException:
+            self.remove([one for one in done if isinstance(one, FakeRealised)])
+            raise
+        return done
+
+    def _realise(self, work: Work) -> FakeRealised:
+        netns = work.netns
+        assert isinstance(netns, FakeNetns)
+        made = FakeRealised(work.plan, netns)
+        for id in (work.plan.owner, netns.key.rpartition("/")[2]):
+            fault = self._fault(id)
+            if fault is not None:
+                raise fault
+        if netns.dropped:
+            raise errors.NoSandboxError(f"{netns.key!r} is no network namespace")
+        with self._lock:
+            try:
+                for interface in work.plan.interfaces:
+                    self._link(work.plan, interface.link)
+                    made.names[interface.id] = self._name(netns, interface.name, exact=interface.exact)
+                    if isinstance(interface.link, MoveLink):
+                        self.links.discard(interface.link.source)
+            except BaseException:
+                self._undo(made)
+                raise
+            self.endpoints[work.plan.owner] = made
+        return made
+
+    def _link(self, plan: EndpointPlan, link: VethLink | MoveLink) -> None:
+        if isinstance(link, MoveLink):
+            if link.source not in self.links:
+                raise errors.NotFoundError(f"there is no link {link.source!r} to move into the sandbox")
+        elif link.master is not None:
+            network = self.networks.get(plan.network, NetworkPlan())
+            if link.master not in {one.name for one in network.links}:
+                raise errors.InvalidError(f"master {link.master!r} is no link of the network's plan")
+            ports = sum(one.plan.network == plan.network for one in self.endpoints.values())
+            if ports >= BRIDGE_PORTS:
+                raise errors.KernelError("the bridge has as many ports as the kernel allows", 54)
+
+    @staticmethod
+    def _name(netns: FakeNetns, name: str, *, exact: bool) -> str:
+        chosen, number = name, 0
+        while not exact and (chosen := f"{name}{number}") in netns.names:
+            number += 1
+        if chosen in netns.names:
+            raise errors.ConflictError(
+                f"interface name {name!r} is taken in sandbox {netns.key}; choose another"
+            )
+        netns.names.add(chosen)
+        return chosen
+
+    def remove(self, realised: Sequence[Any], progress: Progress | None = None) -> list[Exception | None]:
+        """Forget endpoints; links that were moved are back on the host."""
+        answers = [_answer(self.stuck, one.plan.owner) for one in realised]
+        with self._lock:
+            for one, answer in zip(realised, answers, strict=True):
+                if answer is None:
+                    self.endpoints.pop(one.plan.owner, None)
+                    self._undo(one)
+        if progress is not None:
+            progress(len(realised))
+        return answers
+
+    def _undo(self, made: FakeRealised) -> None:
+        for interface in made.plan.interfaces:
+            name = made.names.pop(interface.id, None)
+            if name is not None:
+                made.netns.names.discard(name)
+                if isinstance(interface.link, MoveLink):
+                    self.links.add(interface.link.source)
+
+    def host_prefixes(self) -> list[Address]:
+        """Return none: this host has no routes."""
+        return []
+
+    def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+
+def _answer(faults: dict[str, BaseException], id: str) -> Exception | None:
+    fault = faults.get(id)
+    if fault is not None and not isinstance(fault, Exception):
+        raise fault
+    return fault

@@ -1,0 +1,149 @@
+"""What the parts of the Linux dataplane share: the host's socket, indexes of masters, groups."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from dataclasses import dataclass, field
+from typing import Final
+
+from driverapi import _native, errors
+from driverapi._native import Batch, LinkRecord, Namespace, NetlinkSocket
+from driverapi.addresses import Address
+from driverapi.dataplane.groups import COMMON, LinkGroups
+from driverapi.dataplane.sandboxes import LinuxNetns
+from driverapi.instance import Instance
+from driverapi.plan import EndpointPlan, InterfacePlan, VethLink
+
+__all__ = [
+    "ADDR_GEN_NONE",
+    "CHUNK",
+    "GONE",
+    "TRIES",
+    "Interface",
+    "Kernel",
+    "LinuxRealised",
+    "link",
+    "pinned",
+]
+
+CHUNK: Final = 64
+"""Endpoints made, and at best deleted, together: some 30 ms of the kernel's global lock at deletion."""
+
+TRIES: Final = 4
+"""How often a name or index is chosen anew that somebody else has."""
+
+HOST_BUFFER: Final = 1 << 20
+"""Bytes asked for the buffers of the host's socket: room for the errors of a whole chunk."""
+
+ADDR_GEN_NONE: Final = 1
+"""``IN6_ADDR_GEN_MODE_NONE``: no link-local address when the link comes up."""
+
+GONE: Final = (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL)
+"""Answers to a deletion that mean that there was nothing to delete."""
+
+
+class Kernel:
+    """The kernel as one instance sees it, from the namespace of the thread that makes it.
+
+    Thread safety: ``host`` and ``groups`` by themselves; the rest under ``lock``.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.lock = threading.Lock()
+        self.groups = LinkGroups(instance)
+        self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
+        try:
+            self.host = NetlinkSocket(send_buffer=HOST_BUFFER, receive_buffer=HOST_BUFFER)
+            self.home = _native.open_namespace(f"/proc/self/task/{threading.get_native_id()}/ns/net")
+        except OSError as error:
+            raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
+
+    def close(self) -> None:
+        """Let go of descriptors."""
+        self.host.close()
+        self.home.close()
+
+
+@dataclass(eq=False, slots=True)
+class Interface:
+    """One link of an endpoint while it lives."""
+
+    plan: InterfacePlan
+    name: str
+    index: int = 0  # in the sandbox
+    host_name: str = ""
+    host_index: int = 0
+    master: int = 0
+    group: int = COMMON
+    there: bool = False  # in the kernel, or maybe: set before the kernel is asked
+
+
+@dataclass(eq=False, slots=True)
+class LinuxRealised:
+    """What was made for one endpoint, and what went wrong with it."""
+
+    plan: EndpointPlan
+    netns: LinuxNetns
+    interfaces: list[Interface] = field(default_factory=list)
+    error: Exception | None = None
+    namespace: Namespace | None = None  # while it is in use
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Name in the sandbox of each interface, by the interface's id."""
+        return {interface.plan.id: interface.name for interface in self.interfaces}
+
+    @property
+    def what(self) -> str:
+        """How errors call it."""
+        return f"endpoint {self.plan.owner[:12]}"
+
+    def use(self) -> Namespace:
+        """Hold the sandbox's namespace open until :meth:`rest`."""
+        if self.namespace is None:
+            self.namespace = self.netns.use()
+        return self.namespace
+
+    def rest(self) -> None:
+        """Let it go."""
+        if self.namespace is not None:
+            self.namespace = None
+            self.netns.rest()
+
+    def fail(self, error: Exception | None) -> None:
+        """Keep the first error; later ones are told in its notes."""
+        if error is None:
+            return
+        if self.error is None:
+            self.error = error
+        else:
+            self.error.add_note(f"while undoing: {error}")
+
+
+def link(socket: NetlinkSocket, *, index: int = 0, name: str | None = None) -> LinkRecord | None:
+    """Look one link up by its index or name; None where there is none."""
+    batch = Batch()
+    batch.get_link(index, name=name)
+    answers = socket.execute(batch)
+    if answers[0] != 0:
+        error = answers.error(0)
+        if error is not None and error.errno not in GONE:
+            raise error
+        return None
+    found = _native.links(b"".join(answers.replies()))
+    return found[0] if found else None
+
+
+def pinned(job: LinuxRealised) -> list[tuple[Interface, Address]]:
+    """Return the addresses of an endpoint that its master has permanent neighbour entries for."""
+    return [
+        (interface, address)
+        for interface in job.interfaces
+        if interface.there
+        and isinstance(interface.plan.link, VethLink)
+        and interface.plan.link.pin_neighbours
+        if interface.master and interface.plan.mac is not None
+        for address in interface.plan.addresses
+    ]

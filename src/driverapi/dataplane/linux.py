@@ -1,0 +1,160 @@
+"""The dataplane of the Linux kernel: sandboxes, networks, and endpoints in chunks.
+
+``bringup`` makes a chunk of endpoints, ``teardown`` takes one away, ``sandboxes`` makes the
+namespaces beside them; ``kernel`` is what they share.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Final, final
+
+from driverapi._native import Batch
+from driverapi.addresses import Address
+from driverapi.dataplane.bringup import BringUp
+from driverapi.dataplane.contract import Progress, Work
+from driverapi.dataplane.failures import failure, first_failure
+from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Kernel, LinuxRealised
+from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
+from driverapi.dataplane.teardown import take_away
+from driverapi.instance import Instance
+from driverapi.plan import BridgeLink, NetworkPlan
+
+__all__ = ["LinuxDataplane"]
+
+_LOCAL: Final = (4, 16)  # lengths of the addresses that a route of interest has
+
+
+@final
+class LinuxDataplane:
+    """Realises plans in the namespace of the thread that makes it, and in those of sandboxes.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._kernel = Kernel(instance)
+        self._sandboxes = Sandboxes(instance)
+
+    def close(self) -> None:
+        """Let go of descriptors; what was realised stays."""
+        self._kernel.close()
+
+    # --- sandboxes ------------------------------------------------------------------------------
+
+    def make_sandboxes(self, ids: Sequence[str]) -> list[LinuxNetns]:
+        """Begin to make a namespace per id, beside everything else."""
+        return self._sandboxes.make(ids)
+
+    def wait_sandboxes(self, netns: Sequence[LinuxNetns]) -> list[Exception | None]:
+        """Wait until they are made."""
+        answers = self._sandboxes.wait(netns)
+        for one in netns:
+            one.rest(used=False)
+        return answers
+
+    def open_sandbox(self, path: str) -> LinuxNetns:
+        """Take an existing namespace, known by its path."""
+        return self._sandboxes.existing(path)
+
+    def host_sandbox(self) -> LinuxNetns:
+        """Return the host's own namespace."""
+        return self._sandboxes.host()
+
+    def drop_sandboxes(self, netns: Sequence[LinuxNetns]) -> list[Exception | None]:
+        """Unbind those that are owned."""
+        return self._sandboxes.drop(netns)
+
+    # --- networks -------------------------------------------------------------------------------
+
+    def realise_network(self, network: str, plan: NetworkPlan) -> None:
+        """Make the network's bridges with their addresses, all or nothing."""
+        try:
+            for link in plan.links:
+                self._make_bridge(network, link)
+        except BaseException:
+            self.remove_network(network)
+            raise
+
+    def _make_bridge(self, network: str, link: BridgeLink) -> None:
+        kernel = self._kernel
+        what = f"network {network[:12]}"
+        name = link.name if link.exact else kernel.instance.link_name("b")
+        batch = Batch()
+        for attempt in range(TRIES):
+            index = kernel.instance.link_index()
+            batch.clear()
+            batch.add_bridge(name, index=index, mac=link.mac, mtu=link.mtu, group=kernel.groups.value(COMMON))
+            kernel.masters[network, link.name] = index  # before it is asked for: an interrupt must find it
+            error = kernel.host.execute(batch).error(0)
+            if error is None:
+                break
+            if error.errno != errno.ENOBUFS:  # not made for certain
+                del kernel.masters[network, link.name]
+            if error.errno != errno.EBUSY or attempt == TRIES - 1:
+                raise failure(what, error)
+        batch.clear()
+        batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
+        for address in link.addresses:
+            batch.add_address(index, address.ip, address.prefix)
+        batch.set_link(index, up=True)
+        refused = first_failure(what, kernel.host.execute(batch))
+        if refused is not None:
+            raise refused
+
+    def remove_network(self, network: str) -> None:
+        """Delete the network's bridges."""
+        kernel = self._kernel
+        keys = [key for key in list(kernel.masters) if key[0] == network]
+        batch = Batch()
+        for key in keys:
+            batch.delete_link(kernel.masters[key])
+        if keys:
+            refused = first_failure(f"network {network[:12]}", kernel.host.execute(batch), GONE)
+            if refused is not None:
+                raise refused
+        for key in keys:
+            del kernel.masters[key]
+
+    def host_prefixes(self) -> list[Address]:
+        """Return the prefixes that the host has routes to, the default routes left out."""
+        found = self._kernel.host.dump_routes()
+        return [
+            Address(route.destination, route.prefix)
+            for route in found
+            if route.prefix and len(route.destination) in _LOCAL
+        ]
+
+    # --- endpoints ------------------------------------------------------------------------------
+
+    def realise(
+        self, works: Sequence[Work], progress: Progress | None = None
+    ) -> list[LinuxRealised | Exception]:
+        """Bring endpoints up in chunks; an interrupt takes away what this call made."""
+        done: list[LinuxRealised | Exception] = []
+        try:
+            for at in range(0, len(works), CHUNK):
+                done += BringUp(self._kernel).run(works[at : at + CHUNK])
+                if progress is not None:
+                    progress(len(done))
+        except BaseException:
+            self.remove([one for one in done if isinstance(one, LinuxRealised)])
+            raise
+        return done
+
+    def remove(
+        self, realised: Sequence[LinuxRealised], progress: Progress | None = None
+    ) -> list[Exception | None]:
+        """Take endpoints away in chunks, by group where that can be."""
+        answers: list[Exception | None] = []
+        for at in range(0, len(realised), CHUNK):
+            chunk = realised[at : at + CHUNK]
+            for job in chunk:
+                job.error = None
+            take_away(self._kernel, chunk)
+            answers += [job.error for job in chunk]
+            if progress is not None:
+                progress(len(answers))
+        return answers

@@ -1,0 +1,74 @@
+"""Routes of sandboxes, and which endpoint has the default route where several meet."""
+
+from __future__ import annotations
+
+import errno
+
+from driverapi import errors
+from driverapi._native import Batch
+from driverapi.dataplane.failures import first_failure
+from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised
+from driverapi.dataplane.sandboxes import LinuxNetns
+from driverapi.plan import Route
+
+__all__ = ["claim_gateway", "pass_gateway_on", "put_route", "towards"]
+
+
+def towards(job: LinuxRealised, ip: bytes) -> Interface:
+    """Return the interface whose prefix holds an address, else the first."""
+    for interface in job.interfaces:
+        if any(ip in address for address in interface.plan.addresses):
+            return interface
+    if not job.interfaces:
+        raise errors.InvalidError(f"{job.what}: routes and neighbours need an interface with a link")
+    return job.interfaces[0]
+
+
+def put_route(batch: Batch, job: LinuxRealised, route: Route) -> None:
+    """Append a route; a gateway that no prefix holds is taken to be on the link."""
+    hop = route.gateway if route.gateway is not None else route.destination.ip
+    interface = towards(job, hop)
+    reached = any(hop in address for address in interface.plan.addresses)
+    batch.add_route(
+        route.destination.ip,
+        route.destination.prefix,
+        gateway=route.gateway,
+        index=interface.index,
+        on_link=route.on_link or (route.gateway is not None and not reached),
+    )
+
+
+def claim_gateway(kernel: Kernel, job: LinuxRealised, route: Route) -> bool:
+    """Queue for the sandbox's default route: the first endpoint has it, the others wait."""
+    if route.destination.prefix:
+        return True
+    with kernel.lock:
+        job.netns.gateways.append((job, route))
+        return _holder(job.netns, route) is job
+
+
+def pass_gateway_on(kernel: Kernel, job: LinuxRealised) -> None:
+    """Give a default route that goes with an endpoint to the next that waits for it."""
+    if not job.netns.gateways:
+        return
+    heirs: list[tuple[LinuxRealised, Route]] = []
+    with kernel.lock:
+        held = [
+            route for owner, route in job.netns.gateways if owner is job and _holder(job.netns, route) is job
+        ]
+        job.netns.gateways[:] = [entry for entry in job.netns.gateways if entry[0] is not job]
+        for route in held:
+            heirs += [entry for entry in job.netns.gateways if entry[1].destination == route.destination][:1]
+    for heir, route in heirs:
+        batch = Batch()
+        put_route(batch, heir, route)
+        try:
+            job.fail(first_failure(heir.what, heir.use().socket.execute(batch), (errno.EEXIST, *GONE)))
+        except errors.NoSandboxError:
+            return  # the namespace is gone, and its routes with it
+        finally:
+            heir.rest()
+
+
+def _holder(netns: LinuxNetns, route: Route) -> LinuxRealised | None:
+    return next((job for job, other in netns.gateways if other.destination == route.destination), None)

@@ -1,0 +1,261 @@
+"""Namespaces of sandboxes: made beside the links, opened late, let go early.
+
+Making a namespace takes the kernel about as long as making a veth pair, so a bulk call has
+them made by a thread of their own while the drivers are asked and links are made. Each
+namespace holds two descriptors (itself and a netlink socket inside) only until its endpoint
+is up: at most ``KEEP`` namespaces are open at once; beyond that the maker waits a little, and
+then makes namespaces that are opened again, by their paths, when their turn comes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from driverapi import _native, errors
+from driverapi._native import Namespace
+from driverapi.dataplane.contract import Ownership
+from driverapi.instance import Instance
+
+__all__ = ["LinuxNetns", "Sandboxes"]
+
+CHUNK: Final = 16
+"""Namespaces that one call of the maker makes: few, so that the first are ready soon."""
+
+KEEP: Final = 256
+"""Namespaces kept open at once at the most; less where the process may have few descriptors."""
+
+PATIENCE: Final = 0.25
+"""Seconds that the maker waits for others to be let go before it makes closed ones."""
+
+FIRST_INDEX: Final = 64
+"""The first ifindex we choose inside a sandbox: above what fallback tunnels take at birth."""
+
+
+class LinuxNetns:
+    """The namespace of one sandbox: what is known of it, and the open namespace while needed.
+
+    Thread safety: the fields are written by whoever holds ``Sandboxes.lock``.
+    """
+
+    __slots__ = (
+        "_made",
+        "_sandboxes",
+        "_users",
+        "cancelled",
+        "error",
+        "gateways",
+        "indexes",
+        "key",
+        "names",
+        "namespace",
+        "ownership",
+    )
+
+    def __init__(
+        self, sandboxes: Sandboxes, key: str, ownership: Ownership, made: threading.Event | None
+    ) -> None:
+        self.key = key
+        self.ownership = ownership
+        self.names: set[str] = {"lo"}
+        self.indexes: set[int] = {1}
+        self.gateways: list[tuple[Any, Any]] = []  # who wants the default route (endpoint, route), in order
+        self.namespace: Namespace | None = None
+        self.error: Exception | None = None
+        self.cancelled = False
+        self._made = made
+        self._sandboxes = sandboxes
+        self._users = 0
+
+    def use(self) -> Namespace:
+        """Return the open namespace, once it is made, for use until :meth:`rest`.
+
+        It is opened by its path if it was let go.
+
+        Raises
+        ------
+        errors.KernelError
+            It could not be made, or is gone.
+        """
+        if self._made is not None:
+            self._made.wait()
+        if self.error is not None:
+            raise self.error
+        with self._sandboxes.lock:
+            if self.namespace is None:
+                self.namespace = _open(self.key)
+                self._sandboxes.kept += 1
+            self._users += 1
+            return self.namespace
+
+    def rest(self, *, used: bool = True) -> None:
+        """End a use; with the last one the descriptors go. The path stays."""
+        with self._sandboxes.lock:
+            self._users -= used
+            if self.namespace is not None and not self._users:
+                self.namespace.close()
+                self.namespace = None
+                self._sandboxes.kept -= 1
+                self._sandboxes.let_go.notify()
+
+    def take_index(self) -> int:
+        """Choose an ifindex for a link that will be born in it."""
+        with self._sandboxes.lock:
+            index = FIRST_INDEX
+            while index in self.indexes:
+                index += 1
+            self.indexes.add(index)
+        return index
+
+    def take_name(self, name: str, *, exact: bool) -> str:
+        """Choose a name: that one, or with the lowest number that is free.
+
+        Raises
+        ------
+        errors.ConflictError
+            The exact name is taken.
+        """
+        with self._sandboxes.lock:
+            if exact:
+                if name in self.names:
+                    raise errors.ConflictError(
+                        f"interface name {name!r} is taken in sandbox {self.key}; choose another"
+                    )
+                chosen = name
+            else:
+                number = 0
+                while (chosen := f"{name}{number}") in self.names:
+                    number += 1
+            self.names.add(chosen)
+        return chosen
+
+    def give_back(self, name: str, index: int) -> None:
+        """Forget a link that is gone."""
+        with self._sandboxes.lock:
+            self.names.discard(name)
+            self.indexes.discard(index)
+
+    def look(self, links: Iterable[tuple[str, int]]) -> None:
+        """Learn which names and indexes somebody else's links have."""
+        with self._sandboxes.lock:
+            for name, index in links:
+                self.names.add(name)
+                self.indexes.add(index)
+
+
+class Sandboxes:
+    """Makes, opens and drops the namespaces of one instance.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self.lock = threading.RLock()
+        self.let_go = threading.Condition(self.lock)
+        self.kept = 0
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._keep = max(CHUNK, min(KEEP, soft // 8 if soft > 0 else KEEP))
+
+    def make(self, ids: Sequence[str]) -> list[LinuxNetns]:
+        """Begin to make a namespace per id; a single one is made at once."""
+        chunks = [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
+        batches = []
+        for chunk in chunks:
+            made = threading.Event()
+            paths = [str(self._instance.namespaces / _checked(id)) for id in chunk]
+            batches.append((made, [LinuxNetns(self, path, Ownership.OWNED, made) for path in paths]))
+        if len(ids) == 1:
+            self._make(batches)
+        elif batches:
+            threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces").start()
+        return [netns for _, batch in batches for netns in batch]
+
+    def _make(self, batches: Sequence[tuple[threading.Event, Sequence[LinuxNetns]]]) -> None:
+        for made, batch in batches:
+            try:
+                with self.let_go:
+                    roomy = self.let_go.wait_for(lambda: self.kept + CHUNK <= self._keep, PATIENCE)
+                wanted = [netns for netns in batch if not netns.cancelled]
+                for netns, answer in zip(
+                    wanted, _native.create_namespaces([netns.key for netns in wanted]), strict=True
+                ):
+                    if isinstance(answer, OSError):
+                        netns.error = _refused("make", netns.key, answer)
+                    elif roomy:
+                        with self.lock:
+                            netns.namespace = answer
+                            self.kept += 1
+                    else:
+                        answer.close()
+            except Exception as fault:  # out of memory, say: each of the batch shall know
+                for netns in batch:
+                    netns.error = netns.error or errors.KernelError(f"make namespace {netns.key}: {fault}")
+            finally:
+                made.set()
+
+    def wait(self, many: Sequence[LinuxNetns]) -> list[Exception | None]:
+        """Wait until they are made, and say which could not be."""
+        for netns in many:
+            if netns._made is not None:
+                netns._made.wait()
+        return [netns.error for netns in many]
+
+    def existing(self, path: str) -> LinuxNetns:
+        """Take somebody's namespace: see which names and indexes it has, once."""
+        netns = LinuxNetns(self, os.path.abspath(path), Ownership.EXISTING, None)
+        namespace = netns.use()
+        try:
+            netns.look((link.name, link.index) for link in namespace.socket.dump_links())
+        finally:
+            netns.rest()
+        return netns
+
+    def host(self) -> LinuxNetns:
+        """Return the namespace of this process."""
+        return LinuxNetns(self, f"/proc/{os.getpid()}/ns/net", Ownership.HOST, None)
+
+    def drop(self, many: Sequence[LinuxNetns]) -> list[Exception | None]:
+        """Unbind those that are owned, once their making is over."""
+        owned = [netns for netns in many if netns.ownership is Ownership.OWNED]
+        for netns in owned:
+            netns.cancelled = True
+        self.wait(owned)
+        for netns in many:
+            netns.rest(used=False)
+        answers = dict(
+            zip(map(id, owned), _native.drop_namespaces([netns.key for netns in owned]), strict=True)
+        )
+        refused = [answers.get(id(netns)) for netns in many]
+        return [
+            None if error is None else _refused("drop", netns.key, error)
+            for netns, error in zip(many, refused, strict=True)
+        ]
+
+
+def _checked(id: str) -> str:
+    # Ids become names of files: nothing that could lead elsewhere.
+    if not id or len(id) > 255 or not id.replace("-", "").replace("_", "").isalnum() or not id.isascii():
+        raise errors.InvalidError(f"sandbox id {id!r} must be letters, digits, '-' and '_'")
+    return id
+
+
+def _open(path: str) -> Namespace:
+    try:
+        return _native.open_namespace(path)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise errors.NoPermissionError(
+                f"open namespace {path}: {error.strerror}", error.errno or 0
+            ) from error
+        raise errors.NoSandboxError(
+            f"{path!r} is no network namespace that can be opened: {error.strerror}"
+        ) from error
+
+
+def _refused(what: str, path: str, error: OSError) -> errors.KernelError:
+    kind = errors.NoPermissionError if isinstance(error, PermissionError) else errors.KernelError
+    return kind(f"{what} namespace {path}: {error.strerror}", error.errno or 0)

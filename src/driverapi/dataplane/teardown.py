@@ -1,0 +1,102 @@
+"""Endpoints down: the undo of everything that ``bringup`` does, whole or of any part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from driverapi import errors
+from driverapi._native import Batch
+from driverapi.dataplane.failures import first_failure
+from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
+from driverapi.dataplane.routes import pass_gateway_on
+from driverapi.plan import MoveLink, VethLink
+
+__all__ = ["take_away"]
+
+_Member = tuple[LinuxRealised, Interface]
+
+
+def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
+    """Take away whatever part of the endpoints is in the kernel.
+
+    What is gone already is passed over; what the kernel refuses becomes the error of the
+    endpoint, or a note of the error that it has.
+    """
+    for job in jobs:
+        _move_out(kernel, job)
+    _unpin(kernel, jobs)
+    groups: dict[int, list[_Member]] = {}
+    for job in jobs:
+        for interface in job.interfaces:
+            if interface.there and isinstance(interface.plan.link, VethLink):
+                groups.setdefault(interface.group, []).append((job, interface))
+    for group, members in groups.items():
+        _delete_veths(kernel, group, members)
+    for job in jobs:
+        for interface in job.interfaces:
+            if not interface.there:
+                job.netns.give_back(interface.name, interface.index)
+        pass_gateway_on(kernel, job)
+
+
+def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
+    """Move a driver's own links back to the host, under their own names."""
+    for interface in job.interfaces:
+        if not interface.there or not isinstance(interface.plan.link, MoveLink):
+            continue
+        batch = Batch()
+        batch.set_link(interface.index, up=False)
+        batch.set_link(interface.index, namespace=kernel.home.fileno(), new_name=interface.plan.link.source)
+        try:
+            refused = first_failure(job.what, job.use().socket.execute(batch), GONE)
+        except errors.NoSandboxError:
+            refused = None  # the namespace is gone, and the link with it
+        finally:
+            job.rest()
+        job.fail(refused)
+        interface.there = refused is not None
+
+
+def _unpin(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
+    """Delete the masters' permanent neighbour entries: they would outlive the endpoints."""
+    batch = Batch()
+    owners = []
+    for job in jobs:
+        for interface, address in pinned(job):
+            batch.delete_neighbour(interface.master, address.ip)
+            owners.append(job)
+    if not owners:
+        return
+    refused = first_failure("delete neighbours", kernel.host.execute(batch), GONE)
+    if refused is not None:
+        for job in owners:
+            job.fail(refused)
+
+
+def _delete_veths(kernel: Kernel, number: int, members: Sequence[_Member]) -> None:
+    """Delete the links of one group: as one where all of it goes, else by a group made for them.
+
+    One deletion waits for the kernel's grace periods once, however many links it takes.
+    """
+    groups = kernel.groups
+    indexes = [interface.host_index for _, interface in members]
+    batch = Batch()
+    fresh = COMMON
+    if groups.is_whole(number, indexes):
+        batch.delete_link(group=groups.value(number))
+    elif len(indexes) == 1 or (fresh := groups.take()) == COMMON:
+        for index in indexes:
+            batch.delete_link(index)
+    else:
+        for index in indexes:
+            batch.set_link(index, new_group=groups.value(fresh))
+        batch.delete_link(group=groups.value(fresh))
+    refused = first_failure("delete links", kernel.host.execute(batch), GONE)
+    groups.give_back(fresh)
+    if refused is None:
+        groups.discard(number, indexes)
+        groups.give_back(number)
+    for job, interface in members:
+        interface.there = refused is not None
+        job.fail(refused)

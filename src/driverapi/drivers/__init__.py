@@ -1,0 +1,1 @@
+"""The drivers of this package; :data:`driverapi.registry.BUILTIN` lists them."""

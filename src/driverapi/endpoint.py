@@ -1,0 +1,176 @@
+"""An endpoint: the place of one sandbox on one network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from driverapi import errors, labels
+from driverapi.addresses import format_mac
+from driverapi.api import EndpointInfo, InterfaceInfo, Origin
+from driverapi.lifecycle import JoinRequest
+
+if TYPE_CHECKING:
+    from driverapi.network import Network
+    from driverapi.sandbox import Sandbox
+
+__all__ = ["Endpoint"]
+
+
+@final
+class Endpoint:
+    """An endpoint; made by ``Network.create_endpoint`` or ``Network.attach``.
+
+    Attributes
+    ----------
+    id : str
+        64 hexadecimal digits, unique for ever.
+    name : str
+        Unique within the network.
+    network : Network
+        The network that it is on.
+    sandbox : Sandbox or None
+        The sandbox that it has joined.
+    error : Exception or None
+        Why a bulk call could not bring it up (or take it away); it has been undone.
+
+    Notes
+    -----
+    Thread safety: all methods; calls for one endpoint queue.
+    """
+
+    def __init__(self, network: Network, id: str, name: str, info: EndpointInfo) -> None:
+        self.network = network
+        self.id = id
+        self.name = name
+        self.sandbox: Sandbox | None = None
+        self.error: Exception | None = None
+        self._info = info
+        self._taken: list[tuple[str, bytes]] = []  # (pool, address): what goes back when it is deleted
+        self._made_sandbox: Sandbox | None = None  # by attach, so detach deletes it
+
+    @property
+    def interfaces(self) -> list[InterfaceInfo]:
+        """Its interfaces, in the order of their ids' addition."""
+        return list(self._info.interfaces)
+
+    @property
+    def origin(self) -> Origin:
+        """Where its interfaces come from."""
+        return self._info.origin
+
+    def join(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> None:
+        """Join a sandbox: afterwards its interfaces are there, up, with addresses and routes.
+
+        Raises
+        ------
+        errors.JoinedError
+            It has joined one already.
+        errors.ConflictError
+            The driver's endpoints do not go to such a sandbox, or a name in it is taken.
+        errors.KernelError
+            The kernel refused; what was made is undone.
+        """
+        controller = self.network._controller
+        controller._check()
+        controller._check_sandbox(sandbox)
+        parsed = labels.normalise(options)
+        sandbox._enter(self)
+        try:
+            outcome = controller._lifecycle.join([JoinRequest(self.id, sandbox._place(), parsed)])[0]
+            if outcome is not None:
+                raise outcome
+            self.sandbox = sandbox
+        finally:
+            sandbox._exit(self)
+
+    def leave(self, sandbox: Sandbox | None = None) -> None:
+        """Leave its sandbox (which must be the one given).
+
+        Raises
+        ------
+        errors.NotJoinedError
+            It has not joined that sandbox, or none.
+        """
+        controller = self.network._controller
+        controller._check()
+        joined = self.sandbox if sandbox is None else sandbox
+        if joined is None:
+            raise errors.NotJoinedError(f"endpoint {self.name!r} has not joined a sandbox")
+        controller._check_sandbox(joined, deleted_too=True)
+        request = JoinRequest(self.id, joined._place())
+        outcome = controller._lifecycle.leave([request])[0]
+        self._left(joined)
+        if outcome is not None:
+            raise outcome
+
+    def _left(self, sandbox: Sandbox) -> None:
+        """Take note of what the lifecycle says of the endpoint after a leave."""
+        try:
+            joined = self.network._controller._lifecycle.endpoint(self.id).netns is sandbox._netns
+        except errors.NoEndpointError:
+            joined = False
+        if not joined and self.sandbox is sandbox:
+            self.sandbox = None
+            sandbox._exit(self)
+
+    def delete(self) -> None:
+        """Delete it: its addresses and its name are free again.
+
+        Raises
+        ------
+        errors.JoinedError
+            It is in a sandbox.
+        errors.NoEndpointError
+            It is deleted already.
+        """
+        self.network._controller._check()
+        outcome = self.network._delete_many([self])[0]
+        if outcome is not None:
+            raise outcome
+
+    def info(self) -> dict[str, Any]:
+        """Return all that is known of it, as plain data."""
+        record = self.network._controller._lifecycle.endpoint(self.id)
+        names = {} if record.realised is None else record.realised.names
+        join = record.join
+        return {
+            "id": self.id,
+            "name": self.name,
+            "network": self.network.name,
+            "network_id": self.network.id,
+            "origin": self.origin.value,
+            "sandbox": None if self.sandbox is None else self.sandbox.name,
+            "sandbox_key": None if record.netns is None else record.netns.key,
+            "interfaces": [_interface(one, names.get(one.id)) for one in self._info.interfaces],
+            "gateway": None if join is None else join.gateway,
+            "gateway_ipv6": None if join is None else join.gateway_ipv6,
+            "hosts_path": None if join is None else join.hosts_path,
+            "resolv_conf_path": None if join is None else join.resolv_conf_path,
+        }
+
+    def driver_info(self) -> Mapping[str, Any]:
+        """Return the driver's operational data (seed: ``EndpointOperInfo``)."""
+        self.network._controller._check()
+        return self.network._controller._lifecycle.oper_info(self.id)
+
+    def __repr__(self) -> str:
+        where = (
+            "failed"
+            if self.error is not None
+            else f"in {self.sandbox.name!r}"
+            if self.sandbox
+            else "not joined"
+        )
+        return f"<Endpoint {self.name!r} on {self.network.name!r}, {where}>"
+
+
+def _interface(interface: InterfaceInfo, name: str | None) -> dict[str, Any]:
+    mac, ipv4, ipv6 = interface.packed_mac, interface.packed_address, interface.packed_address_ipv6
+    return {
+        "id": interface.id,
+        "name": name,
+        "mac_address": None if mac is None else format_mac(mac),
+        "address": None if ipv4 is None else str(ipv4),
+        "address_ipv6": None if ipv6 is None else str(ipv6),
+    }

@@ -1,0 +1,261 @@
+"""Every error of the package: one base, a class per case, a kind per class.
+
+Each error names the thing it is about, says what to do, and leaves the state as it was.
+The seed's own errors keep their names in the docstrings (``ErrNoNetwork`` …).
+Each class is also the exception of Python's own that fits, so ``except KeyError`` and
+``except PermissionError`` mean what a reader expects.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Self
+
+__all__ = [
+    "ActiveRegistrationError",
+    "AddressTakenError",
+    "AddressesExhaustedError",
+    "BulkError",
+    "BusyError",
+    "ClosedError",
+    "ConflictError",
+    "DriverAPIError",
+    "DriverFaultError",
+    "EndpointExistsError",
+    "ForkedError",
+    "InterfacesGivenError",
+    "InvalidError",
+    "JoinedError",
+    "KernelError",
+    "Kind",
+    "NetworkExistsError",
+    "NoDriverError",
+    "NoEndpointError",
+    "NoNetworkError",
+    "NoPermissionError",
+    "NoSandboxError",
+    "NotFoundError",
+    "NotImplementedYetError",
+    "NotJoinedError",
+    "SandboxExistsError",
+    "SealedError",
+]
+
+
+class Kind(enum.Enum):
+    """What a caller can do about an error; the wire of a plugin maps it to a status."""
+
+    INVALID = "invalid"
+    """The request can never succeed as it is: change it."""
+    NOT_FOUND = "not-found"
+    """What it names does not exist."""
+    CONFLICT = "conflict"
+    """Something else has what it wants, or the state forbids it now."""
+    EXHAUSTED = "exhausted"
+    """Nothing is left to give: release something, or ask for a larger pool."""
+    FORBIDDEN = "forbidden"
+    """The process may not do it."""
+    UNSUPPORTED = "unsupported"
+    """This driver, package or kernel cannot do it."""
+    INTERNAL = "internal"
+    """A driver or the kernel failed."""
+
+
+class DriverAPIError(Exception):
+    """Base of every error of this package.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, with the name of the thing, and what to do.
+    """
+
+    kind: Kind = Kind.INTERNAL
+
+    def __str__(self) -> str:
+        """Return the message alone (``KeyError`` would quote it)."""
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+# --- the seed's errors ---------------------------------------------------------------------------
+
+
+class EndpointExistsError(DriverAPIError, ValueError):
+    """The network has an endpoint of that name or id already (seed: ``ErrEndpointExists``)."""
+
+    kind = Kind.CONFLICT
+
+
+class NotFoundError(DriverAPIError, LookupError):
+    """Base of the errors that say: no such thing."""
+
+    kind = Kind.NOT_FOUND
+
+
+class NoNetworkError(NotFoundError):
+    """No network of that name or id (seed: ``ErrNoNetwork``)."""
+
+
+class NoEndpointError(NotFoundError):
+    """No endpoint of that name or id (seed: ``ErrNoEndpoint``)."""
+
+
+class NotImplementedYetError(DriverAPIError, NotImplementedError):
+    """The driver, this package or this kernel does not do that (seed: ``ErrNotImplemented``)."""
+
+    kind = Kind.UNSUPPORTED
+
+
+class ActiveRegistrationError(DriverAPIError, ValueError):
+    """A driver is registered for that network type already (seed: ``ErrActiveRegistration``)."""
+
+    kind = Kind.CONFLICT
+
+    def __init__(self, network_type: str) -> None:
+        super().__init__(
+            f"driver already registered for type {network_type!r}; unregister it first or choose another name"
+        )
+        self.network_type = network_type
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        """Pickle by the network type, not by the text made of it."""
+        return type(self), (self.network_type,)
+
+
+# --- names and states ----------------------------------------------------------------------------
+
+
+class InvalidError(DriverAPIError, ValueError):
+    """A value that no state could make right: a prefix that is none, an unknown option."""
+
+    kind = Kind.INVALID
+
+
+class ConflictError(DriverAPIError, ValueError):
+    """Something else has what was asked for, or its state forbids the call."""
+
+    kind = Kind.CONFLICT
+
+
+class NoDriverError(NotFoundError):
+    """No driver of that network type is registered, built in or installed."""
+
+
+class NoSandboxError(NotFoundError):
+    """No such sandbox, or the path is not a network namespace."""
+
+
+class NetworkExistsError(ConflictError):
+    """A network of that name exists already."""
+
+
+class SandboxExistsError(ConflictError):
+    """A sandbox of that name exists already."""
+
+
+class BusyError(ConflictError):
+    """What should be deleted is in use, or another call is at work on it."""
+
+
+class JoinedError(ConflictError):
+    """The endpoint has joined a sandbox already."""
+
+
+class NotJoinedError(ConflictError):
+    """The endpoint has not joined that sandbox."""
+
+
+class AddressTakenError(ConflictError):
+    """The wanted IP or MAC address is in use."""
+
+
+class AddressesExhaustedError(DriverAPIError, LookupError):
+    """The pool has no free address left."""
+
+    kind = Kind.EXHAUSTED
+
+
+class ClosedError(DriverAPIError, ValueError):
+    """The controller, or what belonged to it, was closed or deleted."""
+
+    kind = Kind.CONFLICT
+
+
+class ForkedError(DriverAPIError, RuntimeError):
+    """The controller belongs to the parent process; a child makes its own."""
+
+    kind = Kind.FORBIDDEN
+
+
+# --- the rules of the contract with drivers ------------------------------------------------------
+
+
+class InterfacesGivenError(ConflictError):
+    """The driver was given interfaces: it may consume or refuse them, not add or change any."""
+
+
+class SealedError(ConflictError):
+    """A driver kept an ``EndpointInfo`` or ``JoinInfo`` and used it after the call it was for."""
+
+
+class DriverFaultError(DriverAPIError, RuntimeError):
+    """A driver raised an error that is none of this package's; it is the ``__cause__``."""
+
+
+# --- the kernel ----------------------------------------------------------------------------------
+
+
+class KernelError(DriverAPIError, OSError):
+    """The kernel refused an operation.
+
+    Attributes
+    ----------
+    errno : int
+        The kernel's error number (positive).
+    """
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(errno, message)
+
+    def __str__(self) -> str:
+        """Return the message, which names the operation and the kernel's own words."""
+        return str(self.args[1])
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int]]:
+        """Pickle by the constructor's own order of arguments."""
+        return type(self), (self.args[1], self.args[0])
+
+
+class NoPermissionError(KernelError, PermissionError):
+    """The process lacks the capability: run as root, or inside a user namespace."""
+
+    kind = Kind.FORBIDDEN
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+
+class BulkError(ExceptionGroup[Exception]):
+    """Some endpoints of a bulk call failed: ``attach(…, strict=True)``, or a ``detach``.
+
+    Attributes
+    ----------
+    results : list of Endpoint
+        All endpoints of the call in order: those that are done, and those with ``.error`` set.
+    """
+
+    results: list[Any]
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], results: Sequence[Any] = ()) -> Self:
+        """Make the group; ``results`` travels along when it is split."""
+        self = super().__new__(cls, message, exceptions)
+        self.results = list(results)
+        return self
+
+    def __init__(self, message: str, exceptions: Sequence[Exception], results: Sequence[Any] = ()) -> None:
+        super().__init__(message, exceptions)
+
+    def derive(self, excs: Sequence[Exception], /) -> BulkError:  # type: ignore[override]
+        """Keep the class and the results of a part of the group (``except*``)."""
+        return BulkError(self.message, excs, self.results)

@@ -1,0 +1,155 @@
+"""The identity of one controller in the kernel and in the file system.
+
+Each controller has an instance id (16 bits, four hex digits) and, for as long as it lives,
+holds the lock of the directory of that id. All that it makes carries the id from birth: the
+name and the ``IFLA_GROUP`` of every link, the directory of every namespace. So two
+controllers never touch each other's things, and what has our mark but no living holder of
+the lock belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import secrets
+import shutil
+import weakref
+from pathlib import Path
+from typing import Final
+
+from driverapi import errors
+
+__all__ = ["GROUPS", "GROUP_MARK", "LINK_MARK", "Instance", "default_run_dir"]
+
+LINK_MARK: Final = "dv"
+"""How the names of all our links begin; the instance id follows."""
+
+GROUP_MARK: Final = 1 << 30
+"""The bit that all our link groups have; the instance id stands in the 16 bits below."""
+
+GROUPS: Final = 1 << 14
+"""Link groups that an instance has for itself."""
+
+_FIRST_INDEX: Final = 1 << 30  # our ifindexes: far above what the kernel counts up to by itself
+_INDEXES: Final = (1 << 30) - 1
+
+_open: weakref.WeakSet[Instance] = weakref.WeakSet()
+
+
+def default_run_dir() -> Path:
+    """Return the directory under which instances keep their namespaces.
+
+    ``DRIVERAPI_RUN_DIR`` if set, ``/run/driverapi`` for root, else in ``XDG_RUNTIME_DIR``.
+    """
+    given = os.environ.get("DRIVERAPI_RUN_DIR")
+    if given:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/run/driverapi")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if not runtime:
+        raise errors.InvalidError(
+            "no directory for namespaces: set DRIVERAPI_RUN_DIR or XDG_RUNTIME_DIR, or run as root"
+        )
+    return Path(runtime) / "driverapi"
+
+
+class Instance:
+    """An instance id, its directory and its lock; names and numbers that carry the id.
+
+    Parameters
+    ----------
+    run_dir : path, optional
+        Where the directory of the instance stands; by default :func:`default_run_dir`.
+
+    Raises
+    ------
+    errors.KernelError
+        The directory cannot be made or locked.
+
+    Notes
+    -----
+    Thread safety: all methods.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str] | None = None) -> None:
+        base = default_run_dir() if run_dir is None else Path(run_dir).absolute()
+        try:
+            base.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self.id, self.directory = _claim(base)
+            self._lock = _lock(self.directory)
+            self.namespaces.mkdir(mode=0o700)
+        except PermissionError as error:
+            raise errors.NoPermissionError(
+                f"no permission for {base}: {error.strerror}; give a run_dir of your own", error.errno or 0
+            ) from error
+        except OSError as error:
+            raise errors.KernelError(
+                f"instance directory in {base}: {error.strerror or error}", error.errno or 0
+            ) from error
+        self.number = int(self.id, 16)
+        self._names = itertools.count(1)
+        self._indexes = itertools.count(secrets.randbelow(_INDEXES))
+        _open.add(self)
+
+    @property
+    def namespaces(self) -> Path:
+        """Directory of the namespaces of owned sandboxes."""
+        return self.directory / "ns"
+
+    def group(self, number: int) -> int:
+        """Return the link group of a number 0…GROUPS-1."""
+        return GROUP_MARK | self.number << 14 | number
+
+    def link_name(self, kind: str) -> str:
+        """Return a name that no link had before: mark, id, one letter for the kind, a number."""
+        return f"{LINK_MARK}{self.id}{kind}{next(self._names) & 0xFFFFFFFF:x}"
+
+    def link_index(self) -> int:
+        """Return an ifindex that is most likely free (``EBUSY`` says when it is not)."""
+        return _FIRST_INDEX + next(self._indexes) % _INDEXES
+
+    def close(self) -> None:
+        """Remove the directory and let the lock go; what still stands in it stays, for ``doctor``."""
+        if self._lock < 0:
+            return
+        with contextlib.suppress(OSError):  # a namespace that could not be dropped keeps its directory
+            self.namespaces.rmdir()
+            shutil.rmtree(self.directory)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        descriptor, self._lock = self._lock, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _claim(base: Path) -> tuple[str, Path]:
+    """Make the directory of an id that nobody has; making it is the claim."""
+    for _ in range(1000):
+        id = f"{secrets.randbelow(1 << 16):04x}"
+        with contextlib.suppress(FileExistsError):
+            directory = base / id
+            directory.mkdir(mode=0o700)
+            return id, directory
+    raise FileExistsError(f"{base} is full of instances; remove the dead ones")
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(
+        directory / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _after_fork() -> None:
+    # A child shares the lock's open file: it would keep a dead parent's instance alive.
+    for instance in list(_open):
+        instance._let_go()
+
+
+os.register_at_fork(after_in_child=_after_fork)

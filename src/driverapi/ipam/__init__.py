@@ -1,0 +1,1 @@
+"""Address management: who gives addresses, and to whom."""

@@ -1,0 +1,134 @@
+"""Names of options and labels, both generations, and their text made into values.
+
+libnetwork's first labels were ``io.docker.network.*``, today's are ``com.docker.network.*``:
+both are read, the later is written. A value that comes as text (a label, a command line) is
+parsed by what the option is; a value of the right type is taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from driverapi import errors
+
+__all__ = [
+    "BRIDGE_ENABLE_ICC",
+    "BRIDGE_GATEWAY_MODE_IPV4",
+    "BRIDGE_GATEWAY_MODE_IPV6",
+    "BRIDGE_HOST_BINDING_IPV4",
+    "BRIDGE_INHIBIT_IPV4",
+    "BRIDGE_MASQUERADE",
+    "BRIDGE_NAME",
+    "ENDPOINT_EXPOSED_PORTS",
+    "ENDPOINT_IFNAME",
+    "ENDPOINT_MAC",
+    "GENERIC",
+    "IFACE_PREFIX",
+    "INTERNAL",
+    "IPAM_DATA",
+    "MTU",
+    "PORT_MAP",
+    "as_bool",
+    "as_int",
+    "canonical",
+    "normalise",
+]
+
+PREFIX: Final = "com.docker.network."
+OLD_PREFIX: Final = "io.docker.network."
+
+GENERIC: Final = PREFIX + "generic"
+"""Under it the engine nests the ``-o`` options of a network."""
+
+IPAM_DATA: Final = "driverapi.ipam_data"
+"""The prefixes of a network: a tuple of :class:`driverapi.api.IPAMData`. Ours; never on the wire."""
+
+MTU: Final = PREFIX + "driver.mtu"
+IFACE_PREFIX: Final = PREFIX + "container_iface_prefix"
+INTERNAL: Final = PREFIX + "internal"
+PORT_MAP: Final = PREFIX + "portmap"
+
+BRIDGE_NAME: Final = PREFIX + "bridge.name"
+BRIDGE_MASQUERADE: Final = PREFIX + "bridge.enable_ip_masquerade"
+BRIDGE_ENABLE_ICC: Final = PREFIX + "bridge.enable_icc"
+BRIDGE_GATEWAY_MODE_IPV4: Final = PREFIX + "bridge.gateway_mode_ipv4"
+BRIDGE_GATEWAY_MODE_IPV6: Final = PREFIX + "bridge.gateway_mode_ipv6"
+BRIDGE_HOST_BINDING_IPV4: Final = PREFIX + "bridge.host_binding_ipv4"
+BRIDGE_INHIBIT_IPV4: Final = PREFIX + "bridge.inhibit_ipv4"
+
+ENDPOINT_MAC: Final = PREFIX + "endpoint.macaddress"
+ENDPOINT_EXPOSED_PORTS: Final = PREFIX + "endpoint.exposedports"
+ENDPOINT_IFNAME: Final = PREFIX + "endpoint.ifname"
+
+# The names that the seed's own code gave its options (a struct's fields), and what they are now.
+_SEED_NAMES: Final[Mapping[str, str]] = {
+    "BridgeName": BRIDGE_NAME,
+    "EnableIPMasquerade": BRIDGE_MASQUERADE,
+    "EnableICC": BRIDGE_ENABLE_ICC,
+    "Mtu": MTU,
+    "DefaultBindingIP": BRIDGE_HOST_BINDING_IPV4,
+    "MacAddress": ENDPOINT_MAC,
+    "ExposedPorts": ENDPOINT_EXPOSED_PORTS,
+    "PortBindings": PORT_MAP,
+}
+
+_TRUE: Final = frozenset({"1", "t", "true", "y", "yes", "on"})
+_FALSE: Final = frozenset({"0", "f", "false", "n", "no", "off"})
+
+
+def canonical(name: str) -> str:
+    """Today's name of an option of either generation; other names as they are."""
+    if name.startswith(OLD_PREFIX):
+        return PREFIX + name.removeprefix(OLD_PREFIX)
+    return _SEED_NAMES.get(name, name)
+
+
+def normalise(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Copy with today's names; what is nested under ``GENERIC`` is lifted to the top.
+
+    Raises
+    ------
+    errors.InvalidError
+        The options are no mapping of text, or one option comes under two names with two values.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise errors.InvalidError(
+            f"options must be a mapping of label to value, not {type(options).__name__}"
+        )
+    flat: dict[str, Any] = {}
+    for given, value in options.items():
+        if not isinstance(given, str):
+            raise errors.InvalidError(f"option name {given!r} is not text")
+        name = canonical(given)
+        pairs = normalise(value) if name == GENERIC else {name: value}
+        for key, one in pairs.items():
+            if key in flat and flat[key] != one:
+                raise errors.InvalidError(f"option {key!r} is given twice, as {flat[key]!r} and {one!r}")
+            flat[key] = one
+    return flat
+
+
+def as_bool(name: str, value: object) -> bool:
+    """Value of a bool option: a bool, or its text (``"true"``, ``"0"`` …)."""
+    if isinstance(value, bool):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else None
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise errors.InvalidError(f"option {name!r}: {value!r} is not a truth value; write true or false")
+
+
+def as_int(name: str, value: object, low: int, high: int) -> int:
+    """Value of a number option within ``low``…``high``, or its decimal text."""
+    number = value
+    if isinstance(value, str):
+        digits = value.strip()
+        number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 12 else None
+    if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+        raise errors.InvalidError(f"option {name!r}: {value!r} is not a number from {low} to {high}")
+    return number

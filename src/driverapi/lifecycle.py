@@ -1,0 +1,455 @@
+"""The life of endpoints: create, join, leave, delete, each over a sequence of requests.
+
+Two callers stand on it, the Controller and the plugin server; it knows neither names nor IPAM.
+For every request there is one outcome, ``None`` or its own error, and a request that failed has
+been undone in reverse: what the dataplane realised, the driver's ``leave``, its
+``delete_endpoint``. Intent goes into the store before the driver is called, the outcome after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from driverapi import errors
+from driverapi.addresses import Address
+from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin, PlansNetwork
+from driverapi.dataplane.contract import Dataplane, Netns, Ownership, Progress, Work
+from driverapi.plan import EndpointPlan, InterfacePlan, NetworkPlan, Route
+from driverapi.store.contract import Record, State, Store
+
+__all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "Lifecycle", "NetworkRecord", "Outcome"]
+
+T = TypeVar("T")
+
+Outcome = Exception | None
+"""What became of one request: done, or the error that it was undone for."""
+
+_ANY_IPV4 = Address(bytes(4), 0)
+_ANY_IPV6 = Address(bytes(16), 0)
+
+
+@dataclass(eq=False, slots=True)
+class NetworkRecord:
+    """A network as the lifecycle knows it."""
+
+    id: str
+    driver: Driver
+    plan: NetworkPlan | None = None
+    endpoints: dict[str, EndpointRecord] = field(default_factory=dict)
+    ready: bool = False  # false while it is being created or deleted
+
+
+@dataclass(eq=False, slots=True)
+class EndpointRecord:
+    """An endpoint as the lifecycle knows it."""
+
+    network: NetworkRecord
+    id: str
+    info: EndpointInfo
+    state: State
+    netns: Netns | None = None
+    join: JoinInfo | None = None
+    realised: Any = None
+    busy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """Wanted: an endpoint on a network, with the interfaces that its ``info`` has."""
+
+    network: str
+    endpoint: str
+    info: EndpointInfo
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """Wanted: an endpoint in a sandbox."""
+
+    endpoint: str
+    netns: Netns
+    options: Options = field(default_factory=dict)
+
+
+class Lifecycle:
+    """Drives drivers and the dataplane.
+
+    Calls for one endpoint queue: a second ``join`` waits for the first and then fails.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, dataplane: Dataplane, store: Store) -> None:
+        self._dataplane = dataplane
+        self._store = store
+        self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
+        self._networks: dict[str, NetworkRecord] = {}
+        self._endpoints: dict[str, EndpointRecord] = {}
+
+    # --- networks -------------------------------------------------------------------------------
+
+    def create_network(self, id: str, driver: Driver, options: Options) -> NetworkRecord:
+        """Create a network: the driver's part, then what it needs on the host."""
+        record = NetworkRecord(id, driver)
+        with self._free:
+            if id in self._networks:
+                raise errors.NetworkExistsError(f"network {id} exists already")
+            self._networks[id] = record
+        done: list[Callable[[], object]] = [lambda: self._forget_network(id)]
+        try:
+            self._store.put([Record(id, id, State.CREATING)])
+            _ask(driver, lambda: driver.create_network(id, options))
+            done.append(lambda: driver.delete_network(id))
+            if isinstance(driver, PlansNetwork):
+                record.plan = _ask(driver, lambda: driver.network_plan(id))
+                self._dataplane.realise_network(id, record.plan)
+                done.append(lambda: self._dataplane.remove_network(id))
+            self._store.put([Record(id, id, State.CREATED)])
+        except BaseException as error:
+            _undo(done, error)
+            raise
+        record.ready = True
+        return record
+
+    def delete_network(self, id: str) -> None:
+        """Delete a network that has no endpoints: the driver's part, then what it had on the host."""
+        with self._free:
+            record = self._network(id)
+            if record.endpoints:
+                raise errors.BusyError(
+                    f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first"
+                )
+            record.ready = False
+        try:
+            self._store.put([Record(id, id, State.DELETING)])
+            with contextlib.suppress(errors.NoNetworkError):  # an earlier deletion came this far
+                _ask(record.driver, lambda: record.driver.delete_network(id))
+            if record.plan is not None:
+                self._dataplane.remove_network(id)
+        except BaseException:
+            record.ready = True  # to be deleted again
+            self._store.put([Record(id, id, State.CREATED)])
+            raise
+        self._forget_network(id)
+
+    def _forget_network(self, id: str) -> None:
+        with self._free:
+            self._networks.pop(id, None)
+        self._store.drop([id])
+
+    def _network(self, id: str) -> NetworkRecord:
+        record = self._networks.get(id)
+        if record is None or not record.ready:
+            raise errors.NoNetworkError(f"no network {id[:12]}, or it is being created or deleted")
+        return record
+
+    # --- endpoints ------------------------------------------------------------------------------
+
+    def endpoint(self, id: str) -> EndpointRecord:
+        """Return the record of an endpoint.
+
+        Raises
+        ------
+        errors.NoEndpointError
+            There is none of that id.
+        """
+        record = self._endpoints.get(id)
+        if record is None:
+            raise errors.NoEndpointError(f"no endpoint {id[:12]}")
+        return record
+
+    def create(self, requests: Sequence[CreateRequest]) -> list[Outcome]:
+        """Create endpoints: the driver consumes or fills the interfaces of each."""
+        outcomes: list[Outcome] = [None] * len(requests)
+        records: dict[int, EndpointRecord] = {}
+        with self._free:
+            for position, request in enumerate(requests):
+                try:
+                    records[position] = self._claim(request)
+                except errors.DriverAPIError as error:
+                    outcomes[position] = error
+        created: list[int] = []
+        try:
+            self._put(records.values(), State.CREATING)
+            for position, record in records.items():
+                created.append(position)  # from here on its deletion is owed, should an interrupt come
+                outcomes[position] = self._create_one(record, requests[position].options)
+                if outcomes[position] is not None:
+                    created.pop()
+            self._put((records[position] for position in created), State.CREATED)
+        except BaseException as error:
+            for position in reversed(created):
+                _undo([self._deletion(records[position])], error)
+            self._forget(records.values())
+            raise
+        self._forget(record for position, record in records.items() if outcomes[position] is not None)
+        self._let_go(records.values())
+        return outcomes
+
+    def _claim(self, request: CreateRequest) -> EndpointRecord:
+        network = self._network(request.network)
+        if request.endpoint in self._endpoints:
+            raise errors.EndpointExistsError(f"endpoint {request.endpoint[:12]} exists already")
+        record = EndpointRecord(network, request.endpoint, request.info, State.CREATING)
+        self._endpoints[record.id] = network.endpoints[record.id] = record
+        return record
+
+    @staticmethod
+    def _create_one(record: EndpointRecord, options: Options) -> Outcome:
+        driver = record.network.driver
+        try:
+            _ask(driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options))
+        except Exception as error:
+            return error
+        finally:
+            record.info._seal()
+        return None
+
+    @staticmethod
+    def _deletion(record: EndpointRecord) -> Callable[[], object]:
+        return lambda: record.network.driver.delete_endpoint(record.network.id, record.id)
+
+    def delete(self, endpoints: Sequence[str]) -> list[Outcome]:
+        """Delete endpoints that have left their sandboxes."""
+        with self._holding(endpoints) as (records, outcomes):
+            for position, record in records.items():
+                if record.state is State.JOINED:
+                    outcomes[position] = errors.JoinedError(
+                        f"endpoint {record.id[:12]} is in a sandbox; let it leave first"
+                    )
+            due = {position: record for position, record in records.items() if outcomes[position] is None}
+            self._put(due.values(), State.DELETING)
+            for position, record in due.items():
+                outcomes[position] = _outcome(record.network.driver, self._deletion(record))
+            self._forget(record for position, record in due.items() if outcomes[position] is None)
+            self._put(
+                (record for position, record in due.items() if outcomes[position] is not None), State.CREATED
+            )
+        return outcomes
+
+    def join(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
+        """Join endpoints to sandboxes: the drivers declare, the dataplane realises."""
+        with self._holding([request.endpoint for request in requests]) as (records, outcomes):
+            for position, record in records.items():
+                outcomes[position] = _may_join(record, requests[position].netns)
+            due = [position for position in records if outcomes[position] is None]
+            for position in due:
+                records[position].netns = requests[position].netns
+            asked: list[int] = []
+            answers: Sequence[Any] = ()
+            try:
+                self._put((records[position] for position in due), State.JOINING)
+                plans: list[EndpointPlan] = []
+                for position in due:
+                    plan = self._ask_join(records[position], requests[position], asked, position)
+                    if isinstance(plan, EndpointPlan):
+                        plans.append(plan)
+                    else:
+                        outcomes[position] = plan
+                works = [
+                    Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)
+                ]
+                answers = self._dataplane.realise(works, progress)
+                for position, answer in zip(asked, answers, strict=True):
+                    if isinstance(answer, Exception):
+                        _undo([self._leaving(records[position])], answer)
+                        outcomes[position] = answer
+                    else:
+                        records[position].realised = answer
+            except BaseException as error:
+                self._dataplane.remove([answer for answer in answers if not isinstance(answer, Exception)])
+                _undo([self._leaving(records[position]) for position in asked], error)
+                for position in due:
+                    _parted(records[position])
+                self._put((records[position] for position in due), State.CREATED)
+                raise
+            failed = [records[position] for position in due if outcomes[position] is not None]
+            for record in failed:
+                _parted(record)
+            self._put((records[position] for position in due if outcomes[position] is None), State.JOINED)
+            self._put(failed, State.CREATED)
+        return outcomes
+
+    @staticmethod
+    def _ask_join(
+        record: EndpointRecord, request: JoinRequest, asked: list[int], position: int
+    ) -> EndpointPlan | Exception:
+        """Call the driver's ``join``; unless it refuses, its ``leave`` is owed (``asked``)."""
+        driver, network = record.network.driver, record.network.id
+        join = JoinInfo(record.info)
+        asked.append(position)
+        try:
+            _ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options))
+        except Exception as error:
+            asked.pop()
+            return error
+        finally:
+            join._seal()
+        record.join = join
+        return _plan_of(record, join)
+
+    @staticmethod
+    def _leaving(record: EndpointRecord) -> Callable[[], object]:
+        return lambda: record.network.driver.leave(record.network.id, record.id)
+
+    def leave(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
+        """Let endpoints leave their sandboxes.
+
+        It goes on after an error. What the kernel had is gone unless the dataplane's error
+        says otherwise; then the endpoint is still joined and can leave again.
+        """
+        with self._holding([request.endpoint for request in requests]) as (records, outcomes):
+            for position, record in records.items():
+                if record.state is not State.JOINED or record.netns is not requests[position].netns:
+                    outcomes[position] = errors.NotJoinedError(
+                        f"endpoint {record.id[:12]} has not joined sandbox {requests[position].netns.key}"
+                    )
+            due = [position for position in records if outcomes[position] is None]
+            self._put((records[position] for position in due), State.LEAVING)
+            try:
+                answers = self._dataplane.remove([records[position].realised for position in due], progress)
+            except BaseException:
+                self._put((records[position] for position in due), State.JOINED)
+                raise
+            for position, answer in zip(due, answers, strict=True):
+                outcomes[position] = answer
+            gone = [position for position in due if outcomes[position] is None]
+            for position in gone:
+                outcomes[position] = _outcome(
+                    records[position].network.driver, self._leaving(records[position])
+                )
+                _parted(records[position])
+            self._put((records[position] for position in gone), State.CREATED)
+            self._put((records[position] for position in due if position not in set(gone)), State.JOINED)
+        return outcomes
+
+    def oper_info(self, endpoint: str) -> Mapping[str, Any]:
+        """Ask the driver for the operational data of an endpoint."""
+        record = self.endpoint(endpoint)
+        driver = record.network.driver
+        return _ask(driver, lambda: driver.endpoint_oper_info(record.network.id, record.id))
+
+    # --- bookkeeping ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _holding(self, endpoints: Sequence[str]) -> Iterator[tuple[dict[int, EndpointRecord], list[Outcome]]]:
+        """Hold the endpoints of a call, all at once, when no other call is at work on any of them."""
+        outcomes: list[Outcome] = [None] * len(endpoints)
+        records: dict[int, EndpointRecord] = {}
+        seen: set[str] = set()
+        with self._free:
+            self._free.wait_for(
+                lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints)
+            )
+            for position, id in enumerate(endpoints):
+                record = self._endpoints.get(id)
+                if record is None:
+                    outcomes[position] = errors.NoEndpointError(f"no endpoint {id[:12]}")
+                elif id in seen:
+                    outcomes[position] = errors.InvalidError(f"endpoint {id[:12]} comes twice in one call")
+                else:
+                    records[position] = record
+                    record.busy = True
+                    seen.add(id)
+        try:
+            yield records, outcomes
+        finally:
+            self._let_go(records.values())
+
+    def _let_go(self, records: Iterable[EndpointRecord]) -> None:
+        with self._free:
+            for record in records:
+                record.busy = False
+            self._free.notify_all()
+
+    def _put(self, records: Iterable[EndpointRecord], state: State) -> None:
+        written = []
+        for record in records:
+            record.state = state
+            key = "" if record.netns is None else record.netns.key
+            written.append(Record(record.id, record.network.id, state, key))
+        if written:
+            self._store.put(written)
+
+    def _forget(self, records: Iterable[EndpointRecord]) -> None:
+        gone = list(records)
+        with self._free:
+            for record in gone:
+                self._endpoints.pop(record.id, None)
+                record.network.endpoints.pop(record.id, None)
+                record.busy = False
+            self._free.notify_all()
+        if gone:
+            self._store.drop([record.id for record in gone])
+
+
+def _parted(record: EndpointRecord) -> None:
+    record.netns = record.join = record.realised = None
+
+
+def _may_join(record: EndpointRecord, netns: Netns) -> Outcome:
+    id = record.id[:12]
+    if record.state is State.JOINED and record.netns is not None:
+        return errors.JoinedError(f"endpoint {id} has joined sandbox {record.netns.key}; let it leave first")
+    if record.info.origin is Origin.NOTICED:
+        return errors.ConflictError(
+            f"endpoint {id} lives on another host: it was only noticed here and joins no sandbox"
+        )
+    if record.network.driver.host_sandbox != (netns.ownership is Ownership.HOST):
+        name = record.network.driver.type()
+        which = (
+            "only sandboxes made with host=True"
+            if record.network.driver.host_sandbox
+            else "no sandbox made with host=True"
+        )
+        return errors.ConflictError(f"endpoint {id}: endpoints of driver {name!r} join {which}")
+    return None
+
+
+def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
+    """Make the plan of what the driver declared."""
+    interfaces = tuple(
+        InterfacePlan(info.id, name._link, name._name, name._exact, info.packed_mac, info.packed_addresses)
+        for info, name in zip(record.info.interfaces, join._names, strict=True)
+        if name._link is not None
+    )
+    routes = list(join._routes)
+    if join._gateway is not None:
+        routes.append(Route(_ANY_IPV4, join._gateway))
+    if join._gateway_ipv6 is not None:
+        routes.append(Route(_ANY_IPV6, join._gateway_ipv6))
+    return EndpointPlan(record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours))
+
+
+def _ask(driver: Driver, call: Callable[[], T]) -> T:
+    """Call a driver; what it raises that is not ours comes as the cause of a ``DriverFaultError``."""
+    try:
+        return call()
+    except errors.DriverAPIError:
+        raise
+    except Exception as fault:
+        raise errors.DriverFaultError(
+            f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}"
+        ) from fault
+
+
+def _outcome(driver: Driver, call: Callable[[], object]) -> Outcome:
+    try:
+        _ask(driver, call)
+    except Exception as error:
+        return error
+    return None
+
+
+def _undo(steps: Sequence[Callable[[], object]], error: BaseException) -> None:
+    """Run undo steps in reverse; one that fails is told in the error's notes, and the rest go on."""
+    for step in reversed(steps):
+        try:
+            step()
+        except Exception as fault:
+            error.add_note(f"while undoing: {type(fault).__name__}: {fault}")

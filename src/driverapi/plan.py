@@ -1,0 +1,207 @@
+"""What is wanted, as plain data: drivers declare it, a dataplane realises it.
+
+Nothing here does I/O and nothing here knows of netlink. Addresses are packed (see
+:mod:`driverapi.addresses`); names of links are text as the kernel takes it, at most
+15 bytes. All classes are immutable and may be shared by threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from driverapi import errors
+from driverapi.addresses import Address
+
+__all__ = [
+    "MAX_MTU",
+    "MAX_NAME",
+    "Address",
+    "BridgeLink",
+    "EndpointPlan",
+    "InterfacePlan",
+    "Link",
+    "MoveLink",
+    "Neighbour",
+    "NetworkPlan",
+    "Route",
+    "VethLink",
+    "check_link",
+    "check_link_name",
+]
+
+MAX_NAME = 15
+"""Bytes of a link's name: the kernel's ``IFNAMSIZ`` less the final NUL."""
+
+MAX_MTU = 65535
+"""Bytes, the most that a veth or a bridge takes (``ETH_MAX_MTU``)."""
+
+
+def check_link_name(name: str, what: str = "interface name", *, limit: int = MAX_NAME) -> str:
+    """Return the name if the kernel would take it (``dev_valid_name``), else raise ``InvalidError``."""
+    if not isinstance(name, str) or not name:
+        raise errors.InvalidError(f"{what} {name!r} must be text that is not empty")
+    if len(name.encode("utf-8", "surrogatepass")) > limit:
+        raise errors.InvalidError(f"{what} {name!r} is longer than the kernel allows: {limit} bytes at most")
+    if name in (".", "..") or any(
+        char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name
+    ):
+        raise errors.InvalidError(
+            f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of a sandbox. Equivalent to: ``ip route add DESTINATION via GATEWAY``.
+
+    Attributes
+    ----------
+    destination : Address
+        A prefix, host bits zero; ``0.0.0.0/0`` or ``::/0`` for the default route.
+    gateway : bytes or None
+        Next hop, packed; None for a destination that is on the link itself.
+    on_link : bool
+        The gateway is reached through the interface although no prefix says so.
+    """
+
+    destination: Address
+    gateway: bytes | None = None
+    on_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A permanent neighbour entry: no ARP or ND is needed, and none can be forged.
+
+    Permanent entries are exempt from the kernel's ``gc_thresh3``, which all namespaces share.
+    """
+
+    ip: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VethLink:
+    """A veth pair: one end in the sandbox, the other on the host.
+
+    Attributes
+    ----------
+    master : str or None
+        Name of a link of the network's own plan that the host end is enslaved to.
+    mtu : int
+        In bytes, both ends; 0 for the kernel's default.
+    pin_neighbours : bool
+        The master gets a permanent neighbour entry for each address of the interface.
+    """
+
+    master: str | None = None
+    mtu: int = 0
+    pin_neighbours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLink:
+    """A link that exists on the host and is moved into the sandbox.
+
+    Moving is a full unregister and register of the device: tens of milliseconds.
+    On leaving it is moved back under its own name.
+    """
+
+    source: str
+
+
+Link = VethLink | MoveLink
+
+
+def check_link(link: Link, what: str) -> Link:
+    """Return what a driver declared if it can be asked of a kernel, else raise ``InvalidError``.
+
+    A dataplane takes plans as they are: one that cannot be encoded would fail its whole batch.
+    """
+    if isinstance(link, MoveLink):
+        check_link_name(link.source, f"{what}: source name")
+    elif not isinstance(link, VethLink):
+        raise errors.InvalidError(f"{what}: {link!r} is no link; declare a VethLink or a MoveLink")
+    else:
+        if link.master is not None:
+            check_link_name(link.master, f"{what}: master")
+        if isinstance(link.mtu, bool) or not isinstance(link.mtu, int) or not 0 <= link.mtu <= MAX_MTU:
+            raise errors.InvalidError(f"{what}: MTU {link.mtu!r} is not a number from 0 to {MAX_MTU}")
+    return link
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeLink:
+    """A bridge of a network, on the host.
+
+    Attributes
+    ----------
+    name : str
+        Its name inside the plan, and in the kernel too where ``exact`` is set; otherwise
+        the dataplane gives it a name with the mark of the instance.
+    mac : bytes
+        Set at birth: enslaving is cheaper, and the address does not flap with the ports.
+    addresses : tuple of Address
+        The gateway addresses.
+    """
+
+    name: str
+    mac: bytes
+    mtu: int = 0
+    addresses: tuple[Address, ...] = ()
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """What a whole network needs on the host."""
+
+    links: tuple[BridgeLink, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InterfacePlan:
+    """One interface of an endpoint as the sandbox shall see it.
+
+    Attributes
+    ----------
+    id : int
+        The interface's id within the endpoint.
+    link : VethLink or MoveLink
+        Where it comes from.
+    name : str
+        Its name in the sandbox, or only the prefix of it: see ``exact``.
+    exact : bool
+        False: the lowest number that is free in the sandbox is appended (``eth`` → ``eth0``).
+    mac : bytes or None
+        None leaves it to the kernel.
+    """
+
+    id: int
+    link: Link
+    name: str = "eth"
+    exact: bool = False
+    mac: bytes | None = None
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPlan:
+    """What one endpoint needs in its sandbox.
+
+    Attributes
+    ----------
+    owner : str
+        The endpoint's id: every answer of the kernel is mapped back to it.
+    network : str
+        The network's id: names of masters are those of its plan.
+    routes, neighbours : tuple
+        Put on the interface whose prefix holds the next hop, else on the first.
+    """
+
+    owner: str
+    network: str
+    interfaces: tuple[InterfacePlan, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = field(default=())

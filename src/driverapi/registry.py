@@ -1,0 +1,122 @@
+"""Which driver manages which network type."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any, Final
+
+from driverapi import errors
+from driverapi.api import Driver
+
+__all__ = ["BUILTIN", "ENTRY_POINTS", "DriverRegistry"]
+
+ENTRY_POINTS: Final = "driverapi.drivers"
+"""The entry-point group of third-party drivers: a network type, and a ``Driver`` class or its maker."""
+
+BUILTIN: Final[dict[str, str]] = {
+    "null": "driverapi.drivers.null:NullDriver",
+    "host": "driverapi.drivers.host:HostDriver",
+    "bridge": "driverapi.drivers.bridge:BridgeDriver",
+}
+"""The drivers of this package; each is imported when first asked for."""
+
+
+class DriverRegistry:
+    """Drivers by network type (seed: the ``RegisterDriver`` side of ``DriverCallback``).
+
+    A name that was not registered is looked for among the built-in drivers and then among
+    the installed entry points, and registered for good when found.
+
+    Thread safety: all methods; check and set are one step.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drivers: dict[str, Driver] = {}
+
+    def register(self, name: str, driver: Driver) -> None:
+        """Register a driver for a network type.
+
+        Raises
+        ------
+        errors.ActiveRegistrationError
+            That type has a driver already (seed: ``ErrActiveRegistration``).
+        errors.InvalidError
+            The name is not text, or the driver is none.
+        """
+        _check_type(name)
+        if not isinstance(driver, Driver):
+            raise errors.InvalidError(
+                f"{driver!r} is no Driver: derive its class from driverapi.Driver and register an instance"
+            )
+        with self._lock:
+            if name in self._drivers:
+                raise errors.ActiveRegistrationError(name)
+            self._drivers[name] = driver
+
+    register_driver = register
+    """The seed's name of the same (``DriverCallback.RegisterDriver``)."""
+
+    def get(self, name: str) -> Driver:
+        """Return the driver of a network type.
+
+        Raises
+        ------
+        errors.InvalidError
+            The name is not text.
+        errors.NoDriverError
+            Neither registered, built in nor installed.
+        errors.DriverFaultError
+            An installed driver could not be loaded.
+        """
+        _check_type(name)
+        with self._lock:
+            found = self._drivers.get(name)
+        if found is not None:
+            return found
+        made = self._make(name)
+        with self._lock:  # another thread may have been first: its instance counts
+            return self._drivers.setdefault(name, made)
+
+    def names(self) -> list[str]:
+        """Return all network types that :meth:`get` would find, sorted."""
+        with self._lock:
+            registered = set(self._drivers)
+        return sorted(registered | set(BUILTIN) | {point.name for point in _entry_points()})
+
+    def _make(self, name: str) -> Driver:
+        factory: Any
+        if name in BUILTIN:
+            module, _, attribute = BUILTIN[name].partition(":")
+            factory = getattr(importlib.import_module(module), attribute)
+        else:
+            points = [point for point in _entry_points() if point.name == name]
+            if not points:
+                known = ", ".join(self.names())
+                raise errors.NoDriverError(f"no driver for network type {name!r}; there are: {known}")
+            try:
+                factory = points[0].load()
+            except Exception as fault:
+                raise errors.DriverFaultError(
+                    f"driver {name!r} ({points[0].value}) cannot be loaded: {fault}"
+                ) from fault
+        try:
+            made = factory()
+        except Exception as fault:
+            raise errors.DriverFaultError(f"driver {name!r} cannot be made: {fault}") from fault
+        if not isinstance(made, Driver):
+            raise errors.DriverFaultError(f"entry point {name!r} gave {made!r}, which is no driverapi.Driver")
+        return made
+
+
+def _check_type(name: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise errors.InvalidError(f"network type {name!r} must be text that is not empty")
+
+
+def _entry_points() -> list[Any]:
+    # Imported late: the metadata machinery costs as much as the rest of this package.
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group=ENTRY_POINTS))

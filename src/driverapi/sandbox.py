@@ -1,0 +1,90 @@
+"""A sandbox: the network namespace of one container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from driverapi import errors
+from driverapi.dataplane.contract import Netns, Ownership
+
+if TYPE_CHECKING:
+    from driverapi.controller import Controller
+    from driverapi.endpoint import Endpoint
+
+__all__ = ["Sandbox"]
+
+
+@final
+class Sandbox:
+    """A network namespace that endpoints join; made by ``Controller.create_sandbox`` or ``Network.attach``.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the controller.
+
+    Notes
+    -----
+    Thread safety: all methods.
+    """
+
+    def __init__(self, controller: Controller, name: str, netns: Netns | None = None) -> None:
+        self.name = name
+        self._controller = controller
+        self._netns = netns
+        self._endpoints: set[Endpoint] = set()
+        self._deleted = False
+
+    @property
+    def key(self) -> str:
+        """Path of its namespace: what ``nsenter --net=`` takes (libnetwork: ``Sandbox.Key``)."""
+        return self._place().key
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whether the namespace is ours, somebody's or the host's."""
+        return self._place().ownership
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """The endpoints that have joined it."""
+        with self._controller._lock:
+            return [endpoint for endpoint in self._endpoints if endpoint.sandbox is self]
+
+    def delete(self) -> None:
+        """Delete it; a namespace that is ours goes, another stays as it is.
+
+        Raises
+        ------
+        errors.BusyError
+            Endpoints have joined it.
+        """
+        self._controller._check()
+        with self._controller._lock:
+            if self._deleted:
+                raise errors.NoSandboxError(f"sandbox {self.name!r} is deleted")
+            if self._endpoints:
+                names = ", ".join(sorted(endpoint.name for endpoint in self._endpoints)[:5])
+                raise errors.BusyError(f"sandbox {self.name!r} is joined by {names}; let them leave first")
+            self._deleted = True
+        self._controller._drop_sandboxes([self], strict=True)
+
+    def _place(self) -> Netns:
+        if self._netns is None:
+            raise errors.NoSandboxError(f"sandbox {self.name!r} is being made")
+        return self._netns
+
+    def _enter(self, endpoint: Endpoint) -> None:
+        """Note an endpoint that is about to join: from here on the sandbox cannot be deleted."""
+        with self._controller._lock:
+            if self._deleted:
+                raise errors.NoSandboxError(f"sandbox {self.name!r} is deleted")
+            self._endpoints.add(endpoint)
+
+    def _exit(self, endpoint: Endpoint) -> None:
+        with self._controller._lock:
+            if endpoint.sandbox is not self:
+                self._endpoints.discard(endpoint)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.name!r}{' deleted' if self._deleted else ''}>"

@@ -1,0 +1,1 @@
+"""Where the state of networks, endpoints and sandboxes is kept."""

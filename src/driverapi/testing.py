@@ -1,0 +1,286 @@
+"""For authors of drivers: the conformance suite, and a dataplane that needs no kernel.
+
+Derive a class and let pytest collect it::
+
+    from driverapi.testing import DriverConformance
+
+    class TestMine(DriverConformance):
+        def make_driver(self):
+            return MyDriver()
+
+Every test makes a driver of its own, and stands on the same Controller and Lifecycle as a
+real network, over :class:`FakeDataplane`. Nothing here needs root.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
+
+from driverapi import errors
+from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin
+from driverapi.controller import Controller
+from driverapi.dataplane.fake import FakeDataplane, FakeNetns, FakeRealised
+from driverapi.network import Network
+from driverapi.registry import DriverRegistry
+from driverapi.sandbox import Sandbox
+
+__all__ = ["DriverConformance", "FakeDataplane", "FakeNetns", "FakeRealised", "Recorder"]
+
+
+class Recorder(Driver):
+    """A driver around another that notes every call that came, and may be told to refuse one.
+
+    Attributes
+    ----------
+    calls : list of (str, str)
+        The method and the id of the endpoint (of the network for the network's methods).
+    refuse : dict
+        Error to raise for a method, before the inner driver is asked.
+    """
+
+    def __init__(self, inner: Driver) -> None:
+        self.inner = inner
+        self.calls: list[tuple[str, str]] = []
+        self.refuse: dict[str, BaseException] = {}
+        self.requires_ipam = inner.requires_ipam  # type: ignore[misc]
+        self.host_sandbox = inner.host_sandbox  # type: ignore[misc]
+        if hasattr(inner, "network_plan"):
+            self.network_plan = inner.network_plan
+
+    def _note(self, method: str, id: str) -> None:
+        self.calls.append((method, id))
+        if method in self.refuse:
+            raise self.refuse[method]
+
+    def of(self, id: str) -> list[str]:
+        """Return the methods that were called for an id, in order."""
+        return [method for method, other in self.calls if other == id]
+
+    def type(self) -> str:
+        """Return the inner driver's type."""
+        return self.inner.type()
+
+    def config(self, options: Options) -> None:
+        """Pass on."""
+        self.inner.config(options)
+
+    def create_network(self, network_id: str, options: Options) -> None:
+        """Note and pass on."""
+        self._note("create_network", network_id)
+        self.inner.create_network(network_id, options)
+
+    def delete_network(self, network_id: str) -> None:
+        """Note and pass on."""
+        self._note("delete_network", network_id)
+        self.inner.delete_network(network_id)
+
+    def create_endpoint(
+        self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options
+    ) -> None:
+        """Note and pass on."""
+        self._note("create_endpoint", endpoint_id)
+        self.inner.create_endpoint(network_id, endpoint_id, info, options)
+
+    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
+        """Note and pass on."""
+        self._note("delete_endpoint", endpoint_id)
+        self.inner.delete_endpoint(network_id, endpoint_id)
+
+    def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Mapping[str, Any]:
+        """Pass on."""
+        return self.inner.endpoint_oper_info(network_id, endpoint_id)
+
+    def join(
+        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
+    ) -> None:
+        """Note and pass on."""
+        self._note("join", endpoint_id)
+        self.inner.join(network_id, endpoint_id, sandbox_key, info, options)
+
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        """Note and pass on."""
+        self._note("leave", endpoint_id)
+        self.inner.leave(network_id, endpoint_id)
+
+
+class DriverConformance(ABC):
+    """What every driver must do; a class of pytest tests to derive from."""
+
+    network_arguments: ClassVar[Mapping[str, Any]] = {"ipv4": "10.99.0.0/16", "ipv6": "fd99::/64"}
+    """What ``create_network`` is called with, besides the driver and the name."""
+
+    @abstractmethod
+    def make_driver(self) -> Driver:
+        """Make a new driver."""
+
+    @property
+    def devices(self) -> set[str]:
+        """Names of links that exist on the host, for a driver that expects its own."""
+        return set()
+
+    # --- set-up ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _network(self) -> Iterator[tuple[Controller, Network, Recorder, FakeDataplane]]:
+        driver = Recorder(self.make_driver())
+        dataplane = FakeDataplane()
+        dataplane.links |= self.devices
+        registry = DriverRegistry()
+        registry.register("conformance", driver)
+        with Controller(dataplane=dataplane, registry=registry) as controller:
+            network = controller.create_network("conformance", "one", **self.network_arguments)
+            yield controller, network, driver, dataplane
+        assert not dataplane.endpoints, "the dataplane still has endpoints after close"
+        assert not dataplane.networks, "the dataplane still has networks after close"
+        assert not dataplane.sandboxes, "the dataplane still has sandboxes after close"
+        assert dataplane.links == {"lo"} | self.devices, "devices of the host are not as they were"
+
+    @staticmethod
+    def _box(controller: Controller, network: Network, name: str = "box") -> Sandbox:
+        assert network._driver is not None
+        return controller.create_sandbox(name, host=network._driver.host_sandbox)
+
+    # --- the tests ------------------------------------------------------------------------------
+
+    def test_type_is_a_name(self) -> None:
+        """``type`` says the network type."""
+        driver = self.make_driver()
+        assert isinstance(driver, Driver)
+        assert isinstance(driver.type(), str)
+        assert driver.type()
+
+    def test_unknown_configuration_is_refused(self) -> None:
+        """``config`` takes nothing it does not know."""
+        with _raises(errors.DriverAPIError):
+            self.make_driver().config({"com.example.no-such-option": "1"})
+
+    def test_whole_life(self) -> None:
+        """Create, join, leave, delete; and the same again on the same network."""
+        with self._network() as (controller, network, driver, _):
+            box = self._box(controller, network)
+            for round in range(2):
+                endpoint = network.create_endpoint(f"ep{round}")
+                assert isinstance(endpoint.driver_info(), Mapping)
+                endpoint.join(box)
+                assert endpoint.sandbox is box
+                endpoint.leave(box)
+                endpoint.delete()
+                assert driver.of(endpoint.id) == ["create_endpoint", "join", "leave", "delete_endpoint"]
+            box.delete()
+            assert network.endpoints == []
+
+    def test_given_interfaces_are_kept(self) -> None:
+        """What the caller gave is consumed as it is, or the endpoint is refused."""
+        with self._network() as (_, network, _, _):
+            mac = "02:42:aa:bb:cc:dd"
+            try:
+                endpoint = network.create_endpoint("given", ipv4="10.99.7.7", ipv6="fd99::7:7", mac=mac)
+            except errors.DriverAPIError:
+                assert network.endpoints == []
+                return
+            assert len(endpoint.interfaces) == 1
+            info = endpoint.interfaces[0]
+            assert str(info.mac_address) == mac
+            assert str(info.address).startswith("10.99.7.7/")
+            assert str(info.address_ipv6).startswith("fd99::7:7/")
+            endpoint.delete()
+
+    def test_notice_makes_nothing(self) -> None:
+        """An endpoint of another host is noted; it joins nothing here."""
+        with self._network() as (controller, network, driver, dataplane):
+            try:
+                endpoint = network.notice_endpoint("elsewhere", ipv4="10.99.8.8", mac="02:42:aa:bb:cc:01")
+            except errors.DriverAPIError:
+                return
+            assert endpoint.origin is Origin.NOTICED
+            box = self._box(controller, network)
+            with _raises(errors.ConflictError):
+                endpoint.join(box)
+            assert not dataplane.endpoints
+            assert "join" not in driver.of(endpoint.id)
+            endpoint.delete()
+
+    def test_failure_below_is_undone_in_reverse(self) -> None:
+        """When the dataplane fails, the driver's ``leave`` is called; the endpoint can go or try again."""
+        with self._network() as (controller, network, driver, dataplane):
+            endpoint = network.create_endpoint("ep")
+            box = self._box(controller, network)
+            dataplane.faults[endpoint.id] = errors.KernelError("no", 28)
+            with _raises(errors.KernelError):
+                endpoint.join(box)
+            assert driver.of(endpoint.id) == ["create_endpoint", "join", "leave"]
+            assert endpoint.sandbox is None
+            del dataplane.faults[endpoint.id]
+            endpoint.join(box)
+            endpoint.leave()
+            endpoint.delete()
+
+    def test_refusals_leave_no_trace(self) -> None:
+        """A method that raises has changed nothing, and what was done before it is undone."""
+        with self._network() as (_, network, driver, dataplane):
+            driver.refuse["create_endpoint"] = RuntimeError("broken")
+            with _raises(errors.DriverFaultError):
+                network.create_endpoint("ep")
+            del driver.refuse["create_endpoint"]
+            driver.refuse["join"] = RuntimeError("broken")
+            failed = network.attach(2)
+            assert [type(endpoint.error) for endpoint in failed] == [errors.DriverFaultError] * 2
+            for endpoint in failed:
+                assert driver.of(endpoint.id) == ["create_endpoint", "join", "delete_endpoint"]
+            del driver.refuse["join"]
+            assert network.endpoints == []
+            assert not dataplane.sandboxes
+
+    def test_two_networks(self) -> None:
+        """Networks of one driver do not see each other."""
+        driver = self.make_driver()
+        registry = DriverRegistry()
+        registry.register("conformance", driver)
+        dataplane = FakeDataplane()
+        dataplane.links |= self.devices
+        with Controller(dataplane=dataplane, registry=registry) as controller:
+            one = controller.create_network("conformance", "one", ipv4="10.98.0.0/24")
+            two = controller.create_network("conformance", "two", ipv4="10.98.1.0/24")
+            box = self._box(controller, one)
+            endpoint = one.create_endpoint("ep")
+            two.delete()
+            endpoint.join(box)
+            endpoint.leave()
+
+    def test_many_threads(self) -> None:
+        """Endpoints of one network may be made and deleted by several threads at once."""
+        faults: list[BaseException] = []
+        with self._network() as (_, network, _, _):
+
+            def churn(number: int) -> None:
+                try:
+                    for round in range(8):
+                        network.create_endpoint(f"{number}-{round}").delete()
+                except BaseException as fault:
+                    faults.append(fault)
+
+            threads = [threading.Thread(target=churn, args=(number,)) for number in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+            assert not faults
+            assert network.endpoints == []
+
+
+def _raises(kind: type[BaseException]) -> AbstractContextManager[None]:
+    """Do as ``pytest.raises``, which this module does without."""
+
+    @contextmanager
+    def expect() -> Iterator[None]:
+        try:
+            yield
+        except kind:
+            return
+        raise AssertionError(f"{kind.__name__} was not raised")
+
+    return expect()
