@@ -171,9 +171,7 @@ class Controller:
         try:
             data = self._take_pools(network, found, wanted)
             if labels.IPAM_DATA in options:
-                raise errors.InvalidError(
-                    f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out"
-                )
+                raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
         except BaseException:
             self._give_pools_back(network)
@@ -191,9 +189,7 @@ class Controller:
         for version, prefix, gateway in wanted:
             if prefix is None and not (driver.requires_ipam and none_given and version == 4):
                 if gateway is not None:
-                    raise errors.InvalidError(
-                        f"network {network.name!r}: a gateway needs an IPv{version} prefix"
-                    )
+                    raise errors.InvalidError(f"network {network.name!r}: a gateway needs an IPv{version} prefix")
                 continue
             avoid = [] if prefix is not None else self._dataplane.host_prefixes()
             pool = self._ipam.request_pool(prefix, version=version, avoid=avoid)
@@ -241,9 +237,7 @@ class Controller:
             raise errors.NoSandboxError(f"no sandbox {name!r}")
         return found
 
-    def create_sandbox(
-        self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False
-    ) -> Sandbox:
+    def create_sandbox(self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False) -> Sandbox:
         """Create a sandbox: with a namespace of its own, or for one that exists.
 
         Parameters
@@ -291,17 +285,12 @@ class Controller:
     def _make_sandboxes(self, count: int) -> list[Sandbox]:
         """Begin to make sandboxes for a bulk call; named by their ids."""
         ids = [secrets.token_hex(8) for _ in range(count)]
-        made = [
-            Sandbox(self, id, netns)
-            for id, netns in zip(ids, self._dataplane.make_sandboxes(ids), strict=True)
-        ]
+        made = [Sandbox(self, id, netns) for id, netns in zip(ids, self._dataplane.make_sandboxes(ids), strict=True)]
         with self._lock:
             self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
         return made
 
-    def _drop_sandboxes(
-        self, sandboxes: Sequence[Sandbox], *, strict: bool = False
-    ) -> list[Exception | None]:
+    def _drop_sandboxes(self, sandboxes: Sequence[Sandbox], *, strict: bool = False) -> list[Exception | None]:
         for sandbox in sandboxes:
             sandbox._deleted = True
         answers = self._dataplane.drop_sandboxes([sandbox._netns for sandbox in sandboxes])

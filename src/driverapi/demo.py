@@ -280,9 +280,7 @@ class _Run:
         """
         own, other = _place(endpoint), _place(neighbour)
         host = f"/proc/{os.getpid()}/ns/net"
-        gateways = [
-            None if one is None else one.packed for one in (self._network.gateway, self._network.gateway_ipv6)
-        ]
+        gateways = [None if one is None else one.packed for one in (self._network.gateway, self._network.gateway_ipv6)]
         wanted = []
         for version, gateway, target in zip((4, 6), gateways, _addresses(neighbour), strict=True):
             if gateway is None:
@@ -304,9 +302,7 @@ class _Run:
                 answered[owner] += 1
                 report.round_trips.append(result.seconds)
             else:
-                report.note(
-                    f"ping from {up[owner].name} to {format_ip(result.request.target)}: {result.error}"
-                )
+                report.note(f"ping from {up[owner].name} to {format_ip(result.request.target)}: {result.error}")
         report.reachable = sum(1 for count in answered if count == PINGS)
 
     def down(self) -> None:

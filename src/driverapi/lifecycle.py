@@ -121,9 +121,7 @@ class Lifecycle:
         with self._free:
             record = self._network(id)
             if record.endpoints:
-                raise errors.BusyError(
-                    f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first"
-                )
+                raise errors.BusyError(f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first")
             record.ready = False
         try:
             self._store.put([Record(id, id, State.DELETING)])
@@ -227,9 +225,7 @@ class Lifecycle:
             for position, record in due.items():
                 outcomes[position] = _outcome(record.network.driver, self._deletion(record))
             self._forget(record for position, record in due.items() if outcomes[position] is None)
-            self._put(
-                (record for position, record in due.items() if outcomes[position] is not None), State.CREATED
-            )
+            self._put((record for position, record in due.items() if outcomes[position] is not None), State.CREATED)
         return outcomes
 
     def join(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
@@ -251,9 +247,7 @@ class Lifecycle:
                         plans.append(plan)
                     else:
                         outcomes[position] = plan
-                works = [
-                    Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)
-                ]
+                works = [Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)]
                 answers = self._dataplane.realise(works, progress)
                 for position, answer in zip(asked, answers, strict=True):
                     if isinstance(answer, Exception):
@@ -320,9 +314,7 @@ class Lifecycle:
                 outcomes[position] = answer
             gone = [position for position in due if outcomes[position] is None]
             for position in gone:
-                outcomes[position] = _outcome(
-                    records[position].network.driver, self._leaving(records[position])
-                )
+                outcomes[position] = _outcome(records[position].network.driver, self._leaving(records[position]))
                 _parted(records[position])
             self._put((records[position] for position in gone), State.CREATED)
             self._put((records[position] for position in due if position not in set(gone)), State.JOINED)
@@ -343,9 +335,7 @@ class Lifecycle:
         records: dict[int, EndpointRecord] = {}
         seen: set[str] = set()
         with self._free:
-            self._free.wait_for(
-                lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints)
-            )
+            self._free.wait_for(lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints))
             for position, id in enumerate(endpoints):
                 record = self._endpoints.get(id)
                 if record is None:
@@ -433,9 +423,7 @@ def _ask(driver: Driver, call: Callable[[], T]) -> T:
     except errors.DriverAPIError:
         raise
     except Exception as fault:
-        raise errors.DriverFaultError(
-            f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}"
-        ) from fault
+        raise errors.DriverFaultError(f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}") from fault
 
 
 def _outcome(driver: Driver, call: Callable[[], object]) -> Outcome:

@@ -155,9 +155,7 @@ class Network:
         (``Origin.NOTICED``), and no link is made: it cannot join a sandbox here.
         """
         if ipv4 is None and ipv6 is None and mac is None:
-            raise errors.InvalidError(
-                f"endpoint {name!r}: a notice says at least one address of the endpoint"
-            )
+            raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
         return self._create_one(name, ipv4, ipv6, mac, options, Origin.NOTICED)
 
     def _create_one(
@@ -292,8 +290,7 @@ class Network:
             if self._endpoints:
                 names = ", ".join(sorted(self._endpoints)[:5])
                 raise errors.BusyError(
-                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); "
-                    "delete them first"
+                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); delete them first"
                 )
             self._deleting = True
         try:
@@ -325,9 +322,7 @@ class Network:
             raise
         self._unclaim([endpoint for endpoint in endpoints if endpoint.error is not None])
         with self._lock:
-            self._endpoints.update(
-                (endpoint.name, endpoint) for endpoint in endpoints if endpoint.error is None
-            )
+            self._endpoints.update((endpoint.name, endpoint) for endpoint in endpoints if endpoint.error is None)
         return endpoints
 
     def _claim(self, wanted: _Wanted) -> Endpoint:
@@ -335,10 +330,7 @@ class Network:
         origin = wanted.origin
         if origin is None:
             given = (
-                wanted.ipv4
-                or wanted.ipv6
-                or wanted.mac
-                or (self._driver is not None and self._driver.requires_ipam)
+                wanted.ipv4 or wanted.ipv6 or wanted.mac or (self._driver is not None and self._driver.requires_ipam)
             )
             origin = Origin.GIVEN if given else Origin.EMPTY
         endpoint = Endpoint(self, id, wanted.name or id[:12], EndpointInfo(origin))
@@ -363,9 +355,7 @@ class Network:
                 ):
                     del self._endpoints[endpoint.name]
 
-    def _address(
-        self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]
-    ) -> None:
+    def _address(self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]) -> None:
         """Put the given interface into each list: wanted addresses, or the next that are free."""
         due = [position for position in alive if endpoints[position].origin is not Origin.EMPTY]
         chosen: dict[int, dict[int, Address]] = {position: {} for position in due}
@@ -395,25 +385,19 @@ class Network:
     def _gives(self, endpoint: Endpoint) -> bool:
         return self._driver is not None and self._driver.requires_ipam and endpoint.origin is Origin.GIVEN
 
-    def _take_wanted(
-        self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]
-    ) -> None:
+    def _take_wanted(self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]) -> None:
         ip = _pick(wanted, version)
         assert ip is not None
         pool = self._pools.get(version)
         if pool is None:
             if self._driver is not None and self._driver.requires_ipam:
-                raise errors.InvalidError(
-                    f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out"
-                )
+                raise errors.InvalidError(f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out")
             chosen[version] = Address(ip, len(ip) * 8)
             return
         chosen[version] = self._controller._ipam.request_address(pool.id, ip)
         endpoint._taken.append((pool.id, ip))
 
-    def _take_free(
-        self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]
-    ) -> None:
+    def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
         """Take the next free addresses; where the pool has too few, the last endpoints fail."""
         ipam, pool = self._controller._ipam, self._pools[version]
         addresses: list[Address] = []
@@ -482,11 +466,7 @@ class Network:
         finally:
             for endpoint, sandbox in pairs:
                 sandbox._exit(endpoint)
-        failed = [
-            endpoint
-            for endpoint in endpoints
-            if endpoint.error is not None and endpoint.name in self._endpoints
-        ]
+        failed = [endpoint for endpoint in endpoints if endpoint.error is not None and endpoint.name in self._endpoints]
         self._undo_created(failed)
 
     def _undo_created(self, failed: Sequence[Endpoint]) -> None:
@@ -518,18 +498,10 @@ class Network:
         for (endpoint, sandbox), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
             endpoint._left(sandbox)
             note(endpoint, outcome)
-        due = [
-            endpoint
-            for endpoint in endpoints
-            if endpoint.sandbox is None and endpoint.name in self._endpoints
-        ]
+        due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and endpoint.name in self._endpoints]
         for endpoint, outcome in zip(due, self._delete_many(due), strict=True):
             note(endpoint, outcome)
-        made = [
-            endpoint
-            for endpoint in endpoints
-            if endpoint._made_sandbox is not None and endpoint.sandbox is None
-        ]
+        made = [endpoint for endpoint in endpoints if endpoint._made_sandbox is not None and endpoint.sandbox is None]
         sandboxes = [endpoint._made_sandbox for endpoint in made if endpoint._made_sandbox is not None]
         for endpoint, outcome in zip(made, self._controller._drop_sandboxes(sandboxes), strict=True):
             endpoint._made_sandbox = None

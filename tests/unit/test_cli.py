@@ -75,9 +75,7 @@ def test_help_names_the_commands_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize("name", ["click", "rich"])
-def test_without_the_extra(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_extra(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SystemExit) as end:
         cli.main()
@@ -199,9 +197,7 @@ def test_drivers_that_cannot_be(driver: str, says: str, here: list[str]) -> None
         errors.NoNetworkError("no network 'web'"),
     ],
 )
-def test_errors_of_the_package_are_one_line(
-    error: Exception, here: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_the_package_are_one_line(error: Exception, here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     runs(monkeypatch, error)
     result = invoke("demo", "--json")
     assert result.exit_code == 1

@@ -38,9 +38,7 @@ _DOES: Final = {
     metavar="N",
     help=f"Sandboxes to bring up, 1 to {MAX_ENDPOINTS}; a bridge takes 1023.",
 )
-@click.option(
-    "--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses."
-)
+@click.option("--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @click.pass_context
 def demo(ctx: click.Context, endpoints: int, driver: str, as_json: bool) -> None:
@@ -150,9 +148,7 @@ def _print(report: Report, console: Console) -> None:
     pings = report.document()["pings"]
     times = ""
     if pings["answered"]:
-        times = (
-            f", median {pings['median_seconds'] * 1e3:.2f} ms, longest {pings['max_seconds'] * 1e3:.2f} ms"
-        )
+        times = f", median {pings['median_seconds'] * 1e3:.2f} ms, longest {pings['max_seconds'] * 1e3:.2f} ms"
     left = report.left
     check = Table(show_header=False)
     check.add_column()
