@@ -15,7 +15,7 @@ from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
 from driverapi.ipam.contract import Pool
-from driverapi.lifecycle import CreateRequest, JoinRequest, Outcome
+from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -221,21 +221,27 @@ class Network:
         controller = self._controller
         controller._check()
         made = not isinstance(what, Sequence)
-        sandboxes = controller._make_sandboxes(_count(what)) if made else list(what)  # type: ignore[arg-type]
-        endpoints: list[Endpoint] = []
-        try:
+        if made:
+            host = self._driver is not None and self._driver.host_sandbox
+            sandboxes = controller._make_sandboxes(_count(what), host=host)
+        else:
+            sandboxes = list(what)  # type: ignore[arg-type]
             for sandbox in sandboxes:
                 controller._check_sandbox(sandbox)
+        endpoints: list[Endpoint] = []
+        try:
             endpoints = self._create_many([_Wanted("") for _ in sandboxes])
             self._join_many(endpoints, sandboxes, progress)
         except BaseException:
-            self._take_away(endpoints, progress=None)
-            if made:
-                controller._drop_sandboxes(sandboxes)
+            try:
+                self._take_away(endpoints, faults=[])
+            finally:
+                if made:
+                    controller._drop_sandboxes(sandboxes)
             raise
         failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
         if made:
-            controller._drop_sandboxes([sandboxes[position] for position in failed])
+            controller._drop_sandboxes([sandboxes[position] for position in failed if sandboxes[position]._retire()])
             for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
                 endpoint._made_sandbox = None if endpoint.error is not None else sandbox
         if strict and failed:
@@ -250,19 +256,24 @@ class Network:
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
-        Endpoints that failed to attach are passed over. It goes on after an error.
+        Such a sandbox stays if other endpoints have joined it since.
+        Endpoints that failed to attach, or are deleted, are passed over. It goes on after an error.
 
         Raises
         ------
         errors.BulkError
-            Some could not be taken away; each has ``error`` set.
+            Some could not be taken away; each has ``error`` set, and can be detached again.
         """
         self._controller._check()
+        endpoints = list(endpoints)
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
                 raise errors.InvalidError(f"{endpoint!r} is no endpoint of network {self.name!r}")
-        due = [endpoint for endpoint in endpoints if endpoint.error is None]
-        faults = self._take_away(due, progress)
+        due = [endpoint for endpoint in endpoints if self._has(endpoint)]
+        for endpoint in due:
+            endpoint.error = None
+        faults: list[Exception] = []
+        self._take_away(due, progress, faults=faults)
         if faults:
             raise errors.BulkError(f"detach from {self.name!r}: {len(faults)} faults", faults, endpoints)
 
@@ -273,7 +284,7 @@ class Network:
         try:
             yield endpoints
         finally:
-            self.detach([endpoint for endpoint in endpoints if endpoint.name in self._endpoints])
+            self.detach(endpoints)
 
     def delete(self) -> None:
         """Delete the network.
@@ -284,6 +295,9 @@ class Network:
             It has endpoints.
         """
         self._controller._check()
+        self._delete()
+
+    def _delete(self) -> None:
         with self._lock:
             if self._deleting:
                 raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is being deleted")
@@ -303,27 +317,59 @@ class Network:
 
     def _create_many(self, wanted: Sequence[_Wanted]) -> list[Endpoint]:
         """Create endpoints: names, addresses, the driver. Failures are in ``error``, undone."""
-        endpoints = [self._claim(one) for one in wanted]
-        alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
+        lifecycle = self._controller._lifecycle
+        endpoints: list[Endpoint] = []
         try:
+            for one in wanted:
+                endpoints.append(self._claim(one))  # noqa: PERF401 - an interrupt must find those claimed
+            alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
             self._address(endpoints, wanted, alive)
             alive = [position for position in alive if endpoints[position].error is None]
             requests = [
                 CreateRequest(
-                    self.id, endpoints[position].id, endpoints[position]._info, wanted[position].options or {}
+                    self.id,
+                    endpoints[position].id,
+                    endpoints[position]._info,
+                    wanted[position].options or {},
+                    endpoints[position].name,
                 )
                 for position in alive
             ]
-            for position, outcome in zip(alive, self._controller._lifecycle.create(requests), strict=True):
+            for position, outcome in zip(alive, lifecycle.create(requests), strict=True):
                 endpoints[position].error = outcome
             self._check_chosen([endpoints[position] for position in alive])
         except BaseException:
-            self._unclaim(endpoints)
+            lifecycle.delete([endpoint.id for endpoint in endpoints if endpoint.id in lifecycle])
             raise
-        self._unclaim([endpoint for endpoint in endpoints if endpoint.error is not None])
-        with self._lock:
-            self._endpoints.update((endpoint.name, endpoint) for endpoint in endpoints if endpoint.error is None)
+        finally:
+            self._settle(endpoints)
         return endpoints
+
+    def _settle(self, endpoints: Sequence[Endpoint]) -> None:
+        """Bring names and pools in line with what the lifecycle has.
+
+        What it has is in the table of names, even if it failed and could not be undone: then it
+        can be deleted. Of what it does not have, the name and the addresses are free again.
+        """
+        lifecycle = self._controller._lifecycle
+        taken: dict[str, list[bytes]] = {}
+        with self._lock:
+            for endpoint in endpoints:
+                name, claimed = endpoint.name, endpoint._claimed
+                endpoint._claimed = False
+                if endpoint.id in lifecycle:
+                    self._endpoints[name] = endpoint
+                    continue
+                if claimed or self._endpoints.get(name) is endpoint:  # else it is another's
+                    self._endpoints.pop(name, None)
+                for pool, ip in endpoint._taken:
+                    taken.setdefault(pool, []).append(ip)
+                endpoint._taken = []
+        for pool, addresses in taken.items():
+            self._controller._ipam.release_addresses(pool, addresses)
+
+    def _has(self, endpoint: Endpoint) -> bool:
+        return self._endpoints.get(endpoint.name) is endpoint
 
     def _claim(self, wanted: _Wanted) -> Endpoint:
         id = secrets.token_hex(32)
@@ -343,17 +389,8 @@ class Network:
                 )
             else:
                 self._endpoints[endpoint.name] = None
+                endpoint._claimed = True
         return endpoint
-
-    def _unclaim(self, endpoints: Sequence[Endpoint]) -> None:
-        """Give addresses and names back; a name that is another's, back to nobody."""
-        self._release(endpoints)
-        with self._lock:
-            for endpoint in endpoints:
-                if self._endpoints.get(endpoint.name, endpoint) is None and not isinstance(
-                    endpoint.error, errors.EndpointExistsError
-                ):
-                    del self._endpoints[endpoint.name]
 
     def _address(self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]) -> None:
         """Put the given interface into each list: wanted addresses, or the next that are free."""
@@ -435,39 +472,24 @@ class Network:
                     self._controller._ipam.request_address(pool.id, address.ip)
                     endpoint._taken.append((pool.id, address.ip))
 
-    def _release(self, endpoints: Sequence[Endpoint]) -> None:
-        by_pool: dict[str, list[bytes]] = {}
-        for endpoint in endpoints:
-            taken, endpoint._taken = endpoint._taken, []
-            for pool, ip in taken:
-                by_pool.setdefault(pool, []).append(ip)
-        for pool, addresses in by_pool.items():
-            self._controller._ipam.release_addresses(pool, addresses)
-
     def _join_many(
         self, endpoints: Sequence[Endpoint], sandboxes: Sequence[Sandbox], progress: Progress | None
     ) -> None:
         """Join endpoints to sandboxes; those that fail are deleted again, with their error."""
-        pairs = []
-        for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
-            if endpoint.error is None:
-                _catch(endpoint, sandbox._enter, endpoint)
-            if endpoint.error is None:
-                pairs.append((endpoint, sandbox))
+        pairs: list[tuple[Endpoint, Sandbox]] = []
         try:
-            requests = [JoinRequest(endpoint.id, sandbox._place()) for endpoint, sandbox in pairs]
-            for (endpoint, sandbox), outcome in zip(
-                pairs, self._controller._lifecycle.join(requests, progress), strict=True
-            ):
-                if outcome is None:
-                    endpoint.sandbox = sandbox
-                else:
-                    endpoint.error = outcome
+            for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
+                if endpoint.error is None:
+                    _catch(endpoint, sandbox._enter)
+                if endpoint.error is None:
+                    pairs.append((endpoint, sandbox))
+            requests = [endpoint._request(sandbox) for endpoint, sandbox in pairs]
+            for (endpoint, _), outcome in zip(pairs, self._controller._lifecycle.join(requests, progress), strict=True):
+                endpoint.error = outcome
         finally:
-            for endpoint, sandbox in pairs:
-                sandbox._exit(endpoint)
-        failed = [endpoint for endpoint in endpoints if endpoint.error is not None and endpoint.name in self._endpoints]
-        self._undo_created(failed)
+            for _, sandbox in pairs:
+                sandbox._exit()
+        self._undo_created([endpoint for endpoint in endpoints if endpoint.error is not None and self._has(endpoint)])
 
     def _undo_created(self, failed: Sequence[Endpoint]) -> None:
         for endpoint, outcome in zip(failed, self._delete_many(failed), strict=True):
@@ -475,17 +497,15 @@ class Network:
                 endpoint.error.add_note(f"while undoing: {outcome}")
 
     def _delete_many(self, endpoints: Sequence[Endpoint]) -> list[Outcome]:
-        outcomes = self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
-        gone = [endpoint for endpoint, outcome in zip(endpoints, outcomes, strict=True) if outcome is None]
-        self._release(gone)
-        with self._lock:
-            for endpoint in gone:
-                self._endpoints.pop(endpoint.name, None)
-        return outcomes
+        try:
+            return self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
+        finally:
+            self._settle(endpoints)
 
-    def _take_away(self, endpoints: Sequence[Endpoint], progress: Progress | None) -> list[Exception]:
-        """Leave, delete, and drop the sandboxes that attach made; return what went wrong."""
-        faults: list[Exception] = []
+    def _take_away(
+        self, endpoints: Sequence[Endpoint], progress: Progress | None = None, *, faults: list[Exception]
+    ) -> None:
+        """Leave, delete, and drop the sandboxes that attach made; add what went wrong to ``faults``."""
 
         def note(endpoint: Endpoint, outcome: Outcome) -> None:
             if outcome is not None:
@@ -494,19 +514,21 @@ class Network:
 
         lifecycle = self._controller._lifecycle
         joined = [(endpoint, sandbox) for endpoint in endpoints if (sandbox := endpoint.sandbox) is not None]
-        requests = [JoinRequest(endpoint.id, sandbox._place()) for endpoint, sandbox in joined]
-        for (endpoint, sandbox), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
-            endpoint._left(sandbox)
+        requests = [endpoint._request(sandbox) for endpoint, sandbox in joined]
+        for (endpoint, _), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
             note(endpoint, outcome)
-        due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and endpoint.name in self._endpoints]
+        due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and self._has(endpoint)]
         for endpoint, outcome in zip(due, self._delete_many(due), strict=True):
             note(endpoint, outcome)
-        made = [endpoint for endpoint in endpoints if endpoint._made_sandbox is not None and endpoint.sandbox is None]
-        sandboxes = [endpoint._made_sandbox for endpoint in made if endpoint._made_sandbox is not None]
-        for endpoint, outcome in zip(made, self._controller._drop_sandboxes(sandboxes), strict=True):
-            endpoint._made_sandbox = None
+        made = [
+            (endpoint, sandbox)
+            for endpoint in endpoints
+            if (sandbox := endpoint._made_sandbox) is not None and endpoint.sandbox is None
+            if sandbox._retire()
+        ]
+        dropped = self._controller._drop_sandboxes([sandbox for _, sandbox in made])
+        for (endpoint, _), outcome in zip(made, dropped, strict=True):
             note(endpoint, outcome)
-        return faults
 
     def __repr__(self) -> str:
         return f"<Network {self.name!r}, {self.type}, {len(self._endpoints)} endpoints>"

@@ -7,7 +7,7 @@ Nothing here does I/O and nothing here knows of netlink. Addresses are packed (s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from driverapi import errors
 from driverapi.addresses import Address
@@ -196,10 +196,13 @@ class EndpointPlan:
         The network's id: names of masters are those of its plan.
     routes, neighbours : tuple
         Put on the interface whose prefix holds the next hop, else on the first.
+    name : str
+        How errors call the endpoint; by default its id.
     """
 
     owner: str
     network: str
     interfaces: tuple[InterfacePlan, ...] = ()
     routes: tuple[Route, ...] = ()
-    neighbours: tuple[Neighbour, ...] = field(default=())
+    neighbours: tuple[Neighbour, ...] = ()
+    name: str = ""

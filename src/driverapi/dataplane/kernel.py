@@ -98,7 +98,7 @@ class LinuxRealised:
     @property
     def what(self) -> str:
         """How errors call it."""
-        return f"endpoint {self.plan.owner[:12]}"
+        return f"endpoint {self.plan.name or self.plan.owner[:12]!r}"
 
     def use(self) -> Namespace:
         """Hold the sandbox's namespace open until :meth:`rest`."""
