@@ -243,7 +243,7 @@ class _Run:
             self._endpoints = self._network.attach(report.endpoints, progress=self._observer.advance)
         for endpoint in self._endpoints:
             if endpoint.error is not None:
-                report.note(f"attach {endpoint.name}: {endpoint.error}")
+                report.note(f"attach: {endpoint.error}")
         report.up = len(self._up())
         made = take_inventory(self._run_dir).since(self._before)
         inside = sum(len(one.packed_addresses) for endpoint in self._up() for one in endpoint.interfaces)

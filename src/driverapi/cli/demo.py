@@ -66,14 +66,9 @@ def _enter_private_namespaces() -> None:
 
     try:
         enter_private_namespaces()
-    except errors.DriverAPIError:
-        raise
     except OSError as error:
         raise errors.NoPermissionError(
-            f"the demo makes namespaces of its own and may not ({error.strerror or error}): "
-            "run it as root, or allow user namespaces (user.max_user_namespaces, "
-            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)",
-            error.errno or 0,
+            f"the demo needs network and mount namespaces of its own: {error.strerror or error}", error.errno or 0
         ) from error
 
 
