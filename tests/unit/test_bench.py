@@ -187,9 +187,7 @@ class TestRunner:
         assert row["peers"]["gone"] == {"skipped": "it is not installed", "ratio": None}
         assert row["peers"]["peer"]["ratio"] == pytest.approx(2)
 
-    @pytest.mark.parametrize(
-        ("how", "says"), [("is wrong", "two and two are five"), ("dies", "status 7.*last words")]
-    )
+    @pytest.mark.parametrize(("how", "says"), [("is wrong", "two and two are five"), ("dies", "status 7.*last words")])
     def test_failing_peer_has_the_reason_and_no_figure(self, behave: Behave, how: str, says: str) -> None:
         them = {OURS: ("works", 1.0), "bad": (how, 0.0), "peer": ("works", 2.0)}
         (row,) = runner.run_workload(behave(them))
