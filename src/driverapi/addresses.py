@@ -111,9 +111,17 @@ def parse_ip(value: Any, what: str = "address") -> bytes:
         except (OSError, ValueError):  # ValueError: an embedded NUL
             raise _wrong(what, value, "an IP address, such as '10.0.0.2' or 'fd00::2'") from None
     packed = value if isinstance(value, bytes) else getattr(value, "packed", None)
-    if isinstance(packed, bytes) and len(packed) in (4, 16):
+    if isinstance(packed, bytes) and len(packed) in (4, 16) and _prefix_length(value) is None:
         return packed
     raise _wrong(what, value, "an IP address (text, ipaddress, netaddr or packed bytes)")
+
+
+def _prefix_length(value: object) -> int | None:
+    """Length of the prefix of an ``ipaddress`` or ``netaddr`` object that has one."""
+    bits = getattr(value, "prefixlen", None)  # networks
+    if bits is None:
+        bits = getattr(getattr(value, "network", None), "prefixlen", None)  # ipaddress's interfaces
+    return None if bits is None else int(bits)
 
 
 def parse_prefix(value: Any, what: str = "address") -> Address:
@@ -125,18 +133,16 @@ def parse_prefix(value: Any, what: str = "address") -> Address:
         ip = parse_ip(text, what)
         if not slash:
             return Address(ip, len(ip) * 8)
-        if not (length.isascii() and length.isdigit()) or int(length[:4]) > len(ip) * 8:
+        if not (length.isascii() and length.isdigit()) or len(length) > 3 or int(length) > len(ip) * 8:
             raise _wrong(what, value, f"a prefix: its length must be 0…{len(ip) * 8}")
         return Address(ip, int(length))
-    bits = getattr(value, "prefixlen", None)  # netaddr.IPNetwork, ipaddress networks
-    if bits is None:
-        bits = getattr(getattr(value, "network", None), "prefixlen", None)  # ipaddress interfaces
+    bits = _prefix_length(value)
     if bits is None:
         ip = parse_ip(value, what)
         return Address(ip, len(ip) * 8)
     inner = getattr(value, "ip", None)
     ip = parse_ip(getattr(value, "network_address", None) if inner is None else inner, what)
-    return Address(ip, int(bits))
+    return Address(ip, bits)
 
 
 def parse_network(value: Any, what: str = "prefix", version: int = 0) -> Address:
@@ -147,7 +153,8 @@ def parse_network(value: Any, what: str = "prefix", version: int = 0) -> Address
     version : int
         4 or 6 where the caller wants that family, 0 for either.
     """
-    if isinstance(value, str) and "/" not in value:
+    whole = "/" not in value if isinstance(value, str) else _prefix_length(value) is None
+    if whole and not isinstance(value, Address):
         raise _wrong(what, value, "a prefix, such as '10.77.0.0/16' or 'fd77::/64'")
     prefix = parse_prefix(value, what)
     if version and prefix.version != version:

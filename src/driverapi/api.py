@@ -34,7 +34,7 @@ from driverapi.addresses import (
     parse_network,
     parse_prefix,
 )
-from driverapi.plan import Link, MoveLink, Neighbour, NetworkPlan, Route, check_link_name
+from driverapi.plan import Link, MoveLink, Neighbour, NetworkPlan, Route, check_link, check_link_name
 
 if TYPE_CHECKING:
     import netaddr
@@ -418,6 +418,7 @@ class InterfaceNameInfo:
 
     def set_link(self, link: Link, *, prefix: str = "eth", name: str | None = None) -> None:
         """Have a link made in place, named ``name``, or ``prefix`` and the lowest free number."""
+        check_link(link, f"interface {self._id}")
         if name is None:
             # room for a number of three digits
             self._set(link, check_link_name(prefix, "interface prefix", limit=12), exact=False)

@@ -13,6 +13,7 @@ from driverapi import errors
 from driverapi.addresses import Address
 
 __all__ = [
+    "MAX_MTU",
     "MAX_NAME",
     "Address",
     "BridgeLink",
@@ -24,20 +25,26 @@ __all__ = [
     "NetworkPlan",
     "Route",
     "VethLink",
+    "check_link",
     "check_link_name",
 ]
 
 MAX_NAME = 15
 """Bytes of a link's name: the kernel's ``IFNAMSIZ`` less the final NUL."""
 
+MAX_MTU = 65535
+"""Bytes, the most that a veth or a bridge takes (``ETH_MAX_MTU``)."""
+
 
 def check_link_name(name: str, what: str = "interface name", *, limit: int = MAX_NAME) -> str:
     """Return the name if the kernel would take it (``dev_valid_name``), else raise ``InvalidError``."""
     if not isinstance(name, str) or not name:
         raise errors.InvalidError(f"{what} {name!r} must be text that is not empty")
-    if len(name.encode("utf-8", "surrogateescape")) > limit:
+    if len(name.encode("utf-8", "surrogatepass")) > limit:
         raise errors.InvalidError(f"{what} {name!r} is longer than the kernel allows: {limit} bytes at most")
-    if name in (".", "..") or any(char in "/:%\0" or char.isspace() for char in name):
+    if name in (".", "..") or any(
+        char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name
+    ):
         raise errors.InvalidError(
             f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)"
         )
@@ -105,6 +112,23 @@ class MoveLink:
 
 
 Link = VethLink | MoveLink
+
+
+def check_link(link: Link, what: str) -> Link:
+    """Return what a driver declared if it can be asked of a kernel, else raise ``InvalidError``.
+
+    A dataplane takes plans as they are: one that cannot be encoded would fail its whole batch.
+    """
+    if isinstance(link, MoveLink):
+        check_link_name(link.source, f"{what}: source name")
+    elif not isinstance(link, VethLink):
+        raise errors.InvalidError(f"{what}: {link!r} is no link; declare a VethLink or a MoveLink")
+    else:
+        if link.master is not None:
+            check_link_name(link.master, f"{what}: master")
+        if isinstance(link.mtu, bool) or not isinstance(link.mtu, int) or not 0 <= link.mtu <= MAX_MTU:
+            raise errors.InvalidError(f"{what}: MTU {link.mtu!r} is not a number from 0 to {MAX_MTU}")
+    return link
 
 
 @dataclass(frozen=True, slots=True)

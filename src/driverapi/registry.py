@@ -45,8 +45,7 @@ class DriverRegistry:
         errors.InvalidError
             The name is not text, or the driver is none.
         """
-        if not isinstance(name, str) or not name:
-            raise errors.InvalidError(f"network type {name!r} must be text that is not empty")
+        _check_type(name)
         if not isinstance(driver, Driver):
             raise errors.InvalidError(
                 f"{driver!r} is no Driver: derive its class from driverapi.Driver and register an instance"
@@ -64,11 +63,14 @@ class DriverRegistry:
 
         Raises
         ------
+        errors.InvalidError
+            The name is not text.
         errors.NoDriverError
             Neither registered, built in nor installed.
         errors.DriverFaultError
             An installed driver could not be loaded.
         """
+        _check_type(name)
         with self._lock:
             found = self._drivers.get(name)
         if found is not None:
@@ -106,6 +108,11 @@ class DriverRegistry:
         if not isinstance(made, Driver):
             raise errors.DriverFaultError(f"entry point {name!r} gave {made!r}, which is no driverapi.Driver")
         return made
+
+
+def _check_type(name: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise errors.InvalidError(f"network type {name!r} must be text that is not empty")
 
 
 def _entry_points() -> list[Any]:

@@ -47,13 +47,15 @@ class FakeDataplane:
 
     Attributes
     ----------
-    links : dict
-        Names of links on the host, and whether they exist; put a driver's own devices here.
+    links : set
+        Names of links on the host; put a driver's own devices here.
     networks, endpoints, sandboxes : dict
         What is realised now, by id.
     faults : dict
         Error to answer for the owner (endpoint id), network id or sandbox id of the key; an
         exception that is no ``Exception`` (``KeyboardInterrupt()``) is raised.
+    stuck : dict
+        The same for taking it away; what is stuck stays as it is.
 
     Notes
     -----
@@ -67,13 +69,11 @@ class FakeDataplane:
         self.endpoints: dict[str, FakeRealised] = {}
         self.sandboxes: dict[str, FakeNetns] = {}
         self.faults: dict[str, BaseException] = {}
+        self.stuck: dict[str, BaseException] = {}
         self.closed = False
 
     def _fault(self, id: str) -> Exception | None:
-        fault = self.faults.get(id)
-        if fault is not None and not isinstance(fault, Exception):
-            raise fault
-        return fault
+        return _answer(self.faults, id)
 
     def make_sandboxes(self, ids: Sequence[str]) -> list[FakeNetns]:
         """Make a namespace per id."""
@@ -99,11 +99,12 @@ class FakeDataplane:
 
     def drop_sandboxes(self, netns: Sequence[FakeNetns]) -> list[Exception | None]:
         """Forget those that are owned."""
+        answers = [_answer(self.stuck, one.key.rpartition("/")[2]) for one in netns]
         with self._lock:
-            for one in netns:
-                one.dropped = one.ownership is Ownership.OWNED
+            for one, answer in zip(netns, answers, strict=True):
+                one.dropped = answer is None and one.ownership is Ownership.OWNED
             self.sandboxes = {id: one for id, one in self.sandboxes.items() if not one.dropped}
-        return [None] * len(netns)
+        return answers
 
     def realise_network(self, network: str, plan: NetworkPlan) -> None:
         """Keep the plan; a name that is taken is refused."""
@@ -120,6 +121,9 @@ class FakeDataplane:
 
     def remove_network(self, network: str) -> None:
         """Forget the plan."""
+        refused = _answer(self.stuck, network)
+        if refused is not None:
+            raise refused
         with self._lock:
             plan = self.networks.pop(network, None)
             if plan is not None:
@@ -134,7 +138,7 @@ class FakeDataplane:
             for work in works:
                 try:
                     done.append(self._realise(work))
-                except errors.DriverAPIError as error:
+                except Exception as error:
                     done.append(error)
                 if progress is not None:
                     progress(len(done))
@@ -160,7 +164,7 @@ class FakeDataplane:
                     made.names[interface.id] = self._name(netns, interface.name, exact=interface.exact)
                     if isinstance(interface.link, MoveLink):
                         self.links.discard(interface.link.source)
-            except errors.DriverAPIError:
+            except BaseException:
                 self._undo(made)
                 raise
             self.endpoints[work.plan.owner] = made
@@ -192,13 +196,15 @@ class FakeDataplane:
 
     def remove(self, realised: Sequence[Any], progress: Progress | None = None) -> list[Exception | None]:
         """Forget endpoints; links that were moved are back on the host."""
+        answers = [_answer(self.stuck, one.plan.owner) for one in realised]
         with self._lock:
-            for one in realised:
-                self.endpoints.pop(one.plan.owner, None)
-                self._undo(one)
+            for one, answer in zip(realised, answers, strict=True):
+                if answer is None:
+                    self.endpoints.pop(one.plan.owner, None)
+                    self._undo(one)
         if progress is not None:
             progress(len(realised))
-        return [None] * len(realised)
+        return answers
 
     def _undo(self, made: FakeRealised) -> None:
         for interface in made.plan.interfaces:
@@ -215,3 +221,10 @@ class FakeDataplane:
     def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
+
+
+def _answer(faults: dict[str, BaseException], id: str) -> Exception | None:
+    fault = faults.get(id)
+    if fault is not None and not isinstance(fault, Exception):
+        raise fault
+    return fault

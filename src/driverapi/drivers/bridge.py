@@ -16,7 +16,7 @@ from driverapi import errors, labels
 from driverapi._native import MACPool, Taken
 from driverapi.addresses import Address, format_ip, format_mac
 from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin
-from driverapi.plan import BridgeLink, NetworkPlan, VethLink, check_link_name
+from driverapi.plan import MAX_MTU, BridgeLink, NetworkPlan, VethLink, check_link_name
 
 __all__ = ["BridgeDriver"]
 
@@ -26,8 +26,6 @@ MIN_MTU: Final = 68
 """ETH_MIN_MTU; the least that IPv4 can work with (RFC 791)."""
 MIN_MTU_IPV6: Final = 1280
 """IPV6_MIN_MTU (RFC 8200, section 5): below it the kernel takes IPv6 off the link."""
-MAX_MTU: Final = 65535
-"""ETH_MAX_MTU, the most that a veth takes."""
 
 _BRIDGE: Final = "bridge"  # the bridge's name inside the network's plan
 

@@ -1,0 +1,1 @@
+"""Python's arguments into the encoders' terms (C level only: ``cimport`` it)."""

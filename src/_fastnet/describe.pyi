@@ -1,0 +1,1 @@
+"""Messages in people's words (C level only: ``cimport`` it)."""

@@ -1,0 +1,1 @@
+"""One rtnetlink message at a time (C level only: ``cimport`` it)."""

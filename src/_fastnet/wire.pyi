@@ -1,0 +1,1 @@
+"""A growing buffer of netlink messages (C level only: ``cimport`` it)."""
