@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from driverapi import errors
 
@@ -47,7 +47,7 @@ class Address:
     prefix: int
 
     @property
-    def version(self) -> int:
+    def version(self) -> Literal[4, 6]:
         """4 or 6."""
         return 4 if len(self.ip) == 4 else 6
 

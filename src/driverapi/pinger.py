@@ -20,7 +20,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from driverapi import errors
 from driverapi._native import Batch, open_namespace, socket_in
@@ -295,7 +295,7 @@ class _Wave:
         self._sockets: dict[int, socket.socket] = {}
         self._poll = select.epoll()
 
-    def __enter__(self) -> _Wave:
+    def __enter__(self) -> Self:
         try:
             self._open()
         except BaseException:

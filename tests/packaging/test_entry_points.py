@@ -26,11 +26,15 @@ def install(project: Path, target: Path) -> dict[str, str]:
     """Put a project into a directory for ``PYTHONPATH``; return its drivers."""
     table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     modules = project / "src" if (project / "src").is_dir() else project
-    shutil.copytree(modules, target, ignore=shutil.ignore_patterns("*.toml", "*.md", "__pycache__", "build", "*.egg-info"))
+    shutil.copytree(
+        modules, target, ignore=shutil.ignore_patterns("*.toml", "*.md", "__pycache__", "build", "*.egg-info")
+    )
     drivers: dict[str, str] = table["entry-points"][GROUP]
     info = target / f"{table['name'].replace('-', '_')}-{table['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {table['name']}\nVersion: {table['version']}\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {table['name']}\nVersion: {table['version']}\n"
+    )
     lines = [f"{name} = {value}" for name, value in drivers.items()]
     (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
     return drivers

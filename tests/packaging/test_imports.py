@@ -49,7 +49,9 @@ def imported(file: Path) -> set[str]:
             "import_module",
             "__import__",
         }:
-            texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            texts = [
+                one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            ]
             names |= {text.partition(".")[0] for text in texts}
     return names
 
@@ -73,12 +75,19 @@ def test_the_core_never_imports_the_package() -> None:
         assert "driverapi" not in imported(file), file
     for file in (SOURCE / "_fastnet").glob("*.p[yx][xd]"):
         for line in file.read_text().splitlines():
-            assert not line.lstrip().startswith(("import driverapi", "from driverapi", "cimport driverapi")), file
+            assert not line.lstrip().startswith(
+                ("import driverapi", "from driverapi", "cimport driverapi")
+            ), file
 
 
 @pytest.mark.parametrize(
     "code",
-    ["import _fastnet", "from _fastnet import bitmap as b", "def f():\n    import _fastnet.batch", "import_module('_fastnet.x')"],
+    [
+        "import _fastnet",
+        "from _fastnet import bitmap as b",
+        "def f():\n    import _fastnet.batch",
+        "import_module('_fastnet.x')",
+    ],
 )
 def test_the_seam_check_sees_each_way_of_importing(tmp_path: Path, code: str) -> None:
     file = tmp_path / "module.py"

@@ -32,7 +32,9 @@ def test_two_commands_and_no_third() -> None:
     assert [ci_reads(1), ci_reads(2)] == fenced("sh")
 
 
-@pytest.mark.parametrize(("number", "ends"), [(1, ".venv/bin/driverapi demo"), (2, ".venv/bin/python -m pytest")])
+@pytest.mark.parametrize(
+    ("number", "ends"), [(1, ".venv/bin/driverapi demo"), (2, ".venv/bin/python -m pytest")]
+)
 def test_each_is_one_line_that_stands_alone(number: int, ends: str) -> None:
     command = ci_reads(number)
     assert command.count("\n") == 1
@@ -72,14 +74,17 @@ def test_python_blocks_are_python() -> None:
 
 def test_versions_agree() -> None:
     import tomllib
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     import driverapi
 
     said = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert driverapi.__version__ == said
     assert f"## {said}" in (ROOT / "CHANGELOG.md").read_text()
-    assert version("driverapi") == said
+    try:
+        assert version("driverapi") == said
+    except PackageNotFoundError:
+        assert not os.environ.get("CI"), "built in place: right for development, not for CI"
 
 
 def test_actions_are_pinned() -> None:

@@ -152,7 +152,7 @@ class Wire:
             raw.far = far
             raw.setblocking(False)
             # the family says how replies are parsed
-            Raw.family = property(lambda _: socket.AF_INET if size == 4 else socket.AF_INET6)  # type: ignore
+            Raw.family = property(lambda _: socket.AF_INET if size == 4 else socket.AF_INET6)  # type: ignore[assignment]
             wire.opened.append((namespace, size, source))
             wire.open_now += 1
             wire.most_open = max(wire.most_open, wire.open_now)

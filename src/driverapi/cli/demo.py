@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import click
 
@@ -72,9 +72,9 @@ def _enter_private_namespaces() -> None:
         raise
     except OSError as error:
         raise errors.NoPermissionError(
-            f"the demo makes namespaces of its own and may not ({error.strerror or error}): run it as root, or "
-            "allow user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone, "
-            "kernel.apparmor_restrict_unprivileged_userns)",
+            f"the demo makes namespaces of its own and may not ({error.strerror or error}): "
+            "run it as root, or allow user namespaces (user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)",
             error.errno or 0,
         ) from error
 
@@ -99,7 +99,7 @@ class _Bars(Observer):
         self._total = 0
         self._drawn = 0.0
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
