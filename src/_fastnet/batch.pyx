@@ -29,7 +29,16 @@ from _fastnet.rtnl cimport (
     encode_get_link,
     encode_set_link,
 )
-from _fastnet.wire cimport Span, wire_free, wire_grow
+from _fastnet.wire cimport (
+    NL_ALIGN,
+    Cursor,
+    MessageHeader,
+    Span,
+    next_message,
+    wire_append,
+    wire_free,
+    wire_grow,
+)
 
 
 @final
@@ -103,6 +112,20 @@ cdef class Batch:
         """Give the bytes of one message."""
         cdef Span span = self.at(self.position(position))
         return span.data[:span.size]
+
+    def append(self, bytes message not None, /):
+        """Append one message as it is: one that :meth:`message` gave, to send it again by itself."""
+        cdef const uint8_t* data = message
+        cdef size_t size = <size_t> len(message), start
+        cdef Cursor cursor, body
+        cdef MessageHeader header
+        cursor.at = data
+        cursor.end = data + size
+        if next_message(&cursor, &header, &body) != 1 or cursor.at != cursor.end or size % NL_ALIGN:
+            raise ValueError(f"{len(message)} bytes are not one whole netlink message")
+        self.ready()
+        start = self.wire.used
+        return self.entered(start, 0 if wire_append(&self.wire, data, size) else -1)
 
     def operation(self, position, /):
         """Say in few words what one message does: ``"add veth dv01"``."""

@@ -174,9 +174,7 @@ class Controller:
         try:
             data = self._take_pools(network, found, wanted)
             if labels.IPAM_DATA in options:
-                raise errors.InvalidError(
-                    f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out"
-                )
+                raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
         except BaseException:
             try:
@@ -201,9 +199,7 @@ class Controller:
         for version, prefix, gateway in wanted:
             if prefix is None and not (driver.requires_ipam and none_given and version == 4):
                 if gateway is not None:
-                    raise errors.InvalidError(
-                        f"network {network.name!r}: a gateway needs an IPv{version} prefix"
-                    )
+                    raise errors.InvalidError(f"network {network.name!r}: a gateway needs an IPv{version} prefix")
                 continue
             avoid = [] if prefix is not None else self._dataplane.host_prefixes()
             pool = self._ipam.request_pool(prefix, version=version, avoid=avoid)
@@ -251,9 +247,7 @@ class Controller:
             raise errors.NoSandboxError(f"no sandbox {name!r}")
         return found
 
-    def create_sandbox(
-        self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False
-    ) -> Sandbox:
+    def create_sandbox(self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False) -> Sandbox:
         """Create a sandbox: with a namespace of its own, or for one that exists.
 
         Parameters
@@ -324,9 +318,7 @@ class Controller:
                 sandbox._deleted = True
         try:
             answers = self._dataplane.drop_sandboxes([sandbox._netns for sandbox in sandboxes])
-            stay = {
-                sandbox for sandbox, refused in zip(sandboxes, answers, strict=True) if refused is not None
-            }
+            stay = {sandbox for sandbox, refused in zip(sandboxes, answers, strict=True) if refused is not None}
         finally:
             with self._lock:
                 for sandbox in sandboxes:

@@ -243,7 +243,7 @@ class _Run:
             self._endpoints = self._network.attach(report.endpoints, progress=self._observer.advance)
         for endpoint in self._endpoints:
             if endpoint.error is not None:
-                report.note(f"attach {endpoint.name}: {endpoint.error}")
+                report.note(f"attach: {endpoint.error}")
         report.up = len(self._up())
         made = take_inventory(self._run_dir).since(self._before)
         inside = sum(len(one.packed_addresses) for endpoint in self._up() for one in endpoint.interfaces)
@@ -280,9 +280,7 @@ class _Run:
         """
         own, other = _place(endpoint), _place(neighbour)
         host = f"/proc/{os.getpid()}/ns/net"
-        gateways = [
-            None if one is None else one.packed for one in (self._network.gateway, self._network.gateway_ipv6)
-        ]
+        gateways = [None if one is None else one.packed for one in (self._network.gateway, self._network.gateway_ipv6)]
         wanted = []
         for version, gateway, target in zip((4, 6), gateways, _addresses(neighbour), strict=True):
             if gateway is None:
@@ -304,9 +302,7 @@ class _Run:
                 answered[owner] += 1
                 report.round_trips.append(result.seconds)
             else:
-                report.note(
-                    f"ping from {up[owner].name} to {format_ip(result.request.target)}: {result.error}"
-                )
+                report.note(f"ping from {up[owner].name} to {format_ip(result.request.target)}: {result.error}")
         report.reachable = sum(1 for count in answered if count == PINGS)
 
     def down(self) -> None:

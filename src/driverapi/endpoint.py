@@ -155,13 +155,7 @@ class Endpoint:
         return self._check()._lifecycle.oper_info(self.id)
 
     def __repr__(self) -> str:
-        where = (
-            "failed"
-            if self.error is not None
-            else f"in {self.sandbox.name!r}"
-            if self.sandbox
-            else "not joined"
-        )
+        where = "failed" if self.error is not None else f"in {self.sandbox.name!r}" if self.sandbox else "not joined"
         return f"<Endpoint {self.name!r} on {self.network.name!r}, {where}>"
 
 

@@ -152,9 +152,7 @@ def dump_nsids() -> frozenset[int]:
     while True:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as netlink:
             length = _HEADER.size + _GENERAL
-            netlink.send(
-                _HEADER.pack(length, _RTM_GETNSID, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + bytes(_GENERAL)
-            )
+            netlink.send(_HEADER.pack(length, _RTM_GETNSID, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + bytes(_GENERAL))
             found = _receive_nsids(netlink)
         if found is not None:
             return found

@@ -146,9 +146,7 @@ class Lifecycle:
         with self._free:
             record = self._network(id)
             if record.endpoints:
-                raise errors.BusyError(
-                    f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first"
-                )
+                raise errors.BusyError(f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first")
             record.ready = False
         try:
             self._store.put([Record(id, id, State.DELETING)])
@@ -251,9 +249,7 @@ class Lifecycle:
         with self._holding(endpoints) as (records, outcomes):
             for position, record in records.items():
                 if record.state is State.JOINED:
-                    outcomes[position] = errors.JoinedError(
-                        f"{record.what} is in a sandbox; let it leave first"
-                    )
+                    outcomes[position] = errors.JoinedError(f"{record.what} is in a sandbox; let it leave first")
             due = {position: record for position, record in records.items() if outcomes[position] is None}
             gone: list[int] = []
             try:
@@ -286,9 +282,7 @@ class Lifecycle:
                         plans.append(plan)
                     else:
                         outcomes[position] = plan
-                works = [
-                    Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)
-                ]
+                works = [Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)]
                 answers = self._dataplane.realise(works, progress)
                 for position, answer in zip(asked, answers, strict=True):
                     if isinstance(answer, Exception):
@@ -387,9 +381,7 @@ class Lifecycle:
         records: dict[int, EndpointRecord] = {}
         seen: set[str] = set()
         with self._free:
-            self._free.wait_for(
-                lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints)
-            )
+            self._free.wait_for(lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints))
             for position, id in enumerate(endpoints):
                 record = self._endpoints.get(id)
                 if record is None:
@@ -476,9 +468,7 @@ def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         routes.append(Route(_ANY_IPV4, join._gateway))
     if join._gateway_ipv6 is not None:
         routes.append(Route(_ANY_IPV6, join._gateway_ipv6))
-    return EndpointPlan(
-        record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours), record.name
-    )
+    return EndpointPlan(record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours), record.name)
 
 
 def _ask(driver: Driver, call: Callable[[], T]) -> T:
@@ -488,9 +478,7 @@ def _ask(driver: Driver, call: Callable[[], T]) -> T:
     except errors.DriverAPIError:
         raise
     except Exception as fault:
-        raise errors.DriverFaultError(
-            f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}"
-        ) from fault
+        raise errors.DriverFaultError(f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}") from fault
 
 
 def _outcome(driver: Driver, call: Callable[[], object]) -> Outcome:

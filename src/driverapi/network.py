@@ -155,9 +155,7 @@ class Network:
         (``Origin.NOTICED``), and no link is made: it cannot join a sandbox here.
         """
         if ipv4 is None and ipv6 is None and mac is None:
-            raise errors.InvalidError(
-                f"endpoint {name!r}: a notice says at least one address of the endpoint"
-            )
+            raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
         return self._create_one(name, ipv4, ipv6, mac, options, Origin.NOTICED)
 
     def _create_one(
@@ -243,9 +241,7 @@ class Network:
             raise
         failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
         if made:
-            controller._drop_sandboxes(
-                [sandboxes[position] for position in failed if sandboxes[position]._retire()]
-            )
+            controller._drop_sandboxes([sandboxes[position] for position in failed if sandboxes[position]._retire()])
             for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
                 endpoint._made_sandbox = None if endpoint.error is not None else sandbox
         if strict and failed:
@@ -308,8 +304,7 @@ class Network:
             if self._endpoints:
                 names = ", ".join(sorted(self._endpoints)[:5])
                 raise errors.BusyError(
-                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); "
-                    "delete them first"
+                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); delete them first"
                 )
             self._deleting = True
         try:
@@ -381,10 +376,7 @@ class Network:
         origin = wanted.origin
         if origin is None:
             given = (
-                wanted.ipv4
-                or wanted.ipv6
-                or wanted.mac
-                or (self._driver is not None and self._driver.requires_ipam)
+                wanted.ipv4 or wanted.ipv6 or wanted.mac or (self._driver is not None and self._driver.requires_ipam)
             )
             origin = Origin.GIVEN if given else Origin.EMPTY
         endpoint = Endpoint(self, id, wanted.name or id[:12], EndpointInfo(origin))
@@ -400,9 +392,7 @@ class Network:
                 endpoint._claimed = True
         return endpoint
 
-    def _address(
-        self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]
-    ) -> None:
+    def _address(self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]) -> None:
         """Put the given interface into each list: wanted addresses, or the next that are free."""
         due = [position for position in alive if endpoints[position].origin is not Origin.EMPTY]
         chosen: dict[int, dict[int, Address]] = {position: {} for position in due}
@@ -432,25 +422,19 @@ class Network:
     def _gives(self, endpoint: Endpoint) -> bool:
         return self._driver is not None and self._driver.requires_ipam and endpoint.origin is Origin.GIVEN
 
-    def _take_wanted(
-        self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]
-    ) -> None:
+    def _take_wanted(self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]) -> None:
         ip = _pick(wanted, version)
         assert ip is not None
         pool = self._pools.get(version)
         if pool is None:
             if self._driver is not None and self._driver.requires_ipam:
-                raise errors.InvalidError(
-                    f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out"
-                )
+                raise errors.InvalidError(f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out")
             chosen[version] = Address(ip, len(ip) * 8)
             return
         chosen[version] = self._controller._ipam.request_address(pool.id, ip)
         endpoint._taken.append((pool.id, ip))
 
-    def _take_free(
-        self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]
-    ) -> None:
+    def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
         """Take the next free addresses; where the pool has too few, the last endpoints fail."""
         ipam, pool = self._controller._ipam, self._pools[version]
         addresses: list[Address] = []
@@ -500,16 +484,12 @@ class Network:
                 if endpoint.error is None:
                     pairs.append((endpoint, sandbox))
             requests = [endpoint._request(sandbox) for endpoint, sandbox in pairs]
-            for (endpoint, _), outcome in zip(
-                pairs, self._controller._lifecycle.join(requests, progress), strict=True
-            ):
+            for (endpoint, _), outcome in zip(pairs, self._controller._lifecycle.join(requests, progress), strict=True):
                 endpoint.error = outcome
         finally:
             for _, sandbox in pairs:
                 sandbox._exit()
-        self._undo_created(
-            [endpoint for endpoint in endpoints if endpoint.error is not None and self._has(endpoint)]
-        )
+        self._undo_created([endpoint for endpoint in endpoints if endpoint.error is not None and self._has(endpoint)])
 
     def _undo_created(self, failed: Sequence[Endpoint]) -> None:
         for endpoint, outcome in zip(failed, self._delete_many(failed), strict=True):

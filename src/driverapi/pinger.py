@@ -288,9 +288,7 @@ class _Wave:
 
     def __init__(self, requests: Sequence[Ping]) -> None:
         call = os.urandom(8)  # so that no reply to somebody else, or to an earlier wave, can match
-        self._slots = [
-            _Slot(place, request, _MARK.pack(call, place)) for place, request in enumerate(requests)
-        ]
+        self._slots = [_Slot(place, request, _MARK.pack(call, place)) for place, request in enumerate(requests)]
         self._base = int.from_bytes(os.urandom(2), "big")  # identifier of the first slot
         self._sockets: dict[int, socket.socket] = {}
         self._poll = select.epoll()
@@ -414,9 +412,7 @@ class _Wave:
     def _result(slot: _Slot, tries: int, timeout: float) -> PingResult:
         if slot.seconds is not None:
             return PingResult(slot.request, True, slot.seconds)
-        error = (
-            slot.error or f"no answer from {format_ip(slot.request.target)} in {timeout:g} s, {tries} tries"
-        )
+        error = slot.error or f"no answer from {format_ip(slot.request.target)} in {timeout:g} s, {tries} tries"
         return PingResult(slot.request, False, None, error)
 
 
@@ -432,9 +428,7 @@ def _open_echo(namespace: str, size: int, source: bytes | None) -> socket.socket
     OSError
         It is no namespace, no permission, no descriptor left, or the source is not an address there.
     """
-    family, protocol = (
-        (socket.AF_INET, socket.IPPROTO_ICMP) if size == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
-    )
+    family, protocol = (socket.AF_INET, socket.IPPROTO_ICMP) if size == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     descriptor = socket_in(namespace, family, kind, protocol)
     opened = socket.socket(family, socket.SOCK_RAW, protocol, fileno=descriptor)

@@ -42,9 +42,7 @@ def check_link_name(name: str, what: str = "interface name", *, limit: int = MAX
         raise errors.InvalidError(f"{what} {name!r} must be text that is not empty")
     if len(name.encode("utf-8", "surrogatepass")) > limit:
         raise errors.InvalidError(f"{what} {name!r} is longer than the kernel allows: {limit} bytes at most")
-    if name in (".", "..") or any(
-        char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name
-    ):
+    if name in (".", "..") or any(char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name):
         raise errors.InvalidError(
             f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)"
         )

@@ -1,4 +1,4 @@
-"""Where the kernel says no: each case in a process of its own, which is limited and then asked to bring up endpoints."""
+"""Where the kernel says no: each case in a process of its own, limited and then asked to bring endpoints up."""
 
 from __future__ import annotations
 

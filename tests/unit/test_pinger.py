@@ -95,9 +95,7 @@ class TestMessages:
     def test_what_is_no_reply(self, packet: bytes) -> None:
         assert parse_reply(packet) is None
 
-    @pytest.mark.parametrize(
-        "message", [b"", b"\x81\0\0\0\0\0\0", echo_request_v6(3, 4, b""), b"\x81\x01" + bytes(6)]
-    )
+    @pytest.mark.parametrize("message", [b"", b"\x81\0\0\0\0\0\0", echo_request_v6(3, 4, b""), b"\x81\x01" + bytes(6)])
     def test_what_is_no_v6_reply(self, message: bytes) -> None:
         assert parse_reply_v6(message, TARGET_V6) is None
 

@@ -48,9 +48,7 @@ def _checksum(data: bytes) -> int:
 def _ping(gateway: str, timeout: float) -> bool:
     """Send an echo request from the calling thread's namespace and wait for its reply."""
     six = ":" in gateway
-    family, protocol = (
-        (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
-    )
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
     mark = os.urandom(12)
     head = struct.pack("!BBHHH", _ECHO6 if six else _ECHO, 0, 0, 1, 1)
     if not six:  # in ICMPv6 the kernel fills the checksum in
@@ -93,9 +91,7 @@ def _faults(gateways: Sequence[str], address: str | None) -> list[str]:
     for gateway in gateways:
         if ":" in gateway:
             zero, wanted = "0" * 32, socket.inet_pton(socket.AF_INET6, gateway).hex()
-            lines = [
-                line.split() for line in Path("/proc/thread-self/net/ipv6_route").read_text().splitlines()
-            ]
+            lines = [line.split() for line in Path("/proc/thread-self/net/ipv6_route").read_text().splitlines()]
             found = any(one[:2] == [zero, "00"] and one[4] == wanted and one[9] == "eth0" for one in lines)
         else:
             wanted = socket.inet_aton(gateway)[::-1].hex().upper()

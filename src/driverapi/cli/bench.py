@@ -118,8 +118,6 @@ def bench(as_json: bool, quick: bool, families: tuple[str, ...], peers: bool, se
     else:
         _print_tables(result)
     figures = [figure for row in result["rows"] for figure in (row["ours"], *row["peers"].values())]
-    if any("error" in figure for figure in figures) or any(
-        "median" not in row["ours"] for row in result["rows"]
-    ):
+    if any("error" in figure for figure in figures) or any("median" not in row["ours"] for row in result["rows"]):
         click.echo("driverapi bench: not every figure could be taken", err=True)
         raise SystemExit(1)

@@ -38,9 +38,7 @@ _DOES: Final = {
     metavar="N",
     help=f"Sandboxes to bring up, 1 to {MAX_ENDPOINTS}; a bridge takes 1023.",
 )
-@click.option(
-    "--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses."
-)
+@click.option("--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @click.pass_context
 def demo(ctx: click.Context, endpoints: int, driver: str, as_json: bool) -> None:
@@ -68,14 +66,9 @@ def _enter_private_namespaces() -> None:
 
     try:
         enter_private_namespaces()
-    except errors.DriverAPIError:
-        raise
     except OSError as error:
         raise errors.NoPermissionError(
-            f"the demo makes namespaces of its own and may not ({error.strerror or error}): "
-            "run it as root, or allow user namespaces (user.max_user_namespaces, "
-            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)",
-            error.errno or 0,
+            f"the demo needs network and mount namespaces of its own: {error.strerror or error}", error.errno or 0
         ) from error
 
 
@@ -150,9 +143,7 @@ def _print(report: Report, console: Console) -> None:
     pings = report.document()["pings"]
     times = ""
     if pings["answered"]:
-        times = (
-            f", median {pings['median_seconds'] * 1e3:.2f} ms, longest {pings['max_seconds'] * 1e3:.2f} ms"
-        )
+        times = f", median {pings['median_seconds'] * 1e3:.2f} ms, longest {pings['max_seconds'] * 1e3:.2f} ms"
     left = report.left
     check = Table(show_header=False)
     check.add_column()

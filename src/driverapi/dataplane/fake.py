@@ -129,9 +129,7 @@ class FakeDataplane:
             if plan is not None:
                 self.links -= {link.name for link in plan.links if link.exact}
 
-    def realise(
-        self, works: Sequence[Work], progress: Progress | None = None
-    ) -> list[FakeRealised | Exception]:
+    def realise(self, works: Sequence[Work], progress: Progress | None = None) -> list[FakeRealised | Exception]:
         """Realise endpoints one after the other."""
         done: list[FakeRealised | Exception] = []
         try:
@@ -188,9 +186,7 @@ class FakeDataplane:
         while not exact and (chosen := f"{name}{number}") in netns.names:
             number += 1
         if chosen in netns.names:
-            raise errors.ConflictError(
-                f"interface name {name!r} is taken in sandbox {netns.key}; choose another"
-            )
+            raise errors.ConflictError(f"interface name {name!r} is taken in sandbox {netns.key}; choose another")
         netns.names.add(chosen)
         return chosen
 

@@ -141,9 +141,7 @@ def pinned(job: LinuxRealised) -> list[tuple[Interface, Address]]:
     return [
         (interface, address)
         for interface in job.interfaces
-        if interface.there
-        and isinstance(interface.plan.link, VethLink)
-        and interface.plan.link.pin_neighbours
+        if interface.there and isinstance(interface.plan.link, VethLink) and interface.plan.link.pin_neighbours
         if interface.master and interface.plan.mac is not None
         for address in interface.plan.addresses
     ]
