@@ -256,9 +256,7 @@ class MACMachine(RuleBasedStateMachine):
         else:
             assert self.native.derive(ipv4.to_bytes(4, "big") if packed else ipv4) == mac.to_bytes(6, "big")
 
-    @rule(
-        mac=st.one_of(st.integers(0, 600), st.integers(0, 2**49), st.integers(0x024200000000, 0x0242000000FF))
-    )
+    @rule(mac=st.one_of(st.integers(0, 600), st.integers(0, 2**49), st.integers(0x024200000000, 0x0242000000FF)))
     def reserve(self, mac: int) -> None:
         same(lambda: self.native.reserve(mac), lambda: self.twin.reserve(mac))
 
@@ -312,9 +310,7 @@ class InterfaceMachine(RuleBasedStateMachine):
         ipv6=st.binary(min_size=16, max_size=16),
         lengths=st.tuples(st.integers(0, 32), st.integers(0, 128)),
     )
-    def fill(
-        self, data: st.DataObject, mac: bytes, ipv4: bytes, ipv6: bytes, lengths: tuple[int, int]
-    ) -> None:
+    def fill(self, data: st.DataObject, mac: bytes, ipv4: bytes, ipv6: bytes, lengths: tuple[int, int]) -> None:
         row = data.draw(st.integers(0, len(self.twin.rows) - 1))
         self.native.set_mac(row, mac)
         self.native.set_ipv4(row, ipv4, lengths[0])
@@ -330,10 +326,7 @@ class InterfaceMachine(RuleBasedStateMachine):
         if not hasattr(self, "twin"):
             return
         n = self.native
-        got = [
-            [n.id(r), n.mac(r), n.ipv4(r), n.ipv4_prefix(r), n.ipv6(r), n.ipv6_prefix(r)]
-            for r in range(len(n))
-        ]
+        got = [[n.id(r), n.mac(r), n.ipv4(r), n.ipv4_prefix(r), n.ipv6(r), n.ipv6_prefix(r)] for r in range(len(n))]
         assert got == self.twin.rows
 
 
