@@ -1,8 +1,9 @@
 """Many rtnetlink messages in one buffer. No I/O."""
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
@@ -12,6 +13,7 @@ from _fastnet.rtnl cimport (
     FAMILY_IPV4,
     FAMILY_IPV6,
     IFALIASZ,
+    RTM_NEWLINK,
     AddressSpec,
     LinkChange,
     LinkSpec,
@@ -28,8 +30,21 @@ from _fastnet.rtnl cimport (
     encode_delete_route,
     encode_get_link,
     encode_set_link,
+    is_get,
 )
-from _fastnet.wire cimport Span, wire_free, wire_grow
+from _fastnet.wire cimport (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    Cursor,
+    MessageHeader,
+    Span,
+    begin_message,
+    end_message,
+    next_message,
+    wire_free,
+    wire_grow,
+)
 
 
 @final
@@ -98,6 +113,35 @@ cdef class Batch:
             raise BufferError("the batch is being executed, or a memory view of it lives")
         self.wire.used = 0
         self.count = 0
+
+    def append(self, message, /):
+        """Append one whole message, as ``message`` of this or another batch gave it; give its position.
+
+        NLM_F_REQUEST is set, NLM_F_ACK taken away, sequence and port are set to 0.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not exactly one message, it is a control message, or it asks for a dump.
+        """
+        cdef Cursor cursor, body
+        cdef MessageHeader header
+        cdef size_t start = self.wire.used
+        self.ready()
+        if not isinstance(message, bytes):
+            raise TypeError(f"message must be bytes, not {type(message).__name__}")
+        cursor.at = <const uint8_t*> PyBytes_AS_STRING(message)
+        cursor.end = cursor.at + PyBytes_GET_SIZE(message)
+        if next_message(&cursor, &header, &body) != 1 or cursor.at != cursor.end:
+            raise ValueError("message must be exactly one netlink message")
+        if header.type < RTM_NEWLINK:
+            raise ValueError(f"a control message (type {header.type}) is not for a batch")
+        if is_get(header.type) and header.flags & NLM_F_DUMP:
+            raise ValueError("a dump is not for a batch")
+        begin_message(
+            &self.wire, header.type, (header.flags | NLM_F_REQUEST) & ~NLM_F_ACK, body.at, <size_t> (body.end - body.at)
+        )
+        return self.entered(start, end_message(&self.wire, start))
 
     def message(self, position, /):
         """Give the bytes of one message."""

@@ -269,9 +269,7 @@ def test_interrupt_takes_all_away() -> None:
 def test_where_namespaces_are_not_allowed() -> None:
     """In a user namespace of the test's own, whose limits are set to none."""
     limits = "for kind in net user mnt; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done; "
-    done = python(
-        "-m", "driverapi", "demo", prefix=("unshare", "-Ur", "sh", "-c", limits + 'exec "$@"', "sh")
-    )
+    done = python("-m", "driverapi", "demo", prefix=("unshare", "-Ur", "sh", "-c", limits + 'exec "$@"', "sh"))
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("driverapi: error: ")

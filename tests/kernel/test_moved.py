@@ -37,9 +37,7 @@ class OwnDevices(Driver):
             with IPRoute() as ip:
                 ip.link("del", index=ip.link_lookup(ifname=self.names[endpoint_id])[0])
 
-    def join(
-        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
-    ) -> None:
+    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         info.interface_names[0].set_names(self.names[endpoint_id], "eth0")
         info.set_gateway("10.3.0.1")
 
