@@ -17,7 +17,7 @@ V4, V6, MAC = b"\x0a\0\0\1", b"\xfd" + bytes(14) + b"\1", b"\2\0\0\0\0\1"
 def full() -> Batch:
     """One message of each verb."""
     batch = Batch()
-    batch.add_veth("dv1", "eth0", master=3, mtu=1400, group=9, peer_mac=MAC, namespace=7, up=True)
+    batch.add_veth("dv1", "eth0", master=3, mtu=1400, group=9, peer_mac=MAC, namespace=7, up=True, queues=0)
     batch.add_bridge("br0", mac=MAC)
     batch.add_link("v0", "vcan")
     batch.set_link(4, up=True, addr_gen_mode=1, master=0, alias="x y")
@@ -37,8 +37,7 @@ def full() -> Batch:
 
 def test_describe() -> None:
     assert full().describe().splitlines() == [
-        "0: add veth dv1 mtu 1400 master 3 group 9 queues 1 peer (name eth0 address 02:00:00:00:00:01 mtu 1400"
-        + " queues 1 netns fd 7) up",
+        "0: add veth dv1 mtu 1400 master 3 group 9 peer (name eth0 address 02:00:00:00:00:01 mtu 1400 netns fd 7) up",
         "1: add bridge br0 address 02:00:00:00:00:01",
         "2: add vcan v0",
         "3: set link 4 nomaster alias 'x y' addrgenmode 1 up",
