@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from typing import Final, final
 
 from _fastnet.errors import NetlinkError
@@ -10,6 +11,7 @@ class Answers:
     """What the kernel said of each message of one batch."""
 
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[int]: ...
     def __getitem__(self, position: int, /) -> int:
         """0 done, an errno (positive) refused, ``UNKNOWN`` (-1) lost."""
     @property
