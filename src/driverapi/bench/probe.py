@@ -139,8 +139,8 @@ def check_sandboxes(
             try:
                 _enter(path)
                 faults = _faults(gateways, addresses[number] if addresses else None)
-                if number % step == 0:
-                    faults += [f"no answer from {one}" for one in gateways if not _ping(one, timeout)]
+                if number % step == 0 and not faults:
+                    faults = [f"no answer from {one}" for one in gateways if not _ping(one, timeout)]
             except OSError as error:
                 faults = [str(error)]
             wrong.extend(f"{path}: {fault}" for fault in faults)
