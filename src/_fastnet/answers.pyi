@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from typing import Final, final
+from typing import Final, Never, final
 
 from _fastnet.errors import NetlinkError
 
@@ -10,6 +10,7 @@ UNKNOWN: Final[int]
 class Answers:
     """What the kernel said of each message of one batch."""
 
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[int]: ...
     def __getitem__(self, position: int, /) -> int:

@@ -81,7 +81,7 @@ cdef class Batch:
     'delete link dv1'
     """
 
-    def __cinit__(self, capacity=4096, /):
+    def __init__(self, capacity=4096, /):
         cdef size_t wanted = <size_t> read_number(capacity, "capacity", 0, 0x40000000)
         if not wire_grow(&self.wire, wanted):
             raise MemoryError

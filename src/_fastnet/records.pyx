@@ -89,9 +89,7 @@ cdef Cursor over(const uint8_t* data, size_t size) noexcept:
     return cursor
 
 
-cdef Cursor begin(bytes data):
-    if data is None:
-        raise TypeError("data must be bytes, not NoneType")
+cdef Cursor begin(bytes data) noexcept:
     return over(<const uint8_t*> PyBytes_AS_STRING(data), <size_t> PyBytes_GET_SIZE(data))
 
 
@@ -146,7 +144,7 @@ cdef class NeighbourRecord:
     """
 
 
-cpdef list links(bytes data):
+def links(bytes data not None, /):
     """Read the links (RTM_NEWLINK) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body, inner
@@ -182,7 +180,7 @@ cpdef list links(bytes data):
     return result
 
 
-cpdef list addresses(bytes data):
+def addresses(bytes data not None, /):
     """Read the addresses (RTM_NEWADDR) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body
@@ -214,7 +212,7 @@ cpdef list addresses(bytes data):
     return result
 
 
-cpdef list routes(bytes data):
+def routes(bytes data not None, /):
     """Read the routes (RTM_NEWROUTE) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body
@@ -245,7 +243,7 @@ cpdef list routes(bytes data):
     return result
 
 
-cpdef list neighbours(bytes data):
+def neighbours(bytes data not None, /):
     """Read the neighbours (RTM_NEWNEIGH) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body

@@ -4,6 +4,7 @@ import errno
 import os
 
 from _fastnet.errors import NetlinkError
+from _fastnet.records import addresses, links, neighbours, routes
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -17,7 +18,6 @@ from libc.string cimport memcpy, memset
 from _fastnet.answers cimport LOST, Answers, new_answers
 from _fastnet.args cimport INT_LIMIT, read_number
 from _fastnet.batch cimport Batch
-from _fastnet.records cimport addresses, links, neighbours, routes
 from _fastnet.rtnl cimport (
     RTM_GETADDR,
     RTM_GETLINK,

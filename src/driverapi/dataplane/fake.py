@@ -155,6 +155,10 @@ class FakeDataplane:
                 raise fault
         if netns.dropped:
             raise errors.NoSandboxError(f"{netns.key!r} is no network namespace")
+        if netns.ownership is Ownership.HOST and work.plan.interfaces:
+            raise errors.ConflictError("nothing is made in the host's own namespace; use a sandbox")
+        if (work.plan.routes or work.plan.neighbours) and not work.plan.interfaces:
+            raise errors.InvalidError("routes and neighbours need an interface with a link")
         with self._lock:
             try:
                 for interface in work.plan.interfaces:

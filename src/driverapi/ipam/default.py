@@ -102,9 +102,12 @@ class DefaultIPAM:
         return Address(wanted, prefix.prefix)
 
     def release_addresses(self, pool: str, addresses: Sequence[bytes]) -> None:
-        """Give addresses back."""
+        """Give addresses back; one outside of the pool is an ``InvalidError``, and then none is given back."""
         with self._lock:
-            _, taken = self._get(pool)
+            prefix, taken = self._get(pool)
+            for address in addresses:
+                if address not in prefix:
+                    raise errors.InvalidError(f"address {format_ip(address)} is outside of the pool's prefix {prefix}")
             for address in addresses:
                 with contextlib.suppress(NotTaken):
                     taken.release(address)
