@@ -312,6 +312,8 @@ class Controller:
 
     def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
         """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""
+        if not sandboxes:
+            return []
         stay = set(sandboxes)
         with self._lock:
             for sandbox in sandboxes:

@@ -202,13 +202,13 @@ class Lifecycle:
                     outcomes[position] = error
         created: list[int] = []
         try:
-            self._put(records.values(), State.CREATING)
+            self._put((records.values(), State.CREATING))
             for position, record in records.items():
                 created.append(position)  # from here on its deletion is owed, should an interrupt come
                 outcomes[position] = self._create_one(record, requests[position].options)
                 if outcomes[position] is not None:
                     created.pop()
-            self._put([records[position] for position in created], State.CREATED)
+            self._put(([records[position] for position in created], State.CREATED))
         except BaseException as error:
             _undo([self._deletion(records[position]) for position in created], error)
             self._forget(records.values())
@@ -253,14 +253,16 @@ class Lifecycle:
             due = {position: record for position, record in records.items() if outcomes[position] is None}
             gone: list[int] = []
             try:
-                self._put(due.values(), State.DELETING)
+                self._put((due.values(), State.DELETING))
                 for position, record in due.items():
                     outcomes[position] = _outcome(record.network.driver, self._deletion(record))
                     if outcomes[position] is None:
                         gone.append(position)
             finally:  # after an interrupt too: what the driver has deleted is gone, the rest is not
-                self._forget([due.pop(position) for position in gone])
-                self._put(due.values(), State.CREATED)
+                try:
+                    self._forget([due.pop(position) for position in gone])
+                finally:
+                    self._put((due.values(), State.CREATED))
         return outcomes
 
     def join(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
@@ -274,7 +276,7 @@ class Lifecycle:
             asked: list[int] = []
             answers: Sequence[Any] = ()
             try:
-                self._put([records[position] for position in due], State.JOINING)
+                self._put(([records[position] for position in due], State.JOINING))
                 plans: list[EndpointPlan] = []
                 for position in due:
                     plan = self._ask_join(records[position], requests[position], asked, position)
@@ -294,17 +296,19 @@ class Lifecycle:
                 joined = [position for position in due if outcomes[position] is None]
                 for position in failed:
                     _parted(records[position])
-                self._put([records[position] for position in failed], State.CREATED)
-                self._put([records[position] for position in joined], State.JOINED)
                 _note(requests, joined, inside=True)
+                self._put(
+                    ([records[position] for position in failed], State.CREATED),
+                    ([records[position] for position in joined], State.JOINED),
+                )
             except BaseException as error:
                 made = [answer for answer in answers if not isinstance(answer, Exception)]
                 steps = [self._leaving(records[position]) for position in asked if outcomes[position] is None]
                 _undo([*steps, partial(self._remove, made, error)], error)
                 for position in due:
                     _parted(records[position])
-                self._put([records[position] for position in due], State.CREATED)
                 _note(requests, due, inside=False)
+                self._put(([records[position] for position in due], State.CREATED))
                 raise
         return outcomes
 
@@ -350,7 +354,7 @@ class Lifecycle:
             due = [position for position in records if outcomes[position] is None]
             gone: set[int] = set()
             try:
-                self._put([records[position] for position in due], State.LEAVING)
+                self._put(([records[position] for position in due], State.LEAVING))
                 answers = self._dataplane.remove([records[position].realised for position in due], progress)
                 for position, answer in zip(due, answers, strict=True):
                     outcomes[position] = answer
@@ -361,9 +365,11 @@ class Lifecycle:
                         _parted(record)
                         gone.add(position)
             finally:  # after an interrupt too: those whose driver was not asked can leave again
-                self._put([records[position] for position in due if position in gone], State.CREATED)
-                self._put([records[position] for position in due if position not in gone], State.JOINED)
                 _note(requests, gone, inside=False)
+                self._put(
+                    ([records[position] for position in due if position in gone], State.CREATED),
+                    ([records[position] for position in due if position not in gone], State.JOINED),
+                )
         return outcomes
 
     def oper_info(self, endpoint: str) -> Mapping[str, Any]:
@@ -403,17 +409,18 @@ class Lifecycle:
                 record.busy = False
             self._free.notify_all()
 
-    def _put(self, records: Collection[EndpointRecord], state: State) -> None:
-        if not records:
-            return
-        self._store.put(
-            [
-                Record(record.id, record.network.id, state, "" if record.netns is None else record.netns.key)
-                for record in records
-            ]
-        )
-        for record in records:
-            record.state = state
+    def _put(self, *changes: tuple[Collection[EndpointRecord], State]) -> None:
+        """Change states, and tell the store in one transaction; they are changed even if it fails."""
+        for records, state in changes:
+            for record in records:
+                record.state = state
+        written = [
+            Record(record.id, record.network.id, state, "" if record.netns is None else record.netns.key)
+            for records, state in changes
+            for record in records
+        ]
+        if written:
+            self._store.put(written)
 
     def _forget(self, records: Iterable[EndpointRecord]) -> None:
         gone = list(records)

@@ -232,18 +232,20 @@ class Network:
         try:
             endpoints = self._create_many([_Wanted("") for _ in sandboxes])
             self._join_many(endpoints, sandboxes, progress)
+            failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
+            if made:
+                for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
+                    endpoint._made_sandbox = None if endpoint.error is not None else sandbox
+                controller._drop_sandboxes(
+                    [sandboxes[position] for position in failed if sandboxes[position]._retire()]
+                )
         except BaseException:
             try:
                 self._take_away(endpoints, faults=[])
             finally:
                 if made:
-                    controller._drop_sandboxes(sandboxes)
+                    controller._drop_sandboxes([sandbox for sandbox in sandboxes if not sandbox._deleted])
             raise
-        failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
-        if made:
-            controller._drop_sandboxes([sandboxes[position] for position in failed if sandboxes[position]._retire()])
-            for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
-                endpoint._made_sandbox = None if endpoint.error is not None else sandbox
         if strict and failed:
             faults = [fault for position in failed if (fault := endpoints[position].error) is not None]
             raise errors.BulkError(
