@@ -17,9 +17,7 @@ MUST_RUN = "tests.kernel"
 def check_tests(report: Path) -> str:
     cases = list(ElementTree.parse(report).iter("testcase"))
     kernel = [case for case in cases if case.get("classname", "").startswith(MUST_RUN)]
-    skipped = [
-        f"{case.get('classname')}::{case.get('name')}" for case in kernel if case.find("skipped") is not None
-    ]
+    skipped = [f"{case.get('classname')}::{case.get('name')}" for case in kernel if case.find("skipped") is not None]
     if not kernel:
         raise SystemExit(f"no test of {MUST_RUN} ran at all")
     if skipped:

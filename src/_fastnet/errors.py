@@ -52,9 +52,7 @@ class NetlinkError(FastnetError, OSError):
         Position of the message in its batch.
     """
 
-    def __init__(
-        self, errno: int, operation: str, message: str = "", offset: int = -1, index: int = 0
-    ) -> None:
+    def __init__(self, errno: int, operation: str, message: str = "", offset: int = -1, index: int = 0) -> None:
         said = os.strerror(errno)
         super().__init__(errno, f"{operation}: {said}" + (f" ({message})" if message else ""))
         self.operation = operation

@@ -12,12 +12,11 @@ from _fastnet.errors import Exhausted, NetlinkError, NotTaken, OutOfRange, Taken
 from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
-from _fastnet.netns import Namespace
+from _fastnet.netns import Namespace, socket_in
 from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import identity as namespace_identity
 from _fastnet.netns import open as open_namespace
-from _fastnet.netns import socket_in
 from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket
 

@@ -131,9 +131,7 @@ class Driver(ABC):
         """Delete a network that has no endpoints (seed: ``DeleteNetwork``)."""
 
     @abstractmethod
-    def create_endpoint(
-        self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options
-    ) -> None:
+    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Create an endpoint (seed: ``CreateEndpoint``).
 
         ``info.origin`` says which of the seed's three cases it is: interfaces given (consume
@@ -151,9 +149,7 @@ class Driver(ABC):
         return {}
 
     @abstractmethod
-    def join(
-        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
-    ) -> None:
+    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Attach an endpoint to a sandbox (seed: ``Join``).
 
         Parameters
@@ -267,9 +263,7 @@ class InterfaceInfo:
 
     def _may_fill(self, field: str, present: object) -> None:
         if self._owner is None or self._owner._sealed:
-            raise errors.SealedError(
-                f"interface {self.id}: its {field} can be filled only during create_endpoint"
-            )
+            raise errors.SealedError(f"interface {self.id}: its {field} can be filled only during create_endpoint")
         if present is not None:
             raise errors.InterfacesGivenError(
                 f"interface {self.id} has a {field} already; a driver may fill only what is empty"
@@ -357,9 +351,7 @@ class EndpointInfo:
             )
         return self._append(id, mac, ipv4, ipv6)
 
-    def _append(
-        self, id: int, mac: MACLike | None, ipv4: PrefixLike | None, ipv6: PrefixLike | None
-    ) -> InterfaceInfo:
+    def _append(self, id: int, mac: MACLike | None, ipv4: PrefixLike | None, ipv6: PrefixLike | None) -> InterfaceInfo:
         hardware = None if mac is None else parse_mac(mac)
         four = None if ipv4 is None else parse_prefix(ipv4, "ipv4")
         six = None if ipv6 is None else parse_prefix(ipv6, "ipv6")

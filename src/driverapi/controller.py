@@ -8,13 +8,14 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
-from driverapi.dataplane.contract import Dataplane
+from driverapi.dataplane.contract import Dataplane, Netns
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
@@ -76,6 +77,8 @@ class Controller:
             )
         self._pid = os.getpid()
         self._closed = False
+        self._closing = False
+        self._close_lock = threading.RLock()
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
@@ -171,16 +174,21 @@ class Controller:
         try:
             data = self._take_pools(network, found, wanted)
             if labels.IPAM_DATA in options:
-                raise errors.InvalidError(
-                    f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out"
-                )
+                raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
         except BaseException:
-            self._give_pools_back(network)
-            with self._lock:
-                del self._networks[name]
+            try:
+                self._give_pools_back(network)
+            finally:
+                with self._lock:
+                    del self._networks[name]
             raise
-        network._driver = found
+        with self._lock:
+            network._driver = found
+            late = self._closing  # close() has not seen it
+        if late:
+            network._delete()
+            self._check()
         return network
 
     def _take_pools(
@@ -191,9 +199,7 @@ class Controller:
         for version, prefix, gateway in wanted:
             if prefix is None and not (driver.requires_ipam and none_given and version == 4):
                 if gateway is not None:
-                    raise errors.InvalidError(
-                        f"network {network.name!r}: a gateway needs an IPv{version} prefix"
-                    )
+                    raise errors.InvalidError(f"network {network.name!r}: a gateway needs an IPv{version} prefix")
                 continue
             avoid = [] if prefix is not None else self._dataplane.host_prefixes()
             pool = self._ipam.request_pool(prefix, version=version, avoid=avoid)
@@ -241,9 +247,7 @@ class Controller:
             raise errors.NoSandboxError(f"no sandbox {name!r}")
         return found
 
-    def create_sandbox(
-        self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False
-    ) -> Sandbox:
+    def create_sandbox(self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False) -> Sandbox:
         """Create a sandbox: with a namespace of its own, or for one that exists.
 
         Parameters
@@ -278,39 +282,51 @@ class Controller:
                 sandbox._netns = self._dataplane.open_sandbox(os.fspath(netns))
             else:
                 made = self._dataplane.make_sandboxes([secrets.token_hex(8)])
-                refused = self._dataplane.wait_sandboxes(made)[0]
-                if refused is not None:
-                    raise refused
+                try:
+                    refused = self._dataplane.wait_sandboxes(made)[0]
+                    if refused is not None:
+                        raise refused
+                except BaseException:
+                    self._dataplane.drop_sandboxes(made)
+                    raise
                 sandbox._netns = made[0]
         except BaseException:
             with self._lock:
                 del self._sandboxes[name]
             raise
+        if self._closing:  # close() may not have seen it
+            self._drop_sandboxes([sandbox])
+            self._check()
         return sandbox
 
-    def _make_sandboxes(self, count: int) -> list[Sandbox]:
+    def _make_sandboxes(self, count: int, *, host: bool = False) -> list[Sandbox]:
         """Begin to make sandboxes for a bulk call; named by their ids."""
         ids = [secrets.token_hex(8) for _ in range(count)]
-        made = [
-            Sandbox(self, id, netns)
-            for id, netns in zip(ids, self._dataplane.make_sandboxes(ids), strict=True)
-        ]
+        places: Sequence[Netns] = (
+            [self._dataplane.host_sandbox() for _ in ids] if host else self._dataplane.make_sandboxes(ids)
+        )
+        made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
         with self._lock:
             self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
         return made
 
-    def _drop_sandboxes(
-        self, sandboxes: Sequence[Sandbox], *, strict: bool = False
-    ) -> list[Exception | None]:
-        for sandbox in sandboxes:
-            sandbox._deleted = True
-        answers = self._dataplane.drop_sandboxes([sandbox._netns for sandbox in sandboxes])
+    def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
+        """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""
+        if not sandboxes:
+            return []
+        stay = set(sandboxes)
         with self._lock:
             for sandbox in sandboxes:
-                self._sandboxes.pop(sandbox.name, None)
-        refused = [error for error in answers if error is not None]
-        if strict and refused:
-            raise refused[0]
+                sandbox._deleted = True
+        try:
+            answers = self._dataplane.drop_sandboxes([sandbox._netns for sandbox in sandboxes])
+            stay = {sandbox for sandbox, refused in zip(sandboxes, answers, strict=True) if refused is not None}
+        finally:
+            with self._lock:
+                for sandbox in sandboxes:
+                    sandbox._deleted = sandbox not in stay
+                    if sandbox._deleted and self._sandboxes.get(sandbox.name) is sandbox:
+                        del self._sandboxes[sandbox.name]
         return answers
 
     def _check_sandbox(self, sandbox: Sandbox, *, deleted_too: bool = False) -> None:
@@ -328,7 +344,7 @@ class Controller:
             raise errors.ForkedError(
                 "this controller belongs to the parent process; make one in the child after the fork"
             )
-        if self._closed:
+        if self._closed or self._closing:
             raise errors.ClosedError("the controller is closed; make another")
 
     def close(self) -> None:
@@ -339,8 +355,21 @@ class Controller:
         errors.BulkError
             Something could not be taken away; the rest is gone.
         """
-        if os.getpid() != self._pid or self._closed:
+        if os.getpid() != self._pid:
             return
+        with self._close_lock:
+            if self._closed:
+                return
+            with self._lock:
+                self._closing = True
+            try:
+                faults = self._take_all_away()
+            finally:  # an interrupt leaves it to be closed again, by the interpreter's end at the latest
+                self._closing = False
+        if faults:
+            raise errors.BulkError("close: not everything could be taken away", faults)
+
+    def _take_all_away(self) -> list[Exception]:
         faults: list[Exception] = []
 
         def attempt(step: Callable[[], object]) -> None:
@@ -350,19 +379,18 @@ class Controller:
                 faults.append(fault)
 
         for network in self.networks:
-            faults += network._take_away(network.endpoints, None)
-            attempt(network.delete)
+            attempt(partial(network._take_away, network.endpoints, faults=faults))
+            attempt(network._delete)
         with self._lock:
             owned = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
-        faults += [fault for fault in self._drop_sandboxes(owned) if fault is not None]
+        attempt(lambda: faults.extend(fault for fault in self._drop_sandboxes(owned) if fault is not None))
         self._closed = True
         attempt(self._dataplane.close)
         attempt(self._store.close)
         if self._instance is not None:
             attempt(self._instance.close)
         _open.discard(self)
-        if faults:
-            raise errors.BulkError("close: not everything could be taken away", faults)
+        return faults
 
     def __enter__(self) -> Self:
         self._check()
@@ -380,8 +408,14 @@ class Controller:
 
 def _close_forgotten() -> None:
     """Close what was not closed when the interpreter ends: nothing stays behind a plain exit."""
+    faults: list[Exception] = []
     for controller in list(_open):
-        controller.close()
+        try:
+            controller.close()
+        except errors.BulkError as fault:
+            faults.append(fault)
+    if faults:
+        raise errors.BulkError("at the interpreter's end", faults)
 
 
 atexit.register(_close_forgotten)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from driverapi import errors, labels
@@ -11,6 +12,7 @@ from driverapi.api import EndpointInfo, InterfaceInfo, Origin
 from driverapi.lifecycle import JoinRequest
 
 if TYPE_CHECKING:
+    from driverapi.controller import Controller
     from driverapi.network import Network
     from driverapi.sandbox import Sandbox
 
@@ -46,6 +48,7 @@ class Endpoint:
         self.sandbox: Sandbox | None = None
         self.error: Exception | None = None
         self._info = info
+        self._claimed = False  # its name is claimed, and it is not in the network's table yet
         self._taken: list[tuple[str, bytes]] = []  # (pool, address): what goes back when it is deleted
         self._made_sandbox: Sandbox | None = None  # by attach, so detach deletes it
 
@@ -71,18 +74,16 @@ class Endpoint:
         errors.KernelError
             The kernel refused; what was made is undone.
         """
-        controller = self.network._controller
-        controller._check()
+        controller = self._check()
         controller._check_sandbox(sandbox)
         parsed = labels.normalise(options)
-        sandbox._enter(self)
+        sandbox._enter()
         try:
-            outcome = controller._lifecycle.join([JoinRequest(self.id, sandbox._place(), parsed)])[0]
-            if outcome is not None:
-                raise outcome
-            self.sandbox = sandbox
+            outcome = controller._lifecycle.join([self._request(sandbox, parsed)])[0]
         finally:
-            sandbox._exit(self)
+            sandbox._exit()
+        if outcome is not None:
+            raise outcome
 
     def leave(self, sandbox: Sandbox | None = None) -> None:
         """Leave its sandbox (which must be the one given).
@@ -92,27 +93,14 @@ class Endpoint:
         errors.NotJoinedError
             It has not joined that sandbox, or none.
         """
-        controller = self.network._controller
-        controller._check()
+        controller = self._check()
         joined = self.sandbox if sandbox is None else sandbox
         if joined is None:
             raise errors.NotJoinedError(f"endpoint {self.name!r} has not joined a sandbox")
         controller._check_sandbox(joined, deleted_too=True)
-        request = JoinRequest(self.id, joined._place())
-        outcome = controller._lifecycle.leave([request])[0]
-        self._left(joined)
+        outcome = controller._lifecycle.leave([self._request(joined)])[0]
         if outcome is not None:
             raise outcome
-
-    def _left(self, sandbox: Sandbox) -> None:
-        """Take note of what the lifecycle says of the endpoint after a leave."""
-        try:
-            joined = self.network._controller._lifecycle.endpoint(self.id).netns is sandbox._netns
-        except errors.NoEndpointError:
-            joined = False
-        if not joined and self.sandbox is sandbox:
-            self.sandbox = None
-            sandbox._exit(self)
 
     def delete(self) -> None:
         """Delete it: its addresses and its name are free again.
@@ -124,10 +112,23 @@ class Endpoint:
         errors.NoEndpointError
             It is deleted already.
         """
-        self.network._controller._check()
+        self._check()
         outcome = self.network._delete_many([self])[0]
         if outcome is not None:
             raise outcome
+
+    def _check(self) -> Controller:
+        """Return the controller if it and this endpoint can be used."""
+        controller = self.network._controller
+        controller._check()
+        if not self.network._has(self):
+            raise errors.NoEndpointError(
+                f"endpoint {self.name!r} is not on network {self.network.name!r}: it is deleted, or failed"
+            )
+        return controller
+
+    def _request(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> JoinRequest:
+        return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self))
 
     def info(self) -> dict[str, Any]:
         """Return all that is known of it, as plain data."""
@@ -151,17 +152,10 @@ class Endpoint:
 
     def driver_info(self) -> Mapping[str, Any]:
         """Return the driver's operational data (seed: ``EndpointOperInfo``)."""
-        self.network._controller._check()
-        return self.network._controller._lifecycle.oper_info(self.id)
+        return self._check()._lifecycle.oper_info(self.id)
 
     def __repr__(self) -> str:
-        where = (
-            "failed"
-            if self.error is not None
-            else f"in {self.sandbox.name!r}"
-            if self.sandbox
-            else "not joined"
-        )
+        where = "failed" if self.error is not None else f"in {self.sandbox.name!r}" if self.sandbox else "not joined"
         return f"<Endpoint {self.name!r} on {self.network.name!r}, {where}>"
 
 

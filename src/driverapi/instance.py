@@ -76,11 +76,19 @@ class Instance:
 
     def __init__(self, run_dir: str | os.PathLike[str] | None = None) -> None:
         base = default_run_dir() if run_dir is None else Path(run_dir).absolute()
+        self._lock = -1
         try:
             base.mkdir(mode=0o755, parents=True, exist_ok=True)
             self.id, self.directory = _claim(base)
-            self._lock = _lock(self.directory)
-            self.namespaces.mkdir(mode=0o700)
+            try:
+                self._lock = _lock(self.directory)
+                self.namespaces.mkdir(mode=0o700)
+            except BaseException:
+                self._let_go()
+                with contextlib.suppress(OSError):  # without descriptors: they may be what there is none of
+                    (self.directory / "lock").unlink(missing_ok=True)
+                    self.directory.rmdir()
+                raise
         except PermissionError as error:
             raise errors.NoPermissionError(
                 f"no permission for {base}: {error.strerror}; give a run_dir of your own", error.errno or 0
@@ -138,11 +146,13 @@ def _claim(base: Path) -> tuple[str, Path]:
 
 
 def _lock(directory: Path) -> int:
-    descriptor = os.open(
-        directory / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -95,9 +95,7 @@ def normalise(options: Mapping[str, Any] | None) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise errors.InvalidError(
-            f"options must be a mapping of label to value, not {type(options).__name__}"
-        )
+        raise errors.InvalidError(f"options must be a mapping of label to value, not {type(options).__name__}")
     flat: dict[str, Any] = {}
     for given, value in options.items():
         if not isinstance(given, str):

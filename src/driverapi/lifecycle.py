@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from driverapi import errors
@@ -55,25 +56,45 @@ class EndpointRecord:
     join: JoinInfo | None = None
     realised: Any = None
     busy: bool = True
+    name: str = ""
+
+    @property
+    def what(self) -> str:
+        """How errors call it."""
+        return f"endpoint {self.name or self.id[:12]!r}"
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """Wanted: an endpoint on a network, with the interfaces that its ``info`` has."""
+    """Wanted: an endpoint on a network, with the interfaces that its ``info`` has.
+
+    Attributes
+    ----------
+    name : str
+        How errors call it; by default its id.
+    """
 
     network: str
     endpoint: str
     info: EndpointInfo
     options: Options = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """Wanted: an endpoint in a sandbox."""
+    """Wanted: an endpoint in a sandbox, or out of it.
+
+    Attributes
+    ----------
+    note : callable, optional
+        Told whether the endpoint is in the sandbox, before another call can change it.
+    """
 
     endpoint: str
     netns: Netns
     options: Options = field(default_factory=dict)
+    note: Callable[[bool], object] | None = None
 
 
 class Lifecycle:
@@ -103,8 +124,12 @@ class Lifecycle:
         done: list[Callable[[], object]] = [lambda: self._forget_network(id)]
         try:
             self._store.put([Record(id, id, State.CREATING)])
-            _ask(driver, lambda: driver.create_network(id, options))
-            done.append(lambda: driver.delete_network(id))
+            done.append(lambda: driver.delete_network(id))  # owed from here on, should an interrupt come
+            try:
+                _ask(driver, lambda: driver.create_network(id, options))
+            except Exception:
+                done.pop()
+                raise
             if isinstance(driver, PlansNetwork):
                 record.plan = _ask(driver, lambda: driver.network_plan(id))
                 self._dataplane.realise_network(id, record.plan)
@@ -121,9 +146,7 @@ class Lifecycle:
         with self._free:
             record = self._network(id)
             if record.endpoints:
-                raise errors.BusyError(
-                    f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first"
-                )
+                raise errors.BusyError(f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first")
             record.ready = False
         try:
             self._store.put([Record(id, id, State.DELETING)])
@@ -150,6 +173,10 @@ class Lifecycle:
 
     # --- endpoints ------------------------------------------------------------------------------
 
+    def __contains__(self, id: str) -> bool:
+        """Tell whether there is an endpoint of that id."""
+        return id in self._endpoints
+
     def endpoint(self, id: str) -> EndpointRecord:
         """Return the record of an endpoint.
 
@@ -175,16 +202,15 @@ class Lifecycle:
                     outcomes[position] = error
         created: list[int] = []
         try:
-            self._put(records.values(), State.CREATING)
+            self._put((records.values(), State.CREATING))
             for position, record in records.items():
                 created.append(position)  # from here on its deletion is owed, should an interrupt come
                 outcomes[position] = self._create_one(record, requests[position].options)
                 if outcomes[position] is not None:
                     created.pop()
-            self._put((records[position] for position in created), State.CREATED)
+            self._put(([records[position] for position in created], State.CREATED))
         except BaseException as error:
-            for position in reversed(created):
-                _undo([self._deletion(records[position])], error)
+            _undo([self._deletion(records[position]) for position in created], error)
             self._forget(records.values())
             raise
         self._forget(record for position, record in records.items() if outcomes[position] is not None)
@@ -195,7 +221,7 @@ class Lifecycle:
         network = self._network(request.network)
         if request.endpoint in self._endpoints:
             raise errors.EndpointExistsError(f"endpoint {request.endpoint[:12]} exists already")
-        record = EndpointRecord(network, request.endpoint, request.info, State.CREATING)
+        record = EndpointRecord(network, request.endpoint, request.info, State.CREATING, name=request.name)
         self._endpoints[record.id] = network.endpoints[record.id] = record
         return record
 
@@ -212,24 +238,31 @@ class Lifecycle:
 
     @staticmethod
     def _deletion(record: EndpointRecord) -> Callable[[], object]:
-        return lambda: record.network.driver.delete_endpoint(record.network.id, record.id)
+        def delete() -> None:
+            with contextlib.suppress(errors.NoEndpointError):  # an earlier deletion came this far
+                record.network.driver.delete_endpoint(record.network.id, record.id)
+
+        return delete
 
     def delete(self, endpoints: Sequence[str]) -> list[Outcome]:
         """Delete endpoints that have left their sandboxes."""
         with self._holding(endpoints) as (records, outcomes):
             for position, record in records.items():
                 if record.state is State.JOINED:
-                    outcomes[position] = errors.JoinedError(
-                        f"endpoint {record.id[:12]} is in a sandbox; let it leave first"
-                    )
+                    outcomes[position] = errors.JoinedError(f"{record.what} is in a sandbox; let it leave first")
             due = {position: record for position, record in records.items() if outcomes[position] is None}
-            self._put(due.values(), State.DELETING)
-            for position, record in due.items():
-                outcomes[position] = _outcome(record.network.driver, self._deletion(record))
-            self._forget(record for position, record in due.items() if outcomes[position] is None)
-            self._put(
-                (record for position, record in due.items() if outcomes[position] is not None), State.CREATED
-            )
+            gone: list[int] = []
+            try:
+                self._put((due.values(), State.DELETING))
+                for position, record in due.items():
+                    outcomes[position] = _outcome(record.network.driver, self._deletion(record))
+                    if outcomes[position] is None:
+                        gone.append(position)
+            finally:  # after an interrupt too: what the driver has deleted is gone, the rest is not
+                try:
+                    self._forget([due.pop(position) for position in gone])
+                finally:
+                    self._put((due.values(), State.CREATED))
         return outcomes
 
     def join(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
@@ -243,7 +276,7 @@ class Lifecycle:
             asked: list[int] = []
             answers: Sequence[Any] = ()
             try:
-                self._put((records[position] for position in due), State.JOINING)
+                self._put(([records[position] for position in due], State.JOINING))
                 plans: list[EndpointPlan] = []
                 for position in due:
                     plan = self._ask_join(records[position], requests[position], asked, position)
@@ -251,9 +284,7 @@ class Lifecycle:
                         plans.append(plan)
                     else:
                         outcomes[position] = plan
-                works = [
-                    Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)
-                ]
+                works = [Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)]
                 answers = self._dataplane.realise(works, progress)
                 for position, answer in zip(asked, answers, strict=True):
                     if isinstance(answer, Exception):
@@ -261,19 +292,30 @@ class Lifecycle:
                         outcomes[position] = answer
                     else:
                         records[position].realised = answer
+                failed = [position for position in due if outcomes[position] is not None]
+                joined = [position for position in due if outcomes[position] is None]
+                for position in failed:
+                    _parted(records[position])
+                _note(requests, joined, inside=True)
+                self._put(
+                    ([records[position] for position in failed], State.CREATED),
+                    ([records[position] for position in joined], State.JOINED),
+                )
             except BaseException as error:
-                self._dataplane.remove([answer for answer in answers if not isinstance(answer, Exception)])
-                _undo([self._leaving(records[position]) for position in asked], error)
+                made = [answer for answer in answers if not isinstance(answer, Exception)]
+                steps = [self._leaving(records[position]) for position in asked if outcomes[position] is None]
+                _undo([*steps, partial(self._remove, made, error)], error)
                 for position in due:
                     _parted(records[position])
-                self._put((records[position] for position in due), State.CREATED)
+                _note(requests, due, inside=False)
+                self._put(([records[position] for position in due], State.CREATED))
                 raise
-            failed = [records[position] for position in due if outcomes[position] is not None]
-            for record in failed:
-                _parted(record)
-            self._put((records[position] for position in due if outcomes[position] is None), State.JOINED)
-            self._put(failed, State.CREATED)
         return outcomes
+
+    def _remove(self, made: Sequence[Any], error: BaseException) -> None:
+        for refused in self._dataplane.remove(made):
+            if refused is not None:
+                error.add_note(f"while undoing: {refused}")
 
     @staticmethod
     def _ask_join(
@@ -307,25 +349,27 @@ class Lifecycle:
             for position, record in records.items():
                 if record.state is not State.JOINED or record.netns is not requests[position].netns:
                     outcomes[position] = errors.NotJoinedError(
-                        f"endpoint {record.id[:12]} has not joined sandbox {requests[position].netns.key}"
+                        f"{record.what} has not joined sandbox {requests[position].netns.key}"
                     )
             due = [position for position in records if outcomes[position] is None]
-            self._put((records[position] for position in due), State.LEAVING)
+            gone: set[int] = set()
             try:
+                self._put(([records[position] for position in due], State.LEAVING))
                 answers = self._dataplane.remove([records[position].realised for position in due], progress)
-            except BaseException:
-                self._put((records[position] for position in due), State.JOINED)
-                raise
-            for position, answer in zip(due, answers, strict=True):
-                outcomes[position] = answer
-            gone = [position for position in due if outcomes[position] is None]
-            for position in gone:
-                outcomes[position] = _outcome(
-                    records[position].network.driver, self._leaving(records[position])
+                for position, answer in zip(due, answers, strict=True):
+                    outcomes[position] = answer
+                for position in due:
+                    if outcomes[position] is None:
+                        record = records[position]
+                        outcomes[position] = _outcome(record.network.driver, self._leaving(record))
+                        _parted(record)
+                        gone.add(position)
+            finally:  # after an interrupt too: those whose driver was not asked can leave again
+                _note(requests, gone, inside=False)
+                self._put(
+                    ([records[position] for position in due if position in gone], State.CREATED),
+                    ([records[position] for position in due if position not in gone], State.JOINED),
                 )
-                _parted(records[position])
-            self._put((records[position] for position in gone), State.CREATED)
-            self._put((records[position] for position in due if position not in set(gone)), State.JOINED)
         return outcomes
 
     def oper_info(self, endpoint: str) -> Mapping[str, Any]:
@@ -343,15 +387,13 @@ class Lifecycle:
         records: dict[int, EndpointRecord] = {}
         seen: set[str] = set()
         with self._free:
-            self._free.wait_for(
-                lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints)
-            )
+            self._free.wait_for(lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints))
             for position, id in enumerate(endpoints):
                 record = self._endpoints.get(id)
                 if record is None:
                     outcomes[position] = errors.NoEndpointError(f"no endpoint {id[:12]}")
                 elif id in seen:
-                    outcomes[position] = errors.InvalidError(f"endpoint {id[:12]} comes twice in one call")
+                    outcomes[position] = errors.InvalidError(f"{record.what} comes twice in one call")
                 else:
                     records[position] = record
                     record.busy = True
@@ -367,12 +409,16 @@ class Lifecycle:
                 record.busy = False
             self._free.notify_all()
 
-    def _put(self, records: Iterable[EndpointRecord], state: State) -> None:
-        written = []
-        for record in records:
-            record.state = state
-            key = "" if record.netns is None else record.netns.key
-            written.append(Record(record.id, record.network.id, state, key))
+    def _put(self, *changes: tuple[Collection[EndpointRecord], State]) -> None:
+        """Change states, and tell the store in one transaction; they are changed even if it fails."""
+        for records, state in changes:
+            for record in records:
+                record.state = state
+        written = [
+            Record(record.id, record.network.id, state, "" if record.netns is None else record.netns.key)
+            for records, state in changes
+            for record in records
+        ]
         if written:
             self._store.put(written)
 
@@ -392,13 +438,19 @@ def _parted(record: EndpointRecord) -> None:
     record.netns = record.join = record.realised = None
 
 
+def _note(requests: Sequence[JoinRequest], positions: Iterable[int], *, inside: bool) -> None:
+    for position in positions:
+        note = requests[position].note
+        if note is not None:
+            note(inside)
+
+
 def _may_join(record: EndpointRecord, netns: Netns) -> Outcome:
-    id = record.id[:12]
     if record.state is State.JOINED and record.netns is not None:
-        return errors.JoinedError(f"endpoint {id} has joined sandbox {record.netns.key}; let it leave first")
+        return errors.JoinedError(f"{record.what} has joined sandbox {record.netns.key}; let it leave first")
     if record.info.origin is Origin.NOTICED:
         return errors.ConflictError(
-            f"endpoint {id} lives on another host: it was only noticed here and joins no sandbox"
+            f"{record.what} lives on another host: it was only noticed here and joins no sandbox"
         )
     if record.network.driver.host_sandbox != (netns.ownership is Ownership.HOST):
         name = record.network.driver.type()
@@ -407,7 +459,7 @@ def _may_join(record: EndpointRecord, netns: Netns) -> Outcome:
             if record.network.driver.host_sandbox
             else "no sandbox made with host=True"
         )
-        return errors.ConflictError(f"endpoint {id}: endpoints of driver {name!r} join {which}")
+        return errors.ConflictError(f"{record.what}: endpoints of driver {name!r} join {which}")
     return None
 
 
@@ -423,7 +475,7 @@ def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         routes.append(Route(_ANY_IPV4, join._gateway))
     if join._gateway_ipv6 is not None:
         routes.append(Route(_ANY_IPV6, join._gateway_ipv6))
-    return EndpointPlan(record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours))
+    return EndpointPlan(record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours), record.name)
 
 
 def _ask(driver: Driver, call: Callable[[], T]) -> T:
@@ -433,9 +485,7 @@ def _ask(driver: Driver, call: Callable[[], T]) -> T:
     except errors.DriverAPIError:
         raise
     except Exception as fault:
-        raise errors.DriverFaultError(
-            f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}"
-        ) from fault
+        raise errors.DriverFaultError(f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}") from fault
 
 
 def _outcome(driver: Driver, call: Callable[[], object]) -> Outcome:
@@ -447,9 +497,17 @@ def _outcome(driver: Driver, call: Callable[[], object]) -> Outcome:
 
 
 def _undo(steps: Sequence[Callable[[], object]], error: BaseException) -> None:
-    """Run undo steps in reverse; one that fails is told in the error's notes, and the rest go on."""
+    """Run undo steps in reverse; one that fails is told in the error's notes, and the rest go on.
+
+    So do they after an interrupt, which is raised at the end unless ``error`` is one itself.
+    """
+    interrupt: BaseException | None = None
     for step in reversed(steps):
         try:
             step()
-        except Exception as fault:
+        except BaseException as fault:
             error.add_note(f"while undoing: {type(fault).__name__}: {fault}")
+            if not isinstance(fault, Exception):
+                interrupt = fault
+    if interrupt is not None and isinstance(error, Exception):
+        raise interrupt

@@ -15,7 +15,7 @@ from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
 from driverapi.ipam.contract import Pool
-from driverapi.lifecycle import CreateRequest, JoinRequest, Outcome
+from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -155,9 +155,7 @@ class Network:
         (``Origin.NOTICED``), and no link is made: it cannot join a sandbox here.
         """
         if ipv4 is None and ipv6 is None and mac is None:
-            raise errors.InvalidError(
-                f"endpoint {name!r}: a notice says at least one address of the endpoint"
-            )
+            raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
         return self._create_one(name, ipv4, ipv6, mac, options, Origin.NOTICED)
 
     def _create_one(
@@ -223,23 +221,31 @@ class Network:
         controller = self._controller
         controller._check()
         made = not isinstance(what, Sequence)
-        sandboxes = controller._make_sandboxes(_count(what)) if made else list(what)  # type: ignore[arg-type]
-        endpoints: list[Endpoint] = []
-        try:
+        if made:
+            host = self._driver is not None and self._driver.host_sandbox
+            sandboxes = controller._make_sandboxes(_count(what), host=host)
+        else:
+            sandboxes = list(what)  # type: ignore[arg-type]
             for sandbox in sandboxes:
                 controller._check_sandbox(sandbox)
+        endpoints: list[Endpoint] = []
+        try:
             endpoints = self._create_many([_Wanted("") for _ in sandboxes])
             self._join_many(endpoints, sandboxes, progress)
-        except BaseException:
-            self._take_away(endpoints, progress=None)
+            failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
             if made:
-                controller._drop_sandboxes(sandboxes)
+                for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
+                    endpoint._made_sandbox = None if endpoint.error is not None else sandbox
+                controller._drop_sandboxes(
+                    [sandboxes[position] for position in failed if sandboxes[position]._retire()]
+                )
+        except BaseException:
+            try:
+                self._take_away(endpoints, faults=[])
+            finally:
+                if made:
+                    controller._drop_sandboxes([sandbox for sandbox in sandboxes if not sandbox._deleted])
             raise
-        failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
-        if made:
-            controller._drop_sandboxes([sandboxes[position] for position in failed])
-            for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
-                endpoint._made_sandbox = None if endpoint.error is not None else sandbox
         if strict and failed:
             faults = [fault for position in failed if (fault := endpoints[position].error) is not None]
             raise errors.BulkError(
@@ -252,19 +258,24 @@ class Network:
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
-        Endpoints that failed to attach are passed over. It goes on after an error.
+        Such a sandbox stays if other endpoints have joined it since.
+        Endpoints that failed to attach, or are deleted, are passed over. It goes on after an error.
 
         Raises
         ------
         errors.BulkError
-            Some could not be taken away; each has ``error`` set.
+            Some could not be taken away; each has ``error`` set, and can be detached again.
         """
         self._controller._check()
+        endpoints = list(endpoints)
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
                 raise errors.InvalidError(f"{endpoint!r} is no endpoint of network {self.name!r}")
-        due = [endpoint for endpoint in endpoints if endpoint.error is None]
-        faults = self._take_away(due, progress)
+        due = [endpoint for endpoint in endpoints if self._has(endpoint)]
+        for endpoint in due:
+            endpoint.error = None
+        faults: list[Exception] = []
+        self._take_away(due, progress, faults=faults)
         if faults:
             raise errors.BulkError(f"detach from {self.name!r}: {len(faults)} faults", faults, endpoints)
 
@@ -275,7 +286,7 @@ class Network:
         try:
             yield endpoints
         finally:
-            self.detach([endpoint for endpoint in endpoints if endpoint.name in self._endpoints])
+            self.detach(endpoints)
 
     def delete(self) -> None:
         """Delete the network.
@@ -286,14 +297,16 @@ class Network:
             It has endpoints.
         """
         self._controller._check()
+        self._delete()
+
+    def _delete(self) -> None:
         with self._lock:
             if self._deleting:
                 raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is being deleted")
             if self._endpoints:
                 names = ", ".join(sorted(self._endpoints)[:5])
                 raise errors.BusyError(
-                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); "
-                    "delete them first"
+                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); delete them first"
                 )
             self._deleting = True
         try:
@@ -306,39 +319,66 @@ class Network:
 
     def _create_many(self, wanted: Sequence[_Wanted]) -> list[Endpoint]:
         """Create endpoints: names, addresses, the driver. Failures are in ``error``, undone."""
-        endpoints = [self._claim(one) for one in wanted]
-        alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
+        lifecycle = self._controller._lifecycle
+        endpoints: list[Endpoint] = []
         try:
+            for one in wanted:
+                endpoints.append(self._claim(one))  # noqa: PERF401 - an interrupt must find those claimed
+            alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
             self._address(endpoints, wanted, alive)
             alive = [position for position in alive if endpoints[position].error is None]
             requests = [
                 CreateRequest(
-                    self.id, endpoints[position].id, endpoints[position]._info, wanted[position].options or {}
+                    self.id,
+                    endpoints[position].id,
+                    endpoints[position]._info,
+                    wanted[position].options or {},
+                    endpoints[position].name,
                 )
                 for position in alive
             ]
-            for position, outcome in zip(alive, self._controller._lifecycle.create(requests), strict=True):
+            for position, outcome in zip(alive, lifecycle.create(requests), strict=True):
                 endpoints[position].error = outcome
             self._check_chosen([endpoints[position] for position in alive])
         except BaseException:
-            self._unclaim(endpoints)
+            lifecycle.delete([endpoint.id for endpoint in endpoints if endpoint.id in lifecycle])
             raise
-        self._unclaim([endpoint for endpoint in endpoints if endpoint.error is not None])
-        with self._lock:
-            self._endpoints.update(
-                (endpoint.name, endpoint) for endpoint in endpoints if endpoint.error is None
-            )
+        finally:
+            self._settle(endpoints)
         return endpoints
+
+    def _settle(self, endpoints: Sequence[Endpoint]) -> None:
+        """Bring names and pools in line with what the lifecycle has.
+
+        What it has is in the table of names, even if it failed and could not be undone: then it
+        can be deleted. Of what it does not have, the name and the addresses are free again.
+        """
+        lifecycle = self._controller._lifecycle
+        taken: dict[str, list[bytes]] = {}
+        with self._lock:
+            for endpoint in endpoints:
+                name, claimed = endpoint.name, endpoint._claimed
+                endpoint._claimed = False
+                if endpoint.id in lifecycle:
+                    self._endpoints[name] = endpoint
+                    continue
+                if claimed or self._endpoints.get(name) is endpoint:  # else it is another's
+                    self._endpoints.pop(name, None)
+                for pool, ip in endpoint._taken:
+                    taken.setdefault(pool, []).append(ip)
+                endpoint._taken = []
+        for pool, addresses in taken.items():
+            self._controller._ipam.release_addresses(pool, addresses)
+
+    def _has(self, endpoint: Endpoint) -> bool:
+        return self._endpoints.get(endpoint.name) is endpoint
 
     def _claim(self, wanted: _Wanted) -> Endpoint:
         id = secrets.token_hex(32)
         origin = wanted.origin
         if origin is None:
             given = (
-                wanted.ipv4
-                or wanted.ipv6
-                or wanted.mac
-                or (self._driver is not None and self._driver.requires_ipam)
+                wanted.ipv4 or wanted.ipv6 or wanted.mac or (self._driver is not None and self._driver.requires_ipam)
             )
             origin = Origin.GIVEN if given else Origin.EMPTY
         endpoint = Endpoint(self, id, wanted.name or id[:12], EndpointInfo(origin))
@@ -351,21 +391,10 @@ class Network:
                 )
             else:
                 self._endpoints[endpoint.name] = None
+                endpoint._claimed = True
         return endpoint
 
-    def _unclaim(self, endpoints: Sequence[Endpoint]) -> None:
-        """Give addresses and names back; a name that is another's, back to nobody."""
-        self._release(endpoints)
-        with self._lock:
-            for endpoint in endpoints:
-                if self._endpoints.get(endpoint.name, endpoint) is None and not isinstance(
-                    endpoint.error, errors.EndpointExistsError
-                ):
-                    del self._endpoints[endpoint.name]
-
-    def _address(
-        self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]
-    ) -> None:
+    def _address(self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]) -> None:
         """Put the given interface into each list: wanted addresses, or the next that are free."""
         due = [position for position in alive if endpoints[position].origin is not Origin.EMPTY]
         chosen: dict[int, dict[int, Address]] = {position: {} for position in due}
@@ -395,25 +424,19 @@ class Network:
     def _gives(self, endpoint: Endpoint) -> bool:
         return self._driver is not None and self._driver.requires_ipam and endpoint.origin is Origin.GIVEN
 
-    def _take_wanted(
-        self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]
-    ) -> None:
+    def _take_wanted(self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]) -> None:
         ip = _pick(wanted, version)
         assert ip is not None
         pool = self._pools.get(version)
         if pool is None:
             if self._driver is not None and self._driver.requires_ipam:
-                raise errors.InvalidError(
-                    f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out"
-                )
+                raise errors.InvalidError(f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out")
             chosen[version] = Address(ip, len(ip) * 8)
             return
         chosen[version] = self._controller._ipam.request_address(pool.id, ip)
         endpoint._taken.append((pool.id, ip))
 
-    def _take_free(
-        self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]
-    ) -> None:
+    def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
         """Take the next free addresses; where the pool has too few, the last endpoints fail."""
         ipam, pool = self._controller._ipam, self._pools[version]
         addresses: list[Address] = []
@@ -451,43 +474,24 @@ class Network:
                     self._controller._ipam.request_address(pool.id, address.ip)
                     endpoint._taken.append((pool.id, address.ip))
 
-    def _release(self, endpoints: Sequence[Endpoint]) -> None:
-        by_pool: dict[str, list[bytes]] = {}
-        for endpoint in endpoints:
-            taken, endpoint._taken = endpoint._taken, []
-            for pool, ip in taken:
-                by_pool.setdefault(pool, []).append(ip)
-        for pool, addresses in by_pool.items():
-            self._controller._ipam.release_addresses(pool, addresses)
-
     def _join_many(
         self, endpoints: Sequence[Endpoint], sandboxes: Sequence[Sandbox], progress: Progress | None
     ) -> None:
         """Join endpoints to sandboxes; those that fail are deleted again, with their error."""
-        pairs = []
-        for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
-            if endpoint.error is None:
-                _catch(endpoint, sandbox._enter, endpoint)
-            if endpoint.error is None:
-                pairs.append((endpoint, sandbox))
+        pairs: list[tuple[Endpoint, Sandbox]] = []
         try:
-            requests = [JoinRequest(endpoint.id, sandbox._place()) for endpoint, sandbox in pairs]
-            for (endpoint, sandbox), outcome in zip(
-                pairs, self._controller._lifecycle.join(requests, progress), strict=True
-            ):
-                if outcome is None:
-                    endpoint.sandbox = sandbox
-                else:
-                    endpoint.error = outcome
+            for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
+                if endpoint.error is None:
+                    _catch(endpoint, sandbox._enter)
+                if endpoint.error is None:
+                    pairs.append((endpoint, sandbox))
+            requests = [endpoint._request(sandbox) for endpoint, sandbox in pairs]
+            for (endpoint, _), outcome in zip(pairs, self._controller._lifecycle.join(requests, progress), strict=True):
+                endpoint.error = outcome
         finally:
-            for endpoint, sandbox in pairs:
-                sandbox._exit(endpoint)
-        failed = [
-            endpoint
-            for endpoint in endpoints
-            if endpoint.error is not None and endpoint.name in self._endpoints
-        ]
-        self._undo_created(failed)
+            for _, sandbox in pairs:
+                sandbox._exit()
+        self._undo_created([endpoint for endpoint in endpoints if endpoint.error is not None and self._has(endpoint)])
 
     def _undo_created(self, failed: Sequence[Endpoint]) -> None:
         for endpoint, outcome in zip(failed, self._delete_many(failed), strict=True):
@@ -495,17 +499,15 @@ class Network:
                 endpoint.error.add_note(f"while undoing: {outcome}")
 
     def _delete_many(self, endpoints: Sequence[Endpoint]) -> list[Outcome]:
-        outcomes = self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
-        gone = [endpoint for endpoint, outcome in zip(endpoints, outcomes, strict=True) if outcome is None]
-        self._release(gone)
-        with self._lock:
-            for endpoint in gone:
-                self._endpoints.pop(endpoint.name, None)
-        return outcomes
+        try:
+            return self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
+        finally:
+            self._settle(endpoints)
 
-    def _take_away(self, endpoints: Sequence[Endpoint], progress: Progress | None) -> list[Exception]:
-        """Leave, delete, and drop the sandboxes that attach made; return what went wrong."""
-        faults: list[Exception] = []
+    def _take_away(
+        self, endpoints: Sequence[Endpoint], progress: Progress | None = None, *, faults: list[Exception]
+    ) -> None:
+        """Leave, delete, and drop the sandboxes that attach made; add what went wrong to ``faults``."""
 
         def note(endpoint: Endpoint, outcome: Outcome) -> None:
             if outcome is not None:
@@ -514,27 +516,21 @@ class Network:
 
         lifecycle = self._controller._lifecycle
         joined = [(endpoint, sandbox) for endpoint in endpoints if (sandbox := endpoint.sandbox) is not None]
-        requests = [JoinRequest(endpoint.id, sandbox._place()) for endpoint, sandbox in joined]
-        for (endpoint, sandbox), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
-            endpoint._left(sandbox)
+        requests = [endpoint._request(sandbox) for endpoint, sandbox in joined]
+        for (endpoint, _), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
             note(endpoint, outcome)
-        due = [
-            endpoint
-            for endpoint in endpoints
-            if endpoint.sandbox is None and endpoint.name in self._endpoints
-        ]
+        due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and self._has(endpoint)]
         for endpoint, outcome in zip(due, self._delete_many(due), strict=True):
             note(endpoint, outcome)
         made = [
-            endpoint
+            (endpoint, sandbox)
             for endpoint in endpoints
-            if endpoint._made_sandbox is not None and endpoint.sandbox is None
+            if (sandbox := endpoint._made_sandbox) is not None and endpoint.sandbox is None
+            if sandbox._retire()
         ]
-        sandboxes = [endpoint._made_sandbox for endpoint in made if endpoint._made_sandbox is not None]
-        for endpoint, outcome in zip(made, self._controller._drop_sandboxes(sandboxes), strict=True):
-            endpoint._made_sandbox = None
+        dropped = self._controller._drop_sandboxes([sandbox for _, sandbox in made])
+        for (endpoint, _), outcome in zip(made, dropped, strict=True):
             note(endpoint, outcome)
-        return faults
 
     def __repr__(self) -> str:
         return f"<Network {self.name!r}, {self.type}, {len(self._endpoints)} endpoints>"

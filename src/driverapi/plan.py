@@ -7,7 +7,7 @@ Nothing here does I/O and nothing here knows of netlink. Addresses are packed (s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from driverapi import errors
 from driverapi.addresses import Address
@@ -42,9 +42,7 @@ def check_link_name(name: str, what: str = "interface name", *, limit: int = MAX
         raise errors.InvalidError(f"{what} {name!r} must be text that is not empty")
     if len(name.encode("utf-8", "surrogatepass")) > limit:
         raise errors.InvalidError(f"{what} {name!r} is longer than the kernel allows: {limit} bytes at most")
-    if name in (".", "..") or any(
-        char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name
-    ):
+    if name in (".", "..") or any(char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name):
         raise errors.InvalidError(
             f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)"
         )
@@ -198,10 +196,13 @@ class EndpointPlan:
         The network's id: names of masters are those of its plan.
     routes, neighbours : tuple
         Put on the interface whose prefix holds the next hop, else on the first.
+    name : str
+        How errors call the endpoint; by default its id.
     """
 
     owner: str
     network: str
     interfaces: tuple[InterfacePlan, ...] = ()
     routes: tuple[Route, ...] = ()
-    neighbours: tuple[Neighbour, ...] = field(default=())
+    neighbours: tuple[Neighbour, ...] = ()
+    name: str = ""

@@ -33,6 +33,7 @@ class Sandbox:
         self._controller = controller
         self._netns = netns
         self._endpoints: set[Endpoint] = set()
+        self._joining = 0  # calls that are about to join an endpoint, or try to
         self._deleted = False
 
     @property
@@ -49,7 +50,7 @@ class Sandbox:
     def endpoints(self) -> list[Endpoint]:
         """The endpoints that have joined it."""
         with self._controller._lock:
-            return [endpoint for endpoint in self._endpoints if endpoint.sandbox is self]
+            return list(self._endpoints)
 
     def delete(self) -> None:
         """Delete it; a namespace that is ours goes, another stays as it is.
@@ -63,28 +64,49 @@ class Sandbox:
         with self._controller._lock:
             if self._deleted:
                 raise errors.NoSandboxError(f"sandbox {self.name!r} is deleted")
-            if self._endpoints:
+            if not self._retire():
                 names = ", ".join(sorted(endpoint.name for endpoint in self._endpoints)[:5])
-                raise errors.BusyError(f"sandbox {self.name!r} is joined by {names}; let them leave first")
+                raise errors.BusyError(
+                    f"sandbox {self.name!r} is joined by {names or 'one just now'}; let them leave first"
+                )
+        refused = self._controller._drop_sandboxes([self])[0]
+        if refused is not None:
+            raise refused
+
+    def _retire(self) -> bool:
+        """Let no further endpoint join, if none has joined; tell whether it is ours to drop now."""
+        with self._controller._lock:
+            if self._deleted or self._endpoints or self._joining:
+                return False
             self._deleted = True
-        self._controller._drop_sandboxes([self], strict=True)
+            return True
 
     def _place(self) -> Netns:
         if self._netns is None:
             raise errors.NoSandboxError(f"sandbox {self.name!r} is being made")
         return self._netns
 
-    def _enter(self, endpoint: Endpoint) -> None:
-        """Note an endpoint that is about to join: from here on the sandbox cannot be deleted."""
+    def _enter(self) -> None:
+        """Note that an endpoint is about to join: until :meth:`_exit` the sandbox cannot be deleted."""
         with self._controller._lock:
             if self._deleted:
                 raise errors.NoSandboxError(f"sandbox {self.name!r} is deleted")
-            self._endpoints.add(endpoint)
+            self._joining += 1
 
-    def _exit(self, endpoint: Endpoint) -> None:
+    def _exit(self) -> None:
         with self._controller._lock:
-            if endpoint.sandbox is not self:
+            self._joining -= 1
+
+    def _note(self, endpoint: Endpoint, inside: bool) -> None:
+        """Take from the lifecycle whether an endpoint is in here."""
+        with self._controller._lock:
+            if inside:
+                self._endpoints.add(endpoint)
+                endpoint.sandbox = self
+            else:
                 self._endpoints.discard(endpoint)
+                if endpoint.sandbox is self:
+                    endpoint.sandbox = None
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.name!r}{' deleted' if self._deleted else ''}>"

@@ -78,9 +78,7 @@ class Recorder(Driver):
         self._note("delete_network", network_id)
         self.inner.delete_network(network_id)
 
-    def create_endpoint(
-        self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options
-    ) -> None:
+    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Note and pass on."""
         self._note("create_endpoint", endpoint_id)
         self.inner.create_endpoint(network_id, endpoint_id, info, options)
@@ -94,9 +92,7 @@ class Recorder(Driver):
         """Pass on."""
         return self.inner.endpoint_oper_info(network_id, endpoint_id)
 
-    def join(
-        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
-    ) -> None:
+    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Note and pass on."""
         self._note("join", endpoint_id)
         self.inner.join(network_id, endpoint_id, sandbox_key, info, options)

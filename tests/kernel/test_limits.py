@@ -1,4 +1,4 @@
-"""Where the kernel says no: each case in a process of its own, which is limited and then asked to bring up endpoints."""
+"""Where the kernel says no: each case in a process of its own, limited and then asked to bring endpoints up."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ with Controller() as ctl:
 def test_namespace_limit() -> None:
     """user.max_net_namespaces of a user namespace of our own: as many as it allows come up, the rest say why."""
     said = run("""
-from driverapi._native import unshare, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWNS
+from _fastnet.netns import unshare, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWNS
 if os.geteuid() == 0:
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER)

@@ -9,7 +9,7 @@ from driverapi.api import Options
 
 
 class OwnDevices(Driver):
-    """Makes a bridge device per endpoint (any kind of link would do) and names it to the package."""
+    """Makes a veth pair per endpoint, and names one end of it to the package."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -28,7 +28,7 @@ class OwnDevices(Driver):
         name = f"own{len(self.names)}"
         if self.make:
             with IPRoute() as ip:
-                ip.link("add", ifname=name, kind="bridge")
+                ip.link("add", ifname=name, kind="veth", peer=f"far-{name}")
         self.names[endpoint_id] = name
         info.add_interface(3, None, "10.3.0.2/24", "fd03::2/64")
 
@@ -37,9 +37,7 @@ class OwnDevices(Driver):
             with IPRoute() as ip:
                 ip.link("del", index=ip.link_lookup(ifname=self.names[endpoint_id])[0])
 
-    def join(
-        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
-    ) -> None:
+    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         info.interface_names[0].set_names(self.names[endpoint_id], "eth0")
         info.set_gateway("10.3.0.1")
 
@@ -61,9 +59,9 @@ def test_a_driver_with_its_own_device() -> None:
         network = controller.create_network("own", "net")
         box = controller.create_sandbox("box")
         endpoint = network.create_endpoint("ep")
-        assert names() - before == {"own0"}
+        assert names() - before == {"own0", "far-own0"}
         endpoint.join(box)
-        assert names() == before
+        assert names() - before == {"far-own0"}
         with NetNS(box.key, flags=0) as ns:
             links = {link.get("ifname"): link for link in ns.get_links()}
             assert set(links) == {"lo", "eth0"}
@@ -72,7 +70,7 @@ def test_a_driver_with_its_own_device() -> None:
             assert {"10.3.0.2", "fd03::2"} <= have
             assert [one.get("gateway") for one in ns.get_default_routes()] == ["10.3.0.1"]
         endpoint.leave()
-        assert names() - before == {"own0"}  # under its own name again
+        assert names() - before == {"own0", "far-own0"}  # under its own name again
         endpoint.join(box)  # and in again
         endpoint.leave()
         endpoint.delete()

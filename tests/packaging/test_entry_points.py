@@ -32,9 +32,7 @@ def install(project: Path, target: Path) -> dict[str, str]:
     drivers: dict[str, str] = table["entry-points"][GROUP]
     info = target / f"{table['name'].replace('-', '_')}-{table['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {table['name']}\nVersion: {table['version']}\n"
-    )
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {table['name']}\nVersion: {table['version']}\n")
     lines = [f"{name} = {value}" for name, value in drivers.items()]
     (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
     return drivers

@@ -49,9 +49,7 @@ def imported(file: Path) -> set[str]:
             "import_module",
             "__import__",
         }:
-            texts = [
-                one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)
-            ]
+            texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
             names |= {text.partition(".")[0] for text in texts}
     return names
 
@@ -75,9 +73,7 @@ def test_the_core_never_imports_the_package() -> None:
         assert "driverapi" not in imported(file), file
     for file in (SOURCE / "_fastnet").glob("*.p[yx][xd]"):
         for line in file.read_text().splitlines():
-            assert not line.lstrip().startswith(
-                ("import driverapi", "from driverapi", "cimport driverapi")
-            ), file
+            assert not line.lstrip().startswith(("import driverapi", "from driverapi", "cimport driverapi")), file
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,7 @@ def test_two_commands_and_no_third() -> None:
     assert [ci_reads(1), ci_reads(2)] == fenced("sh")
 
 
-@pytest.mark.parametrize(
-    ("number", "ends"), [(1, ".venv/bin/driverapi demo"), (2, ".venv/bin/python -m pytest")]
-)
+@pytest.mark.parametrize(("number", "ends"), [(1, ".venv/bin/driverapi demo"), (2, ".venv/bin/python -m pytest")])
 def test_each_is_one_line_that_stands_alone(number: int, ends: str) -> None:
     command = ci_reads(number)
     assert command.count("\n") == 1

@@ -38,9 +38,7 @@ def endpoints(ctl: Controller, net: Network) -> None:
     assert_type(box, Sandbox)
     assert_type(box.key, str)
     ctl.create_sandbox("container-2", netns="/run/netns/x")
-    ep = net.create_endpoint(
-        "ep1", ipv4="10.77.0.9", ipv6=ipaddress.ip_address("fd77::9"), mac=None, options={}
-    )
+    ep = net.create_endpoint("ep1", ipv4="10.77.0.9", ipv6=ipaddress.ip_address("fd77::9"), mac=None, options={})
     assert_type(ep, Endpoint)
     ep.join(box)
     assert_type(ep.sandbox, Sandbox | None)

@@ -132,9 +132,7 @@ def test_add_veth_makes_one_queue_unless_told() -> None:
 
 
 @given(name=names, index=indexes, mac=macs, mtu=st.integers(1, 2**31 - 1), group=groups, up=st.booleans())
-def test_add_bridge_and_add_link(
-    name: str, index: int, mac: bytes, mtu: int, group: int, up: bool
-) -> None:
+def test_add_bridge_and_add_link(name: str, index: int, mac: bytes, mtu: int, group: int, up: bool) -> None:
     batch = Batch()
     batch.add_bridge(name, index=index, mac=mac, mtu=mtu, group=group, up=up)
     batch.add_link(name, "bridge", index=index, mac=mac, mtu=mtu, group=group, up=up)

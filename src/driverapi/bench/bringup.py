@@ -43,9 +43,7 @@ class Ours(Task):
         """Raise unless all endpoints are up, every sandbox is as it should be, and gateways answer."""
         failed = [one for one in self._endpoints if one.error is not None]
         if failed:
-            raise WrongResultError(
-                f"{len(failed)} of {self.units} endpoints failed, first: {failed[0].error}"
-            )
+            raise WrongResultError(f"{len(failed)} of {self.units} endpoints failed, first: {failed[0].error}")
         paths = [one.sandbox.key for one in self._endpoints if one.sandbox is not None]
         if len(paths) != self.units:
             raise WrongResultError(f"{len(paths)} of {self.units} endpoints are in a sandbox")

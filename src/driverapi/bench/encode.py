@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from driverapi.bench.task import Parameters, Task, WrongResultError
 
-__all__ = ["ROUTE", "VETH", "EncodeTask", "OursAddress", "OursRoute", "OursVeth", "address_of"]
+__all__ = ["BROADCAST", "PREFIX", "ROUTE", "VETH", "EncodeTask", "OursAddress", "OursRoute", "OursVeth", "address_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class _Route:
 VETH = _Veth()
 ROUTE = _Route()
 PREFIX = 16
+BROADCAST = "10.77.255.255"
 BATCH = 100
 """Messages in one buffer, before it is emptied and used again."""
 

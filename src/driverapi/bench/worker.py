@@ -109,9 +109,7 @@ def _workload(family: str, name: str) -> Workload:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one contender; 0 also where it was skipped, 1 where it failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m driverapi.bench.worker", description="Run one contender."
-    )
+    parser = argparse.ArgumentParser(prog="python -m driverapi.bench.worker", description="Run one contender.")
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("contender")
     parser.add_argument("--workload", default="", help="name of the workload (default: the family's first)")

@@ -103,9 +103,7 @@ def workloads() -> tuple[Workload, ...]:
         ),
         Workload("alloc", "IPv4 bulk", "address", _pools("Bulk", bulk=True), {**_V4, "count": 60_000}, _FEW),
         Workload("alloc", "IPv6 bulk", "address", _pools("Bulk", bulk=True), {**_V6, "count": 60_000}, _FEW),
-        Workload(
-            "encode", "veth with its options", "message", _encoders("Veth"), {"count": 1_000}, {"count": 100}
-        ),
+        Workload("encode", "veth with its options", "message", _encoders("Veth"), {"count": 1_000}, {"count": 100}),
         Workload("encode", "IPv4 address", "message", _encoders("Address"), {"count": 1_000}, {"count": 100}),
         Workload("encode", "IPv4 route", "message", _encoders("Route"), {"count": 1_000}, {"count": 100}),
         *(

@@ -88,9 +88,7 @@ class BringUp:
         """Choose names and indexes for the endpoint's links."""
         if job.netns.ownership is Ownership.HOST:
             if job.plan.interfaces:
-                raise errors.ConflictError(
-                    f"{job.what}: nothing is made in the host's own namespace; use a sandbox"
-                )
+                raise errors.ConflictError(f"{job.what}: nothing is made in the host's own namespace; use a sandbox")
             return
         job.use()
         for plan in job.plan.interfaces:
@@ -209,9 +207,7 @@ class BringUp:
                 continue
             found = link(self._kernel.host, name=plan.source)
             if found is None:
-                raise errors.NotFoundError(
-                    f"{job.what}: there is no link {plan.source!r} to move into the sandbox"
-                )
+                raise errors.NotFoundError(f"{job.what}: there is no link {plan.source!r} to move into the sandbox")
             namespace = job.use()
             batch = Batch()
             interface.there = True

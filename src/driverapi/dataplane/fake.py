@@ -129,9 +129,7 @@ class FakeDataplane:
             if plan is not None:
                 self.links -= {link.name for link in plan.links if link.exact}
 
-    def realise(
-        self, works: Sequence[Work], progress: Progress | None = None
-    ) -> list[FakeRealised | Exception]:
+    def realise(self, works: Sequence[Work], progress: Progress | None = None) -> list[FakeRealised | Exception]:
         """Realise endpoints one after the other."""
         done: list[FakeRealised | Exception] = []
         try:
@@ -157,6 +155,10 @@ class FakeDataplane:
                 raise fault
         if netns.dropped:
             raise errors.NoSandboxError(f"{netns.key!r} is no network namespace")
+        if netns.ownership is Ownership.HOST and work.plan.interfaces:
+            raise errors.ConflictError("nothing is made in the host's own namespace; use a sandbox")
+        if (work.plan.routes or work.plan.neighbours) and not work.plan.interfaces:
+            raise errors.InvalidError("routes and neighbours need an interface with a link")
         with self._lock:
             try:
                 for interface in work.plan.interfaces:
@@ -188,9 +190,7 @@ class FakeDataplane:
         while not exact and (chosen := f"{name}{number}") in netns.names:
             number += 1
         if chosen in netns.names:
-            raise errors.ConflictError(
-                f"interface name {name!r} is taken in sandbox {netns.key}; choose another"
-            )
+            raise errors.ConflictError(f"interface name {name!r} is taken in sandbox {netns.key}; choose another")
         netns.names.add(chosen)
         return chosen
 

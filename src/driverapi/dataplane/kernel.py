@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import Final
@@ -56,14 +57,14 @@ class Kernel:
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
         try:
             self.host = NetlinkSocket(send_buffer=HOST_BUFFER, receive_buffer=HOST_BUFFER)
-            self.home = _native.open_namespace(f"/proc/self/task/{threading.get_native_id()}/ns/net")
+            self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
 
     def close(self) -> None:
         """Let go of descriptors."""
         self.host.close()
-        self.home.close()
+        os.close(self.home)
 
 
 @dataclass(eq=False, slots=True)
@@ -98,7 +99,7 @@ class LinuxRealised:
     @property
     def what(self) -> str:
         """How errors call it."""
-        return f"endpoint {self.plan.owner[:12]}"
+        return f"endpoint {self.plan.name or self.plan.owner[:12]!r}"
 
     def use(self) -> Namespace:
         """Hold the sandbox's namespace open until :meth:`rest`."""
@@ -141,9 +142,7 @@ def pinned(job: LinuxRealised) -> list[tuple[Interface, Address]]:
     return [
         (interface, address)
         for interface in job.interfaces
-        if interface.there
-        and isinstance(interface.plan.link, VethLink)
-        and interface.plan.link.pin_neighbours
+        if interface.there and isinstance(interface.plan.link, VethLink) and interface.plan.link.pin_neighbours
         if interface.master and interface.plan.mac is not None
         for address in interface.plan.addresses
     ]

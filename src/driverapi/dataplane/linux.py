@@ -129,9 +129,7 @@ class LinuxDataplane:
 
     # --- endpoints ------------------------------------------------------------------------------
 
-    def realise(
-        self, works: Sequence[Work], progress: Progress | None = None
-    ) -> list[LinuxRealised | Exception]:
+    def realise(self, works: Sequence[Work], progress: Progress | None = None) -> list[LinuxRealised | Exception]:
         """Bring endpoints up in chunks; an interrupt takes away what this call made."""
         done: list[LinuxRealised | Exception] = []
         try:
@@ -144,9 +142,7 @@ class LinuxDataplane:
             raise
         return done
 
-    def remove(
-        self, realised: Sequence[LinuxRealised], progress: Progress | None = None
-    ) -> list[Exception | None]:
+    def remove(self, realised: Sequence[LinuxRealised], progress: Progress | None = None) -> list[Exception | None]:
         """Take endpoints away in chunks, by group where that can be."""
         answers: list[Exception | None] = []
         for at in range(0, len(realised), CHUNK):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+from collections.abc import Sequence
 
 from driverapi import errors
 from driverapi._native import Batch
@@ -11,7 +13,9 @@ from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.plan import Route
 
-__all__ = ["claim_gateway", "pass_gateway_on", "put_route", "towards"]
+__all__ = ["claim_gateway", "pass_gateways_on", "put_route", "towards"]
+
+log = logging.getLogger(__name__)
 
 
 def towards(job: LinuxRealised, ip: bytes) -> Interface:
@@ -47,27 +51,31 @@ def claim_gateway(kernel: Kernel, job: LinuxRealised, route: Route) -> bool:
         return _holder(job.netns, route) is job
 
 
-def pass_gateway_on(kernel: Kernel, job: LinuxRealised) -> None:
-    """Give a default route that goes with an endpoint to the next that waits for it."""
-    if not job.netns.gateways:
-        return
+def pass_gateways_on(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
+    """Give default routes that go with endpoints to the next that wait for them in the sandboxes."""
     heirs: list[tuple[LinuxRealised, Route]] = []
     with kernel.lock:
         held = [
-            route for owner, route in job.netns.gateways if owner is job and _holder(job.netns, route) is job
+            (job.netns, route)
+            for job in jobs
+            for owner, route in job.netns.gateways
+            if owner is job and _holder(job.netns, route) is job
         ]
-        job.netns.gateways[:] = [entry for entry in job.netns.gateways if entry[0] is not job]
-        for route in held:
-            heirs += [entry for entry in job.netns.gateways if entry[1].destination == route.destination][:1]
+        for job in jobs:
+            job.netns.gateways[:] = [entry for entry in job.netns.gateways if entry[0] is not job]
+        for netns, route in held:
+            heirs += [entry for entry in netns.gateways if entry[1].destination == route.destination][:1]
     for heir, route in heirs:
         batch = Batch()
         put_route(batch, heir, route)
         try:
-            job.fail(first_failure(heir.what, heir.use().socket.execute(batch), (errno.EEXIST, *GONE)))
+            refused = first_failure(heir.what, heir.use().socket.execute(batch), (errno.EEXIST, *GONE))
         except errors.NoSandboxError:
-            return  # the namespace is gone, and its routes with it
+            continue  # the namespace is gone, and its routes with it
         finally:
             heir.rest()
+        if refused is not None:
+            log.error("the default route of %s could not be passed on: %s", heir.netns.key, refused)
 
 
 def _holder(netns: LinuxNetns, route: Route) -> LinuxRealised | None:

@@ -55,9 +55,7 @@ class LinuxNetns:
         "ownership",
     )
 
-    def __init__(
-        self, sandboxes: Sandboxes, key: str, ownership: Ownership, made: threading.Event | None
-    ) -> None:
+    def __init__(self, sandboxes: Sandboxes, key: str, ownership: Ownership, made: threading.Event | None) -> None:
         self.key = key
         self.ownership = ownership
         self.names: set[str] = {"lo"}
@@ -226,9 +224,7 @@ class Sandboxes:
         self.wait(owned)
         for netns in many:
             netns.rest(used=False)
-        answers = dict(
-            zip(map(id, owned), _native.drop_namespaces([netns.key for netns in owned]), strict=True)
-        )
+        answers = dict(zip(map(id, owned), _native.drop_namespaces([netns.key for netns in owned]), strict=True))
         refused = [answers.get(id(netns)) for netns in many]
         return [
             None if error is None else _refused("drop", netns.key, error)
@@ -248,12 +244,8 @@ def _open(path: str) -> Namespace:
         return _native.open_namespace(path)
     except OSError as error:
         if isinstance(error, PermissionError):
-            raise errors.NoPermissionError(
-                f"open namespace {path}: {error.strerror}", error.errno or 0
-            ) from error
-        raise errors.NoSandboxError(
-            f"{path!r} is no network namespace that can be opened: {error.strerror}"
-        ) from error
+            raise errors.NoPermissionError(f"open namespace {path}: {error.strerror}", error.errno or 0) from error
+        raise errors.NoSandboxError(f"{path!r} is no network namespace that can be opened: {error.strerror}") from error
 
 
 def _refused(what: str, path: str, error: OSError) -> errors.KernelError:

@@ -9,7 +9,7 @@ from driverapi._native import Batch
 from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
-from driverapi.dataplane.routes import pass_gateway_on
+from driverapi.dataplane.routes import pass_gateways_on
 from driverapi.plan import MoveLink, VethLink
 
 __all__ = ["take_away"]
@@ -37,7 +37,7 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
         for interface in job.interfaces:
             if not interface.there:
                 job.netns.give_back(interface.name, interface.index)
-        pass_gateway_on(kernel, job)
+    pass_gateways_on(kernel, jobs)
 
 
 def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
@@ -47,7 +47,7 @@ def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
             continue
         batch = Batch()
         batch.set_link(interface.index, up=False)
-        batch.set_link(interface.index, namespace=kernel.home.fileno(), new_name=interface.plan.link.source)
+        batch.set_link(interface.index, namespace=kernel.home, new_name=interface.plan.link.source)
         try:
             refused = first_failure(job.what, job.use().socket.execute(batch), GONE)
         except errors.NoSandboxError:

@@ -131,14 +131,10 @@ class BridgeDriver(Driver):
             if bridge is None:
                 raise errors.NoNetworkError(f"the bridge driver has no network {network_id}")
             if bridge.endpoints:
-                raise errors.BusyError(
-                    f"network {network_id} has {len(bridge.endpoints)} endpoints; delete them first"
-                )
+                raise errors.BusyError(f"network {network_id} has {len(bridge.endpoints)} endpoints; delete them first")
             del self._networks[network_id]
 
-    def create_endpoint(
-        self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options
-    ) -> None:
+    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Fill the MAC address where it is empty: 02:42 and the IPv4 address, or drawn."""
         bridge = self._network(network_id)
         _check_options(options, _ENDPOINT)
@@ -163,9 +159,7 @@ class BridgeDriver(Driver):
                 try:
                     bridge.macs.reserve(mac)
                 except Taken:
-                    raise errors.AddressTakenError(
-                        f"MAC address {format_mac(mac)} is in use on this network"
-                    ) from None
+                    raise errors.AddressTakenError(f"MAC address {format_mac(mac)} is in use on this network") from None
             bridge.endpoints[endpoint_id] = _Endpoint(mac, name)
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
@@ -179,9 +173,7 @@ class BridgeDriver(Driver):
         """Return the MAC address under its label."""
         return {labels.ENDPOINT_MAC: format_mac(self._endpoint(self._network(network_id), endpoint_id).mac)}
 
-    def join(
-        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
-    ) -> None:
+    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Declare the pair, the gateways and the gateways' permanent neighbour entries."""
         bridge = self._network(network_id)
         endpoint = self._endpoint(bridge, endpoint_id)

@@ -22,17 +22,13 @@ class NullDriver(Driver):
     def delete_network(self, network_id: str) -> None:
         """Nothing to undo."""
 
-    def create_endpoint(
-        self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options
-    ) -> None:
+    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Add no interface to the list."""
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Nothing to undo."""
 
-    def join(
-        self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options
-    ) -> None:
+    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Nothing to declare."""
 
     def leave(self, network_id: str, endpoint_id: str) -> None:

@@ -33,9 +33,7 @@ class IPAM(Protocol):
     Thread safety: all methods.
     """
 
-    def request_pool(
-        self, prefix: Address | None = None, *, version: int = 4, avoid: Sequence[Address] = ()
-    ) -> Pool:
+    def request_pool(self, prefix: Address | None = None, *, version: int = 4, avoid: Sequence[Address] = ()) -> Pool:
         """Take a pool: that prefix, or the first default one that is free.
 
         Parameters

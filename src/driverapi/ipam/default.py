@@ -18,8 +18,7 @@ SPACE: Final = "local"
 
 # libnetwork's own list: 172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/16 cut into /20.
 _DEFAULT_POOLS: Final = tuple(
-    [f"172.{second}.0.0/16" for second in range(17, 32)]
-    + [f"192.168.{third}.0/20" for third in range(0, 256, 16)]
+    [f"172.{second}.0.0/16" for second in range(17, 32)] + [f"192.168.{third}.0/20" for third in range(0, 256, 16)]
 )
 
 
@@ -34,9 +33,7 @@ class DefaultIPAM:
         self._lock = threading.Lock()
         self._pools: dict[str, tuple[Address, IPPool]] = {}
 
-    def request_pool(
-        self, prefix: Address | None = None, *, version: int = 4, avoid: Sequence[Address] = ()
-    ) -> Pool:
+    def request_pool(self, prefix: Address | None = None, *, version: int = 4, avoid: Sequence[Address] = ()) -> Pool:
         """Take a pool: that prefix, or the first default one that is free."""
         with self._lock:
             if prefix is None:
@@ -63,9 +60,7 @@ class DefaultIPAM:
             prefix = parse_network(text)
             if not any(prefix.overlaps(one) for one in taken):
                 return prefix
-        raise errors.AddressesExhaustedError(
-            "all default prefixes are in use; give one, such as '10.77.0.0/16'"
-        )
+        raise errors.AddressesExhaustedError("all default prefixes are in use; give one, such as '10.77.0.0/16'")
 
     def release_pool(self, pool: str) -> None:
         """Give a pool back."""
@@ -91,9 +86,7 @@ class DefaultIPAM:
         with self._lock:
             prefix, addresses = self._get(pool)
             if wanted not in prefix:
-                raise errors.InvalidError(
-                    f"address {format_ip(wanted)} is outside of the network's prefix {prefix}"
-                )
+                raise errors.InvalidError(f"address {format_ip(wanted)} is outside of the network's prefix {prefix}")
             if _is_reserved(wanted, prefix):
                 raise errors.InvalidError(
                     f"address {format_ip(wanted)} stands for all of {prefix}; no endpoint may have it"
@@ -109,9 +102,12 @@ class DefaultIPAM:
         return Address(wanted, prefix.prefix)
 
     def release_addresses(self, pool: str, addresses: Sequence[bytes]) -> None:
-        """Give addresses back."""
+        """Give addresses back; one outside of the pool is an ``InvalidError``, and then none is given back."""
         with self._lock:
-            _, taken = self._get(pool)
+            prefix, taken = self._get(pool)
+            for address in addresses:
+                if address not in prefix:
+                    raise errors.InvalidError(f"address {format_ip(address)} is outside of the pool's prefix {prefix}")
             for address in addresses:
                 with contextlib.suppress(NotTaken):
                     taken.release(address)
@@ -135,9 +131,7 @@ def _is_reserved(ip: bytes, prefix: Address) -> bool:
     """
     if prefix.bits - prefix.prefix < 2:
         return False
-    return ip == prefix.ip or (
-        prefix.version == 4 and Address(_invert(ip), prefix.prefix).network.ip == _invert(ip)
-    )
+    return ip == prefix.ip or (prefix.version == 4 and Address(_invert(ip), prefix.prefix).network.ip == _invert(ip))
 
 
 def _invert(ip: bytes) -> bytes:

@@ -162,9 +162,7 @@ class Plain(_PyRoute2):
                 inside.link("set", index=eth0, ifname="eth0")
                 inside.addr("add", index=eth0, address=self.addresses[number], prefixlen=_PREFIX)
                 if self.ipv6:
-                    inside.addr(
-                        "add", index=eth0, address=self.addresses6[number], prefixlen=_PREFIX6, flags=_NODAD
-                    )
+                    inside.addr("add", index=eth0, address=self.addresses6[number], prefixlen=_PREFIX6, flags=_NODAD)
                 inside.link("set", index=eth0, state="up")
                 inside.route("add", dst="default", gateway=_GATEWAY)
                 if self.ipv6:

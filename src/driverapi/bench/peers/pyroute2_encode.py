@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from driverapi.bench.encode import PREFIX, ROUTE, VETH, EncodeTask
+from driverapi.bench.encode import BROADCAST, PREFIX, ROUTE, VETH, EncodeTask
 
 __all__ = [
     "BatchAddress",
@@ -31,9 +31,7 @@ __all__ = [
 _CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 
 
-def link_info(
-    namespace: int, *, mac: str = "", mtu: int = 0, group: int = 0, queues: int = 1
-) -> dict[str, Any]:
+def link_info(namespace: int, *, mac: str = "", mtu: int = 0, queues: int = 1) -> dict[str, Any]:
     """Return ``IFLA_LINKINFO`` of a veth whose peer is born in a namespace, with an index of its own.
 
     Written out because the short form, ``peer={…}``, has no room for the peer's index.
@@ -48,14 +46,12 @@ def link_info(
         attrs.append(("IFLA_ADDRESS", mac))
     if mtu:
         attrs.append(("IFLA_MTU", mtu))
-    if group:
-        attrs.append(("IFLA_GROUP", group))
     peer = ("VETH_INFO_PEER", {"index": 2, "attrs": attrs})
     return {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [peer]})]}
 
 
 def _full_link_info() -> dict[str, Any]:
-    return link_info(VETH.namespace, mac=VETH.peer_mac, mtu=VETH.mtu, group=VETH.group, queues=VETH.queues)
+    return link_info(VETH.namespace, mac=VETH.peer_mac, mtu=VETH.mtu, queues=VETH.queues)
 
 
 class _Message(EncodeTask):
@@ -121,7 +117,11 @@ class MessageAddress(_Message):
         message["family"] = AF_INET
         message["index"] = 2
         message["prefixlen"] = PREFIX
-        message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
+        message["attrs"] = [
+            ("IFA_LOCAL", address),
+            ("IFA_ADDRESS", address),
+            ("IFA_BROADCAST", BROADCAST),
+        ]
         return _bytes(message, RTM_NEWADDR, number)
 
 
@@ -194,7 +194,8 @@ class BatchAddress(_Batch):
 
     def add(self, number: int) -> None:
         """Add the n-th message."""
-        self.compiler.addr("add", index=2, address=self.addresses[number], prefixlen=PREFIX)
+        address = self.addresses[number]
+        self.compiler.addr("add", index=2, address=address, prefixlen=PREFIX, broadcast=BROADCAST)
 
 
 class BatchRoute(_Batch):

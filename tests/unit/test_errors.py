@@ -1,0 +1,114 @@
+"""Errors: a kind each, Python's own class each, and whole after a trip to another process."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from driverapi import errors
+from driverapi.errors import DriverAPIError, Kind
+
+CLASSES = [
+    one
+    for name in errors.__all__
+    if isinstance(one := getattr(errors, name), type) and issubclass(one, DriverAPIError)
+]
+
+OWN = {
+    errors.NoNetworkError: (Kind.NOT_FOUND, LookupError),
+    errors.NoEndpointError: (Kind.NOT_FOUND, LookupError),
+    errors.NoDriverError: (Kind.NOT_FOUND, LookupError),
+    errors.NoSandboxError: (Kind.NOT_FOUND, LookupError),
+    errors.EndpointExistsError: (Kind.CONFLICT, ValueError),
+    errors.NetworkExistsError: (Kind.CONFLICT, ValueError),
+    errors.SandboxExistsError: (Kind.CONFLICT, ValueError),
+    errors.ActiveRegistrationError: (Kind.CONFLICT, ValueError),
+    errors.AddressTakenError: (Kind.CONFLICT, ValueError),
+    errors.JoinedError: (Kind.CONFLICT, ValueError),
+    errors.NotJoinedError: (Kind.CONFLICT, ValueError),
+    errors.SealedError: (Kind.CONFLICT, ValueError),
+    errors.BusyError: (Kind.CONFLICT, ValueError),
+    errors.ClosedError: (Kind.CONFLICT, ValueError),
+    errors.InterfacesGivenError: (Kind.CONFLICT, ValueError),
+    errors.InvalidError: (Kind.INVALID, ValueError),
+    errors.AddressesExhaustedError: (Kind.EXHAUSTED, LookupError),
+    errors.NotImplementedYetError: (Kind.UNSUPPORTED, NotImplementedError),
+    errors.ForkedError: (Kind.FORBIDDEN, RuntimeError),
+    errors.NoPermissionError: (Kind.FORBIDDEN, PermissionError),
+    errors.DriverFaultError: (Kind.INTERNAL, RuntimeError),
+    errors.KernelError: (Kind.INTERNAL, OSError),
+}
+
+
+@pytest.mark.parametrize("kind", OWN, ids=lambda one: one.__name__)
+def test_kind_and_pythons_own(kind: type[DriverAPIError]) -> None:
+    expected, base = OWN[kind]
+    assert kind.kind is expected
+    assert issubclass(kind, base)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda one: one.__name__)
+def test_text_and_pickle(kind: type[DriverAPIError]) -> None:
+    error = kind("network 'web': no")
+    assert "network 'web': no" in str(error)
+    assert kind.__doc__
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is kind
+        assert str(again) == str(error)
+        assert again.args == error.args
+
+
+@pytest.mark.parametrize("kind", [errors.KernelError, errors.NoPermissionError])
+def test_errno_survives(kind: type[errors.KernelError]) -> None:
+    error = kind("add link dv1: No such device", 19)
+    again = pickle.loads(pickle.dumps(error))
+    assert (error.errno, again.errno) == (19, 19)
+    assert str(error) == str(again) == "add link dv1: No such device"
+
+
+def test_registration_names_the_type() -> None:
+    error = pickle.loads(pickle.dumps(errors.ActiveRegistrationError("lab")))
+    assert error.network_type == "lab"
+    assert str(error).count("'lab'") == 1
+
+
+def test_every_seed_error_is_named() -> None:
+    seed = {"ErrEndpointExists", "ErrNoNetwork", "ErrNoEndpoint", "ErrNotImplemented", "ErrActiveRegistration"}
+    told = " ".join(one.__doc__ or "" for one in CLASSES)
+    assert {name for name in seed if name in told} == seed
+
+
+def bulk() -> errors.BulkError:
+    return errors.BulkError("attach", [errors.InvalidError("a"), errors.BusyError("b")], ["one", "two"])
+
+
+def test_bulk_splits_and_keeps_its_results() -> None:
+    match, rest = bulk().split(errors.BusyError)
+    assert type(match) is type(rest) is errors.BulkError
+    assert [str(one) for one in match.exceptions] == ["b"]
+    assert [str(one) for one in rest.exceptions] == ["a"]
+    assert match.results == rest.results == ["one", "two"]
+    assert errors.BulkError("none named", [ValueError()]).results == []
+
+
+def test_bulk_is_caught_by_kind_and_pickled() -> None:
+    seen: list[object] = []
+    try:
+        raise bulk()
+    except* errors.InvalidError as group:
+        seen.append(group.results)
+    except* errors.BusyError as group:
+        seen.append(len(group.exceptions))
+    assert seen == [["one", "two"], 1]
+    again = pickle.loads(pickle.dumps(bulk()))
+    assert again.results == ["one", "two"]
+    assert [type(one) for one in again.exceptions] == [errors.InvalidError, errors.BusyError]
+
+
+def test_bulk_holds_exceptions_only() -> None:
+    with pytest.raises(TypeError):
+        errors.BulkError("no", [KeyboardInterrupt()])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="non-empty"):
+        errors.BulkError("none", [])

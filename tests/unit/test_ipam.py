@@ -1,0 +1,189 @@
+"""The built-in IPAM: what libnetwork's users rely on, and what every bad request gets."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driverapi import errors
+from driverapi.addresses import Address, format_ip, parse_ip, parse_network
+from driverapi.ipam.default import DefaultIPAM
+from tests.support import at_once
+
+
+@pytest.fixture
+def ipam() -> DefaultIPAM:
+    return DefaultIPAM()
+
+
+def pool(ipam: DefaultIPAM, prefix: str) -> str:
+    return ipam.request_pool(parse_network(prefix)).id
+
+
+def texts(addresses: list[Address]) -> list[str]:
+    return [str(address) for address in addresses]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "first", "last", "size"),
+    [
+        ("10.0.0.0/24", "10.0.0.1", "10.0.0.254", 254),
+        ("10.0.0.0/30", "10.0.0.1", "10.0.0.2", 2),
+        ("10.0.0.0/31", "10.0.0.0", "10.0.0.1", 2),  # RFC 3021
+        ("10.0.0.9/32", "10.0.0.9", "10.0.0.9", 1),
+        ("fd00::/120", "fd00::1", "fd00::ff", 255),  # no broadcast; the subnet-router anycast is kept
+        ("fd00::/126", "fd00::1", "fd00::3", 3),
+    ],
+)
+def test_what_a_pool_gives(ipam: DefaultIPAM, prefix: str, first: str, last: str, size: int) -> None:
+    id = pool(ipam, prefix)
+    assert ipam.free(id) == size
+    got = ipam.request_addresses(id, size)
+    assert [format_ip(got[0].ip), format_ip(got[-1].ip)] == [first, last]
+    assert {address.prefix for address in got} == {parse_network(prefix).prefix}
+    assert len({address.ip for address in got}) == size
+    with pytest.raises(errors.AddressesExhaustedError, match=f"{prefix} has 0 free addresses, 1 are wanted"):
+        ipam.request_addresses(id, 1)
+
+
+def test_the_lowest_free_come_first_and_all_or_none(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "10.0.0.0/29")
+    ipam.request_address(id, parse_ip("10.0.0.2"))
+    assert texts(ipam.request_addresses(id, 2)) == ["10.0.0.1/29", "10.0.0.3/29"]
+    with pytest.raises(errors.AddressesExhaustedError, match="3 free addresses, 4 are wanted"):
+        ipam.request_addresses(id, 4)
+    assert ipam.free(id) == 3
+    assert ipam.request_addresses(id, 0) == []
+    ipam.release_addresses(id, [parse_ip("10.0.0.1"), parse_ip("10.0.0.2")])
+    assert texts(ipam.request_addresses(id, 2)) == ["10.0.0.1/29", "10.0.0.2/29"]
+
+
+def test_a_wanted_address(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "10.0.0.0/24")
+    assert str(ipam.request_address(id, parse_ip("10.0.0.77"))) == "10.0.0.77/24"
+    with pytest.raises(errors.AddressTakenError, match=r"10\.0\.0\.77.*10\.0\.0\.0/24"):
+        ipam.request_address(id, parse_ip("10.0.0.77"))
+    for bad in ("10.0.1.1", "11.0.0.1", "fd00::1", "10.0.0.0", "10.0.0.255"):
+        with pytest.raises(errors.InvalidError, match=bad.replace(".", r"\.")):
+            ipam.request_address(id, parse_ip(bad))
+    assert ipam.free(id) == 253
+
+
+def test_reserved_of_ipv6(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "fd00::/64")
+    with pytest.raises(errors.InvalidError, match="fd00:: stands for all"):
+        ipam.request_address(id, parse_ip("fd00::"))
+    assert str(ipam.request_address(id, parse_ip("fd00::ffff:ffff:ffff:ffff"))) == "fd00::ffff:ffff:ffff:ffff/64"
+    edge = pool(ipam, "fd01::/127")
+    assert str(ipam.request_address(edge, parse_ip("fd01::"))) == "fd01::/127"
+
+
+def test_release_twice_and_of_what_was_never_given(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "10.0.0.0/29")
+    (one,) = ipam.request_addresses(id, 1)
+    ipam.release_addresses(id, [one.ip, one.ip])
+    ipam.release_addresses(id, [one.ip, parse_ip("10.0.0.5")])
+    ipam.release_addresses(id, [])
+    assert ipam.free(id) == 6
+
+
+@pytest.mark.parametrize("outside", ["10.0.1.1", "fd00::1"])
+def test_release_of_an_address_outside(ipam: DefaultIPAM, outside: str) -> None:
+    id = pool(ipam, "10.0.0.0/29")
+    (one,) = ipam.request_addresses(id, 1)
+    with pytest.raises(errors.InvalidError, match=f"{outside}.*outside"):
+        ipam.release_addresses(id, [one.ip, parse_ip(outside)])
+    assert ipam.free(id) == 5  # nothing of the call was done
+
+
+@pytest.mark.parametrize("reserved", ["10.0.0.0", "10.0.0.7"])
+def test_release_of_a_reserved_address_does_not_free_it(ipam: DefaultIPAM, reserved: str) -> None:
+    id = pool(ipam, "10.0.0.0/29")
+    ipam.release_addresses(id, [parse_ip(reserved)])
+    assert ipam.free(id) == 6
+    assert reserved not in [format_ip(one.ip) for one in ipam.request_addresses(id, 6)]
+
+
+def test_pools_do_not_overlap(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "10.0.0.0/16")
+    for other in ("10.0.0.0/16", "10.0.3.0/24", "10.0.0.0/8", "0.0.0.0/0"):
+        with pytest.raises(errors.ConflictError, match=r"overlaps 10\.0\.0\.0/16"):
+            pool(ipam, other)
+    pool(ipam, "10.1.0.0/16")
+    pool(ipam, "::/0")
+    ipam.release_pool(id)
+    with pytest.raises(errors.NotFoundError, match=r"10\.0\.0\.0/16"):
+        ipam.release_pool(id)
+    pool(ipam, "10.0.3.0/24")
+
+
+@pytest.mark.parametrize("call", ["release_pool", "free", "request_addresses", "request_address", "release_addresses"])
+def test_unknown_pools_are_named(ipam: DefaultIPAM, call: str) -> None:
+    more: dict[str, tuple[Any, ...]] = {
+        "request_addresses": (1,),
+        "request_address": (bytes(4),),
+        "release_addresses": ([bytes(4)],),
+    }
+    with pytest.raises(errors.NotFoundError, match="'local/nonsense'"):
+        getattr(ipam, call)("local/nonsense", *more.get(call, ()))
+
+
+def test_default_pools(ipam: DefaultIPAM) -> None:
+    assert str(ipam.request_pool().prefix) == "172.17.0.0/16"
+    taken = pool(ipam, "172.18.128.0/24")
+    assert str(ipam.request_pool(avoid=[parse_network("172.19.0.0/30"), parse_network("fd00::/8")]).prefix) == (
+        "172.20.0.0/16"
+    )
+    ipam.release_pool(taken)
+    assert str(ipam.request_pool().prefix) == "172.18.0.0/16"
+    rest = [str(ipam.request_pool().prefix) for _ in range(12 + 16)]
+    assert (rest[0], rest[-1]) == ("172.19.0.0/16", "192.168.240.0/20")
+    with pytest.raises(errors.AddressesExhaustedError, match="give one"):
+        ipam.request_pool()
+    with pytest.raises(errors.InvalidError, match="IPv6"):
+        ipam.request_pool(version=6)
+
+
+def test_a_huge_pool_costs_nothing(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "fd00::/64")
+    assert ipam.free(id) == 2**64 - 1
+    assert texts(ipam.request_addresses(id, 2)) == ["fd00::1/64", "fd00::2/64"]
+
+
+def test_threads_get_different_addresses(ipam: DefaultIPAM) -> None:
+    id = pool(ipam, "10.0.0.0/16")
+    answers = at_once(lambda _: ipam.request_addresses(id, 50))
+    assert len({address.ip for got in answers for address in got}) == 64 * 50
+
+
+@given(st.integers(24, 32), st.lists(st.tuples(st.sampled_from(["free", "wanted", "back"]), st.integers(0, 255))))
+def test_against_a_slow_twin(length: int, steps: list[tuple[str, int]]) -> None:
+    ipam = DefaultIPAM()
+    network = ipaddress.ip_network(("10.0.0.0", length))
+    hosts = {host.packed for host in network.hosts()}
+    id, taken = pool(ipam, str(network)), set()
+    for verb, number in steps:
+        ip = bytes([10, 0, 0, number])
+        try:
+            if verb == "free":
+                (got,) = ipam.request_addresses(id, 1)
+                assert got.ip == min(hosts - taken)
+                taken.add(got.ip)
+            elif verb == "wanted":
+                ipam.request_address(id, ip)
+                assert ip in hosts - taken
+                taken.add(ip)
+            else:
+                ipam.release_addresses(id, [ip])
+                taken.discard(ip)
+        except errors.AddressesExhaustedError:
+            assert taken == hosts
+        except errors.AddressTakenError:
+            assert ip in taken
+        except errors.InvalidError:
+            assert ip not in hosts
+        assert ipam.free(id) == len(hosts) - len(taken)
