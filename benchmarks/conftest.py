@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-import shared
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks import shared
 from driverapi.bench import Workload
 
 

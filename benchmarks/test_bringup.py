@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from shared import pairs
 
+from benchmarks.shared import pairs
 from driverapi.bench import Workload
 
 

@@ -1,4 +1,5 @@
-from typing import Final, final
+from collections.abc import Iterator
+from typing import Final, Never, final
 
 from _fastnet.errors import NetlinkError
 
@@ -9,7 +10,9 @@ UNKNOWN: Final[int]
 class Answers:
     """What the kernel said of each message of one batch."""
 
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[int]: ...
     def __getitem__(self, position: int, /) -> int:
         """0 done, an errno (positive) refused, ``UNKNOWN`` (-1) lost."""
     @property

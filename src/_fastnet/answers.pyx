@@ -23,6 +23,7 @@ from _fastnet.wire cimport (
     MessageHeader,
     Wire,
     aligned,
+    bytes_of,
     next_attribute,
     next_message,
 )
@@ -49,7 +50,7 @@ cdef object refusal(int32_t code, str operation, uint16_t flags, Cursor body, Py
         body.at += skip
         while next_attribute(&body, &attribute) == 1:
             if attribute.type == NLMSGERR_ATTR_MSG:
-                message = attribute.value.data[:attribute.value.size].rstrip(b"\0").decode("utf-8", "replace")
+                message = bytes_of(attribute.value).rstrip(b"\0").decode("utf-8", "replace")
             elif attribute.type == NLMSGERR_ATTR_OFFS and attribute.value.size >= 4:
                 memcpy(&number, attribute.value.data, sizeof(number))
                 offset = number
@@ -88,6 +89,9 @@ cdef class Answers:
 
     def __len__(self):
         return self.count
+
+    def __iter__(self):
+        return iter([self.status[i] for i in range(self.count)])
 
     def __getitem__(self, position, /):
         """0 done, an errno (positive) refused, ``UNKNOWN`` (-1) lost."""
@@ -151,7 +155,7 @@ cdef class Answers:
             position = <uint32_t> (header.sequence - base)
             if position < batch.count and self.status[position] > 0:
                 code = self.status[position]
-                self.note(position, refusal(code, operation_of(batch.at(position)), header.flags, body, position))
+                self.note(position, refusal(code, operation_of(batch.at(position)), header.flags, body, <Py_ssize_t> position))
         for i in range(batch.count):
             if self.status[i] and (self.errors is None or i not in self.errors):
                 code = errno.ENOBUFS if self.status[i] == LOST else self.status[i]

@@ -1,8 +1,9 @@
 """Many rtnetlink messages in one buffer. No I/O."""
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
@@ -12,6 +13,7 @@ from _fastnet.rtnl cimport (
     FAMILY_IPV4,
     FAMILY_IPV6,
     IFALIASZ,
+    RTM_NEWLINK,
     AddressSpec,
     LinkChange,
     LinkSpec,
@@ -28,14 +30,19 @@ from _fastnet.rtnl cimport (
     encode_delete_route,
     encode_get_link,
     encode_set_link,
+    is_get,
 )
 from _fastnet.wire cimport (
-    NL_ALIGN,
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
     Cursor,
     MessageHeader,
     Span,
+    begin_message,
+    bytes_of,
+    end_message,
     next_message,
-    wire_append,
     wire_free,
     wire_grow,
 )
@@ -74,7 +81,7 @@ cdef class Batch:
     'delete link dv1'
     """
 
-    def __cinit__(self, capacity=4096, /):
+    def __init__(self, capacity=4096, /):
         cdef size_t wanted = <size_t> read_number(capacity, "capacity", 0, 0x40000000)
         if not wire_grow(&self.wire, wanted):
             raise MemoryError
@@ -92,7 +99,10 @@ cdef class Batch:
         return <Py_ssize_t> self.count
 
     def __bytes__(self):
-        return self.wire.data[:self.wire.used]
+        cdef Span whole
+        whole.data = self.wire.data
+        whole.size = self.wire.used
+        return bytes_of(whole)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.wire.data, <Py_ssize_t> self.wire.used, 1, flags)
@@ -108,24 +118,37 @@ cdef class Batch:
         self.wire.used = 0
         self.count = 0
 
-    def message(self, position, /):
-        """Give the bytes of one message."""
-        cdef Span span = self.at(self.position(position))
-        return span.data[:span.size]
+    def append(self, message, /):
+        """Append one whole message, as ``message`` of this or another batch gave it; give its position.
 
-    def append(self, bytes message not None, /):
-        """Append one message as it is: one that :meth:`message` gave, to send it again by itself."""
-        cdef const uint8_t* data = message
-        cdef size_t size = <size_t> len(message), start
+        NLM_F_REQUEST is set, NLM_F_ACK taken away, sequence and port are set to 0.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not exactly one message, it is a control message, or it asks for a dump.
+        """
         cdef Cursor cursor, body
         cdef MessageHeader header
-        cursor.at = data
-        cursor.end = data + size
-        if next_message(&cursor, &header, &body) != 1 or cursor.at != cursor.end or size % NL_ALIGN:
-            raise ValueError(f"{len(message)} bytes are not one whole netlink message")
+        cdef size_t start = self.wire.used
         self.ready()
-        start = self.wire.used
-        return self.entered(start, 0 if wire_append(&self.wire, data, size) else -1)
+        if not isinstance(message, bytes):
+            raise TypeError(f"message must be bytes, not {type(message).__name__}")
+        cursor.at = <const uint8_t*> PyBytes_AS_STRING(message)
+        cursor.end = cursor.at + PyBytes_GET_SIZE(message)
+        if next_message(&cursor, &header, &body) != 1 or cursor.at != cursor.end:
+            raise ValueError("message must be exactly one netlink message")
+        if header.type < RTM_NEWLINK:
+            raise ValueError(f"a control message (type {header.type}) is not for a batch")
+        if is_get(header.type) and header.flags & NLM_F_DUMP:
+            raise ValueError("a dump is not for a batch")
+        header.flags = <uint16_t> ((header.flags | NLM_F_REQUEST) & ~NLM_F_ACK)
+        begin_message(&self.wire, header.type, header.flags, body.at, <size_t> (body.end - body.at))
+        return self.entered(start, end_message(&self.wire, start))
+
+    def message(self, position, /):
+        """Give the bytes of one message."""
+        return bytes_of(self.at(self.position(position)))
 
     def operation(self, position, /):
         """Say in few words what one message does: ``"add veth dv01"``."""
@@ -372,7 +395,7 @@ cdef class Batch:
         self.ready()
         spec.index = <int32_t> read_number(index, "index", 1, INT_LIMIT)
         read_address(address, "address", &spec.address)
-        spec.prefix = <uint8_t> read_number(prefix, "prefix", 0, spec.address.size * 8)
+        spec.prefix = <uint8_t> read_number(prefix, "prefix", 0, <int64_t> spec.address.size * 8)
         return 0
 
     # ------------------------------------------------------------------------------------------------ routes
@@ -460,7 +483,7 @@ cdef class Batch:
 
     cdef int same_family(self, RouteSpec* spec, size_t size, str what) except -1:
         """Let an address tell the family, or raise where something told another one."""
-        cdef uint8_t told = FAMILY_IPV4 if size == 4 else FAMILY_IPV6
+        cdef uint8_t told = <uint8_t> (FAMILY_IPV4 if size == 4 else FAMILY_IPV6)
         if spec.family and spec.family != told:
             raise ValueError(f"{what} is of another family than the rest of the route")
         spec.family = told

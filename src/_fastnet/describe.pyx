@@ -3,11 +3,12 @@
 Everything that is read goes through the bounds-checked cursor, so bytes that are no message give a text, not a crash.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from _fastnet.rtnl cimport (
     FAMILY_IPV4,
+    FAMILY_IPV6,
     IFA_ADDRESS,
     IFA_BROADCAST,
     IFA_F_NODAD,
@@ -61,6 +62,7 @@ from _fastnet.wire cimport (
     Cursor,
     MessageHeader,
     Span,
+    bytes_of,
     next_attribute,
     next_message,
 )
@@ -96,7 +98,7 @@ cdef Span find(Cursor cursor, uint16_t kind) noexcept:
 
 
 cdef str text(Span value):
-    return value.data[:value.size].rstrip(b"\0").decode("utf-8", "replace") if value.data != NULL else ""
+    return bytes_of(value).rstrip(b"\0").decode("utf-8", "replace")
 
 
 cdef uint32_t number(Span value) noexcept:
@@ -109,7 +111,7 @@ cdef uint32_t number(Span value) noexcept:
 cdef str address(Span value):
     """An IP address, or colon-separated bytes where it is none."""
     from socket import AF_INET, AF_INET6, inet_ntop
-    cdef bytes raw = value.data[:value.size] if value.data != NULL else b""
+    cdef bytes raw = bytes_of(value)
     if len(raw) == 4:
         return inet_ntop(AF_INET, raw)
     if len(raw) == 16:
@@ -144,7 +146,7 @@ cdef str link_words(Cursor cursor, const IfInfoMsg* head, list skip):
         elif attribute.type == IFLA_IFALIAS:
             words.append(f"alias {text(attribute.value)!r}")
         elif attribute.type == IFLA_AF_SPEC:
-            found = find(inside(find(inside(attribute.value), 10)), IFLA_INET6_ADDR_GEN_MODE)
+            found = find(inside(find(inside(attribute.value), FAMILY_IPV6)), IFLA_INET6_ADDR_GEN_MODE)
             if found.data != NULL and found.size:
                 words.append(f"addrgenmode {found.data[0]}")
         elif attribute.type == IFLA_LINKINFO:

@@ -86,11 +86,11 @@ cdef int _widen(const Py_buffer* view, char kind, uint64_t* out) noexcept nogil:
     cdef int64_t got
     for i in range(count):
         if view.itemsize == 1:
-            got = (<const int8_t*>view.buf)[i] if signed else (<const uint8_t*>view.buf)[i]
+            got = <int64_t>(<const int8_t*>view.buf)[i] if signed else <int64_t>(<const uint8_t*>view.buf)[i]
         elif view.itemsize == 2:
-            got = (<const int16_t*>view.buf)[i] if signed else (<const uint16_t*>view.buf)[i]
+            got = <int64_t>(<const int16_t*>view.buf)[i] if signed else <int64_t>(<const uint16_t*>view.buf)[i]
         elif view.itemsize == 4:
-            got = (<const int32_t*>view.buf)[i] if signed else (<const uint32_t*>view.buf)[i]
+            got = <int64_t>(<const int32_t*>view.buf)[i] if signed else <int64_t>(<const uint32_t*>view.buf)[i]
         else:
             got = (<const int64_t*>view.buf)[i]
         if signed and got < 0:

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, final
+from typing import Never, Self, final
 
 from _fastnet.socket import NetlinkSocket
 
@@ -12,6 +12,7 @@ CLONE_NEWUSER: int
 class Namespace:
     """A network namespace held by a descriptor, with a netlink socket inside it."""
 
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def path(self) -> str | None: ...
     @property

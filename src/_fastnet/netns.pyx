@@ -11,7 +11,7 @@ import os
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.list cimport PyList_GET_ITEM
 from cython cimport final
-from libc.errno cimport EBUSY, EINTR, EINVAL, ENOENT
+from libc.errno cimport EBUSY, EINVAL, ENOENT
 from libc.errno cimport errno as c_errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -47,6 +47,9 @@ cdef extern from * nogil:
     struct c_stat "stat":
         unsigned long long st_dev
         unsigned long long st_ino
+        unsigned int st_mode
+        long long st_size
+    unsigned int S_IFMT, S_IFREG
     struct c_statfs "statfs":
         long f_type
     int C_NEWNET "CLONE_NEWNET", C_NEWNS "CLONE_NEWNS", C_NEWUSER "CLONE_NEWUSER"
@@ -64,6 +67,7 @@ cdef extern from * nogil:
     int c_open "open"(const char* path, int flags, ...)
     int c_close "close"(int fd)
     int c_unlink "unlink"(const char* path)
+    int c_lstat "lstat"(const char* path, c_stat* out)
     int c_fstat "fstat"(int fd, c_stat* out)
     int c_fstatfs "fstatfs"(int fd, c_statfs* out)
     int ioctl(int fd, unsigned long request, ...)
@@ -455,12 +459,21 @@ def socket_in(path, family, type, protocol, /):
 
 cdef int drop_one(const char* path, Step* step) noexcept nogil:
     """Unmount and unlink: 0, or an errno."""
+    cdef c_stat status
     cdef int i
     for i in range(STACKED_MOUNTS):
         step[0] = STEP_UMOUNT
-        # EINVAL: nothing is mounted there; ENOENT: the path is gone.
-        if umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 and c_errno != EINVAL:
-            return 0 if c_errno == ENOENT else c_errno
+        if umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0:
+            if c_errno == ENOENT:
+                return 0
+            # Nothing is mounted there. Then only what looks like our mount point may go, never a file of someone's.
+            if c_errno != EINVAL:
+                return c_errno
+            step[0] = STEP_UNLINK
+            if c_lstat(path, &status) < 0:
+                return 0 if c_errno == ENOENT else c_errno
+            if status.st_mode & S_IFMT != S_IFREG or status.st_size != 0:
+                return EINVAL
         step[0] = STEP_UNLINK
         if c_unlink(path) == 0 or c_errno == ENOENT:
             return 0
@@ -475,7 +488,7 @@ def drop(paths, /):
 
     Equivalent to: ``ip netns delete NAME`` for each.
 
-    A path that is gone, or that nothing is mounted on, is no error. The namespaces themselves die when nothing
+    A path that is gone, or an empty file that nothing is mounted on, is no error (any other file stays: EINVAL). The namespaces themselves die when nothing
     refers to them any more. Unlinking a mount point also detaches its mount in other mount namespaces.
 
     Returns

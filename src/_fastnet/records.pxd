@@ -37,8 +37,3 @@ cdef class NeighbourRecord:
     cdef readonly bytes mac         # b"" while it is not known
     cdef readonly int state
     cdef readonly int flags
-
-cpdef list links(bytes data)
-cpdef list addresses(bytes data)
-cpdef list routes(bytes data)
-cpdef list neighbours(bytes data)

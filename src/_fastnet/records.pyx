@@ -5,7 +5,7 @@ each message of its own type and passes over the others. Every read is checked a
 a cut message or a length that lies raises ValueError.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
@@ -39,7 +39,7 @@ from _fastnet.rtnl cimport (
     NdMsg,
     RtMsg,
 )
-from _fastnet.wire cimport Attribute, Cursor, MessageHeader, Span, next_attribute, next_message
+from _fastnet.wire cimport Attribute, Cursor, MessageHeader, Span, bytes_of, next_attribute, next_message
 
 
 cdef int step(Cursor* cursor, uint16_t wanted, void* head, size_t size, Cursor* body) except -1:
@@ -77,16 +77,9 @@ cdef uint32_t number(Span value) except? 0xFFFFFFFF:
     return result
 
 
-cdef bytes raw(Span value):
-    return PyBytes_FromStringAndSize(<const char*> value.data, <Py_ssize_t> value.size)
-
-
 cdef str text(Span value):
     """NUL-terminated text; names are bytes to the kernel, so what is no UTF-8 survives as surrogates."""
-    cdef size_t size = 0
-    while size < value.size and value.data[size]:
-        size += 1
-    return value.data[:size].decode("utf-8", "surrogateescape")
+    return bytes_of(value).partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 cdef Cursor over(const uint8_t* data, size_t size) noexcept:
@@ -96,9 +89,7 @@ cdef Cursor over(const uint8_t* data, size_t size) noexcept:
     return cursor
 
 
-cdef Cursor begin(bytes data):
-    if data is None:
-        raise TypeError("data must be bytes, not NoneType")
+cdef Cursor begin(bytes data) noexcept:
     return over(<const uint8_t*> PyBytes_AS_STRING(data), <size_t> PyBytes_GET_SIZE(data))
 
 
@@ -153,7 +144,7 @@ cdef class NeighbourRecord:
     """
 
 
-cpdef list links(bytes data):
+def links(bytes data not None, /):
     """Read the links (RTM_NEWLINK) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body, inner
@@ -171,7 +162,7 @@ cpdef list links(bytes data):
             if attribute.type == IFLA_IFNAME:
                 record.name = text(attribute.value)
             elif attribute.type == IFLA_ADDRESS:
-                record.mac = raw(attribute.value)
+                record.mac = bytes_of(attribute.value)
             elif attribute.type == IFLA_MTU:
                 record.mtu = number(attribute.value)
             elif attribute.type == IFLA_MASTER:
@@ -189,7 +180,7 @@ cpdef list links(bytes data):
     return result
 
 
-cpdef list addresses(bytes data):
+def addresses(bytes data not None, /):
     """Read the addresses (RTM_NEWADDR) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body
@@ -209,9 +200,9 @@ cpdef list addresses(bytes data):
         local = None
         while attribute_of(&body, &attribute):
             if attribute.type == IFA_LOCAL:
-                local = raw(attribute.value)
+                local = bytes_of(attribute.value)
             elif attribute.type == IFA_ADDRESS:
-                record.address = raw(attribute.value)
+                record.address = bytes_of(attribute.value)
             elif attribute.type == IFA_FLAGS:
                 record.flags = number(attribute.value)
         if local is not None:
@@ -221,7 +212,7 @@ cpdef list addresses(bytes data):
     return result
 
 
-cpdef list routes(bytes data):
+def routes(bytes data not None, /):
     """Read the routes (RTM_NEWROUTE) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body
@@ -239,9 +230,9 @@ cpdef list routes(bytes data):
         record.destination = record.gateway = b""
         while attribute_of(&body, &attribute):
             if attribute.type == RTA_DST:
-                record.destination = raw(attribute.value)
+                record.destination = bytes_of(attribute.value)
             elif attribute.type == RTA_GATEWAY:
-                record.gateway = raw(attribute.value)
+                record.gateway = bytes_of(attribute.value)
             elif attribute.type == RTA_OIF:
                 record.index = <int> number(attribute.value)
             elif attribute.type == RTA_PRIORITY:
@@ -252,7 +243,7 @@ cpdef list routes(bytes data):
     return result
 
 
-cpdef list neighbours(bytes data):
+def neighbours(bytes data not None, /):
     """Read the neighbours (RTM_NEWNEIGH) out of whole messages; ValueError where they are malformed."""
     cdef Cursor cursor = begin(data)
     cdef Cursor body
@@ -269,8 +260,8 @@ cpdef list neighbours(bytes data):
         record.address = record.mac = b""
         while attribute_of(&body, &attribute):
             if attribute.type == NDA_DST:
-                record.address = raw(attribute.value)
+                record.address = bytes_of(attribute.value)
             elif attribute.type == NDA_LLADDR:
-                record.mac = raw(attribute.value)
+                record.mac = bytes_of(attribute.value)
         result.append(record)
     return result

@@ -25,6 +25,12 @@ cdef enum:
     RTM_DELNEIGH = 29
     RTM_GETNEIGH = 30
 
+
+cdef inline bint is_get(uint16_t type) noexcept nogil:
+    """The low two bits of a type tell new, delete, get and set: rtnl_msgtype_kind()."""
+    return type & 3 == 2
+
+
 # include/linux/socket.h
 cdef enum:
     # #define AF_UNSPEC 0

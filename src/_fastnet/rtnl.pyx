@@ -26,6 +26,11 @@ from _fastnet.wire cimport (
 )
 
 
+cdef inline uint16_t creating(bint replace) noexcept nogil:
+    """The flags of `add` (there must be none) and `replace` (there may be one)."""
+    return <uint16_t> (NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL))
+
+
 # ---------------------------------------------------------------------------------------------------- links
 cdef inline IfInfoMsg info_of(const LinkSpec* spec) noexcept nogil:
     cdef IfInfoMsg info
@@ -105,7 +110,7 @@ cdef int encode_set_link(Wire* wire, const LinkChange* change) noexcept nogil:
     if change.up >= 0:
         info.change = IFF_UP
         info.flags = IFF_UP if change.up else 0
-    start = begin_message(wire, RTM_SETLINK if one else RTM_NEWLINK, NLM_F_REQUEST, &info, sizeof(info))
+    start = begin_message(wire, <uint16_t> (RTM_SETLINK if one else RTM_NEWLINK), NLM_F_REQUEST, &info, sizeof(info))
     if change.name.data != NULL:
         put_text(wire, IFLA_IFNAME, change.name)
     elif change.new_name.data != NULL:
@@ -161,7 +166,7 @@ cdef int encode_get_link(Wire* wire, int32_t index, Span name) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------ addresses
 cdef inline uint8_t family_of(Span address) noexcept nogil:
-    return FAMILY_IPV4 if address.size == 4 else FAMILY_IPV6
+    return <uint8_t> (FAMILY_IPV4 if address.size == 4 else FAMILY_IPV6)
 
 
 cdef inline IfAddrMsg address_head(const AddressSpec* spec) noexcept nogil:
@@ -186,7 +191,7 @@ cdef inline void put_broadcast(Wire* wire, const AddressSpec* spec) noexcept nog
 
 cdef int encode_add_address(Wire* wire, const AddressSpec* spec) noexcept nogil:
     cdef IfAddrMsg head = address_head(spec)
-    cdef uint16_t flags = NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_REPLACE if spec.replace else NLM_F_EXCL)
+    cdef uint16_t flags = creating(spec.replace)
     cdef size_t start = begin_message(wire, RTM_NEWADDR, flags, &head, sizeof(head))
     if head.family == FAMILY_IPV4:
         put_bytes(wire, IFA_LOCAL, spec.address.data, 4)
@@ -237,10 +242,10 @@ cdef inline void put_route(Wire* wire, const RouteSpec* spec) noexcept nogil:
 
 cdef int encode_add_route(Wire* wire, const RouteSpec* spec) noexcept nogil:
     cdef RtMsg head = route_head(spec)
-    cdef uint16_t flags = NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_REPLACE if spec.replace else NLM_F_EXCL)
+    cdef uint16_t flags = creating(spec.replace)
     cdef size_t start
     head.protocol = RTPROT_STATIC
-    head.type = RTN_BLACKHOLE if spec.blackhole else RTN_UNICAST
+    head.type = <uint8_t> (RTN_BLACKHOLE if spec.blackhole else RTN_UNICAST)
     # The scope is IPv4's notion alone; what has no gateway is on the link.
     if spec.family == FAMILY_IPV4 and spec.gateway.data == NULL and not spec.blackhole:
         head.scope = RT_SCOPE_LINK
@@ -264,12 +269,12 @@ cdef int encode_delete_route(Wire* wire, const RouteSpec* spec) noexcept nogil:
 # ----------------------------------------------------------------------------------------------- neighbours
 cdef int encode_add_neighbour(Wire* wire, const NeighbourSpec* spec) noexcept nogil:
     cdef NdMsg head
-    cdef uint16_t flags = NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_REPLACE if spec.replace else NLM_F_EXCL)
+    cdef uint16_t flags = creating(spec.replace)
     cdef size_t start
     memset(&head, 0, sizeof(head))
     head.family = family_of(spec.address)
     head.index = spec.index
-    head.state = NUD_PERMANENT if spec.permanent else NUD_REACHABLE
+    head.state = <uint16_t> (NUD_PERMANENT if spec.permanent else NUD_REACHABLE)
     start = begin_message(wire, RTM_NEWNEIGH, flags, &head, sizeof(head))
     put_bytes(wire, NDA_DST, spec.address.data, spec.address.size)
     put_bytes(wire, NDA_LLADDR, spec.mac, ETH_ALEN)

@@ -4,6 +4,7 @@ import errno
 import os
 
 from _fastnet.errors import NetlinkError
+from _fastnet.records import addresses, links, neighbours, routes
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -17,13 +18,13 @@ from libc.string cimport memcpy, memset
 from _fastnet.answers cimport LOST, Answers, new_answers
 from _fastnet.args cimport INT_LIMIT, read_number
 from _fastnet.batch cimport Batch
-from _fastnet.records cimport addresses, links, neighbours, routes
 from _fastnet.rtnl cimport (
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_GETROUTE,
     encode_dump,
+    is_get,
 )
 from _fastnet.wire cimport (
     NLM_F_ACK,
@@ -83,8 +84,8 @@ cdef enum:
     # The kernel charges an answer for its sk_buff and for its power-of-two data: 768 bytes for a plain one
     # (832 seen), 1280 for one with the kernel's words. Both fit.
     ANSWER_CHARGE = 1280
-    # A link's answer is some kilobytes.
-    LINK_ANSWERS = 8
+    # What a get is answered with: a link is some kilobytes.
+    REPLY_ANSWERS = 8
     # net/netlink/af_netlink.c, netlink_sendmsg(): if (len > sk->sk_sndbuf - 32) return -EMSGSIZE
     SEND_SLACK = 32
     # A larger sendmsg wins nothing and holds up more.
@@ -176,7 +177,7 @@ cdef size_t chunk_end(const Exchange* job, size_t first) noexcept nogil:
     while last < job.count:
         end = job.starts[last + 1] if last + 1 < job.count else job.used
         memcpy(&type, job.data + job.starts[last] + 4, sizeof(type))
-        answers += LINK_ANSWERS if type == RTM_GETLINK else 1
+        answers += REPLY_ANSWERS if is_get(type) else 1
         if last > first and (end - job.starts[first] > job.send_limit or answers > job.answer_limit):
             break
         last += 1

@@ -4,6 +4,7 @@ Writing is a straight line of ``put_…`` calls: a failure (no memory, a length 
 is remembered in the buffer, and ``end_message`` takes the whole message back and reports it.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -84,6 +85,11 @@ cdef bint wire_append(Wire* wire, const uint8_t* data, size_t size) noexcept nog
 cdef int next_message(Cursor* cursor, MessageHeader* header, Cursor* body) noexcept nogil
 # Read one attribute: 1 read, 0 nothing left, -1 the length lies.
 cdef int next_attribute(Cursor* cursor, Attribute* attribute) noexcept nogil
+
+
+cdef inline bytes bytes_of(Span span):
+    """A copy for Python; empty where nothing was given."""
+    return PyBytes_FromStringAndSize(<const char*> span.data, <Py_ssize_t> span.size if span.data != NULL else 0)
 
 
 cdef inline size_t aligned(size_t size) noexcept nogil:

@@ -60,7 +60,7 @@ class Phase:
     Attributes
     ----------
     count : int
-        Networks of phase ``network``; endpoints of all others.
+        Networks of phase ``network``; endpoints that came up of all others.
     seconds : float
         Wall-clock time.
     """
@@ -245,6 +245,7 @@ class _Run:
             if endpoint.error is not None:
                 report.note(f"attach: {endpoint.error}")
         report.up = len(self._up())
+        report.phases["attach"] = Phase(report.up, report.phases["attach"].seconds)
         made = take_inventory(self._run_dir).since(self._before)
         inside = sum(len(one.packed_addresses) for endpoint in self._up() for one in endpoint.interfaces)
         report.made = Left(made.links, made.namespaces, made.addresses + inside)

@@ -80,7 +80,7 @@ with Controller() as ctl:
 def test_namespace_limit() -> None:
     """user.max_net_namespaces of a user namespace of our own: as many as it allows come up, the rest say why."""
     said = run("""
-from driverapi._native import unshare, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWNS
+from _fastnet.netns import unshare, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWNS
 if os.geteuid() == 0:
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER)

@@ -17,7 +17,7 @@ V4, V6, MAC = b"\x0a\0\0\1", b"\xfd" + bytes(14) + b"\1", b"\2\0\0\0\0\1"
 def full() -> Batch:
     """One message of each verb."""
     batch = Batch()
-    batch.add_veth("dv1", "eth0", master=3, mtu=1400, group=9, peer_mac=MAC, namespace=7, up=True)
+    batch.add_veth("dv1", "eth0", master=3, mtu=1400, group=9, peer_mac=MAC, namespace=7, up=True, queues=0)
     batch.add_bridge("br0", mac=MAC)
     batch.add_link("v0", "vcan")
     batch.set_link(4, up=True, addr_gen_mode=1, master=0, alias="x y")
@@ -37,8 +37,7 @@ def full() -> Batch:
 
 def test_describe() -> None:
     assert full().describe().splitlines() == [
-        "0: add veth dv1 mtu 1400 master 3 group 9 queues 1 "
-        "peer (name eth0 address 02:00:00:00:00:01 mtu 1400 queues 1 netns fd 7) up",
+        "0: add veth dv1 mtu 1400 master 3 group 9 peer (name eth0 address 02:00:00:00:00:01 mtu 1400 netns fd 7) up",
         "1: add bridge br0 address 02:00:00:00:00:01",
         "2: add vcan v0",
         "3: set link 4 nomaster alias 'x y' addrgenmode 1 up",
@@ -112,6 +111,41 @@ def test_positions_are_checked(position: int) -> None:
 def test_a_position_is_an_integer() -> None:
     with pytest.raises(TypeError, match="position"):
         full().message("1")  # type: ignore[arg-type]
+
+
+def test_append_takes_any_batchs_message() -> None:
+    batch, copy = full(), Batch()
+    for i in range(len(batch)):
+        assert copy.append(batch.message(i)) == i
+    assert bytes(copy) == bytes(batch)
+
+
+def test_append_resets_what_is_the_sockets() -> None:
+    raw = bytearray(full().message(0))
+    struct.pack_into("=HII", raw, 6, 0x600 | 0x4, 77, 88)
+    batch = Batch()
+    batch.append(bytes(raw))
+    assert batch.message(0) == full().message(0)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\0" * 15,
+        full().message(0)[:-1],
+        full().message(0) + b"\0",
+        full().message(0) * 2,
+        struct.pack("=IHHII", 16, 3, 1, 0, 0),  # NLMSG_DONE
+        struct.pack("=IHHII", 32, 18, 0x301, 0, 0) + bytes(16),  # RTM_GETLINK, a dump
+    ],
+)
+def test_append_takes_one_message_and_nothing_else(raw: bytes) -> None:
+    batch = full()
+    before = bytes(batch)
+    with pytest.raises(ValueError, match=r"message|dump"):
+        batch.append(raw)
+    assert (len(batch), bytes(batch)) == (15, before)
 
 
 BAD_NAMES = ["", "a" * 16, "a/b", "a:b", "a b", "a\tb", "a\0b", ".", "..", "é" * 8, b"", b"x" * 16]

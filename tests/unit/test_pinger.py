@@ -230,6 +230,17 @@ class TestPing:
         wire.answers = [lambda sent: right(sent) * 3, right]
         assert [one.answered for one in ping([HERE, HERE], **QUICK)] == [True, True]
 
+    def test_a_reply_that_another_sandbox_got_is_none(self, wire: Wire) -> None:
+        first: list[bytes] = []
+
+        def keep(request: bytes) -> list[bytes]:
+            first.append(request)
+            return []
+
+        wire.answers = [keep, lambda sent: right(first[0]) + right(sent)]
+        lost, here = ping([Ping("/other", TARGET), HERE], **QUICK)
+        assert (lost.answered, here.answered) == (False, True)
+
     def test_bounded_tries(self, wire: Wire) -> None:
         start = time.monotonic()
         ping([HERE], tries=3, timeout=0.14)

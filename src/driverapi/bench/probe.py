@@ -6,6 +6,7 @@ thread walks from namespace to namespace; no other thread ever changes its own.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -26,6 +27,7 @@ _SIOCGIFADDR = 0x8915
 _IFF_UP = 1
 _ECHO, _ECHO_REPLY = 8, 0
 _ECHO6, _ECHO6_REPLY = 128, 129
+_ATTEMPTS = 5  # on a busy machine a packet may be lost
 
 
 def _enter(path: str) -> None:
@@ -46,25 +48,28 @@ def _checksum(data: bytes) -> int:
 
 
 def _ping(gateway: str, timeout: float) -> bool:
-    """Send an echo request from the calling thread's namespace and wait for its reply."""
+    """Send an echo request from the calling thread's namespace, a few times over, until a reply comes."""
     six = ":" in gateway
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
     mark = os.urandom(12)
     head = struct.pack("!BBHHH", _ECHO6 if six else _ECHO, 0, 0, 1, 1)
     if not six:  # in ICMPv6 the kernel fills the checksum in
         head = struct.pack("!BBHHH", _ECHO, 0, _checksum(head + mark), 1, 1)
-    deadline = time.monotonic() + timeout
+    begin = time.monotonic()
     with socket.socket(family, socket.SOCK_RAW, protocol) as sock:
-        sock.sendto(head + mark, (gateway, 0))
-        while (left := deadline - time.monotonic()) > 0:
-            sock.settimeout(left)
-            try:
-                packet = sock.recv(2048)
-            except TimeoutError:
-                break
-            body = packet if six else packet[(packet[0] & 15) * 4 :]
-            if body[:1] == bytes([_ECHO6_REPLY if six else _ECHO_REPLY]) and body.endswith(mark):
-                return True
+        for attempt in range(1, _ATTEMPTS + 1):
+            # ENOBUFS and the like: the table of neighbours, shared by all namespaces, is full for the moment.
+            with contextlib.suppress(OSError):
+                sock.sendto(head + mark, (gateway, 0))
+            while (left := begin + timeout * attempt / _ATTEMPTS - time.monotonic()) > 0:
+                sock.settimeout(left)
+                try:
+                    packet = sock.recv(2048)
+                except TimeoutError:
+                    break
+                body = packet if six else packet[(packet[0] & 15) * 4 :]
+                if body[:1] == bytes([_ECHO6_REPLY if six else _ECHO_REPLY]) and body.endswith(mark):
+                    return True
     return False
 
 
@@ -108,7 +113,7 @@ def check_sandboxes(
     *,
     addresses: Sequence[str] | None = None,
     pings: int = 25,
-    timeout: float = 3.0,
+    timeout: float = 5.0,
 ) -> None:
     """Read every sandbox back, and ping the gateways from some of them.
 
@@ -124,7 +129,7 @@ def check_sandboxes(
         From so many, evenly spread: each costs an entry on both sides in a table of
         neighbours that all namespaces share.
     timeout : float
-        Seconds per ping.
+        Seconds for a reply, in which the request is repeated.
 
     Raises
     ------
@@ -139,8 +144,8 @@ def check_sandboxes(
             try:
                 _enter(path)
                 faults = _faults(gateways, addresses[number] if addresses else None)
-                if number % step == 0:
-                    faults += [f"no answer from {one}" for one in gateways if not _ping(one, timeout)]
+                if number % step == 0 and not faults:
+                    faults = [f"no answer from {one}" for one in gateways if not _ping(one, timeout)]
             except OSError as error:
                 faults = [str(error)]
             wrong.extend(f"{path}: {fault}" for fault in faults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import Final
@@ -56,14 +57,14 @@ class Kernel:
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
         try:
             self.host = NetlinkSocket(send_buffer=HOST_BUFFER, receive_buffer=HOST_BUFFER)
-            self.home = _native.open_namespace(f"/proc/self/task/{threading.get_native_id()}/ns/net")
+            self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
 
     def close(self) -> None:
         """Let go of descriptors."""
         self.host.close()
-        self.home.close()
+        os.close(self.home)
 
 
 @dataclass(eq=False, slots=True)

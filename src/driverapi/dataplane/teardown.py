@@ -47,7 +47,7 @@ def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
             continue
         batch = Batch()
         batch.set_link(interface.index, up=False)
-        batch.set_link(interface.index, namespace=kernel.home.fileno(), new_name=interface.plan.link.source)
+        batch.set_link(interface.index, namespace=kernel.home, new_name=interface.plan.link.source)
         try:
             refused = first_failure(job.what, job.use().socket.execute(batch), GONE)
         except errors.NoSandboxError:

@@ -31,11 +31,7 @@ __all__ = [
 _CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 
 
-<<<<<<< HEAD
-def link_info(namespace: int, *, mac: str = "", mtu: int = 0, group: int = 0, queues: int = 1) -> dict[str, Any]:
-=======
 def link_info(namespace: int, *, mac: str = "", mtu: int = 0, queues: int = 1) -> dict[str, Any]:
->>>>>>> bench
     """Return ``IFLA_LINKINFO`` of a veth whose peer is born in a namespace, with an index of its own.
 
     Written out because the short form, ``peer={…}``, has no room for the peer's index.
