@@ -270,6 +270,7 @@ class Controller:
         check_name(name, "sandbox name")
         if host and netns is not None:
             raise errors.InvalidError("a sandbox is either the host's or that of netns, not both")
+        path = None if netns is None else _checked_path(netns)
         sandbox = Sandbox(self, name)
         with self._lock:
             if name in self._sandboxes:
@@ -278,8 +279,8 @@ class Controller:
         try:
             if host:
                 sandbox._netns = self._dataplane.host_sandbox()
-            elif netns is not None:
-                sandbox._netns = self._dataplane.open_sandbox(os.fspath(netns))
+            elif path is not None:
+                sandbox._netns = self._dataplane.open_sandbox(path)
             else:
                 made = self._dataplane.make_sandboxes([secrets.token_hex(8)])
                 try:
@@ -404,6 +405,16 @@ class Controller:
     def __repr__(self) -> str:
         id = "" if self._instance is None else f" {self._instance.id}"
         return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
+
+
+def _checked_path(netns: str | os.PathLike[str]) -> str:
+    try:
+        path = os.fsdecode(netns)
+    except TypeError:
+        path = ""
+    if not path or "\0" in path:
+        raise errors.InvalidError(f"netns {netns!r} is not the path of a network namespace")
+    return path
 
 
 def _close_forgotten() -> None:

@@ -121,17 +121,21 @@ class Endpoint:
         """Return the controller if it and this endpoint can be used."""
         controller = self.network._controller
         controller._check()
+        self._known()
+        return controller
+
+    def _known(self) -> None:
         if not self.network._has(self):
             raise errors.NoEndpointError(
                 f"endpoint {self.name!r} is not on network {self.network.name!r}: it is deleted, or failed"
             )
-        return controller
 
     def _request(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> JoinRequest:
         return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self))
 
     def info(self) -> dict[str, Any]:
         """Return all that is known of it, as plain data."""
+        self._known()
         record = self.network._controller._lifecycle.endpoint(self.id)
         names = {} if record.realised is None else record.realised.names
         join = record.join

@@ -259,7 +259,8 @@ class Network:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
         Such a sandbox stays if other endpoints have joined it since.
-        Endpoints that failed to attach, or are deleted, are passed over. It goes on after an error.
+        Endpoints that failed to attach are passed over, and so are those that are deleted, but for
+        their sandboxes. It goes on after an error.
 
         Raises
         ------
@@ -271,7 +272,7 @@ class Network:
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
                 raise errors.InvalidError(f"{endpoint!r} is no endpoint of network {self.name!r}")
-        due = [endpoint for endpoint in endpoints if self._has(endpoint)]
+        due = [endpoint for endpoint in endpoints if self._has(endpoint) or endpoint._made_sandbox is not None]
         for endpoint in due:
             endpoint.error = None
         faults: list[Exception] = []

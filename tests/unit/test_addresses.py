@@ -96,15 +96,32 @@ def test_prefix(value: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["10.0.0.2/33", "10.0.0.2/-1", "10.0.0.2/", "10.0.0.2/8/9", "10.0.0.2/ 8", "10.0.0.2/٨", "fd00::2/129"]
-    + ["10.0.0.2/00009999", "10.0.0.2/99999999999999", "10.0.0.2/255.255.0.0", "/8", "", None, 7, object()],
+    [
+        "10.0.0.2/33",
+        "10.0.0.2/-1",
+        "10.0.0.2/",
+        "10.0.0.2/8/9",
+        "10.0.0.2/ 8",
+        "10.0.0.2/٨",
+        "fd00::2/129",
+        "10.0.0.2/00009999",
+        "10.0.0.2/99999999999999",
+        "10.0.0.2/255.255.0.0",
+        "/8",
+        "",
+        None,
+        7,
+        object(),
+    ],
 )
 def test_what_is_no_prefix(value: Any) -> None:
     with pytest.raises(errors.InvalidError, match="pool"):
         parse_prefix(value, "pool")
 
 
-@pytest.mark.parametrize("value", ["10.0.0.1/16", ipaddress.ip_interface("10.0.0.1/16"), netaddr.IPNetwork("10.0.0.1/16")])
+@pytest.mark.parametrize(
+    "value", ["10.0.0.1/16", ipaddress.ip_interface("10.0.0.1/16"), netaddr.IPNetwork("10.0.0.1/16")]
+)
 def test_a_network_has_no_host_bits(value: Any) -> None:
     with pytest.raises(errors.InvalidError, match=r"10\.0\.0\.1/16 has host bits set; write 10\.0\.0\.0/16"):
         parse_network(value)
@@ -132,9 +149,22 @@ def test_mac(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "02:42:0a:00:00", "02:42:0a:00:00:02:03", "2:42:0a:00:00:02", "0g:42:0a:00:00:02", "02420a000002"]
-    + ["02:42:0a:00:00:0²", "02:42:0a:00:00:+2", None, 2, b"\2\2", V4, ipaddress.ip_address("10.0.0.2")]
-    + [netaddr.EUI("02-42-0a-00-00-02-00-00", version=64)],
+    [
+        "",
+        "02:42:0a:00:00",
+        "02:42:0a:00:00:02:03",
+        "2:42:0a:00:00:02",
+        "0g:42:0a:00:00:02",
+        "02420a000002",
+        "02:42:0a:00:00:0²",
+        "02:42:0a:00:00:+2",
+        None,
+        2,
+        b"\x02\x02",
+        V4,
+        ipaddress.ip_address("10.0.0.2"),
+        netaddr.EUI("02-42-0a-00-00-02-00-00", version=64),
+    ],
 )
 def test_what_is_no_mac(value: Any) -> None:
     with pytest.raises(errors.InvalidError, match="hardware"):

@@ -16,9 +16,17 @@ from driverapi.addresses import Address, parse_prefix
 from driverapi.drivers.null import NullDriver
 from driverapi.plan import MoveLink, Neighbour, Route
 
-SEED_METHODS = ["config", "create_endpoint", "create_network", "delete_endpoint", "delete_network"] + [
-    "endpoint_oper_info", "join", "leave", "type"
-]  # fmt: skip
+SEED_METHODS = [
+    "config",
+    "create_endpoint",
+    "create_network",
+    "delete_endpoint",
+    "delete_network",
+    "endpoint_oper_info",
+    "join",
+    "leave",
+    "type",
+]
 
 
 def given_info(**fields: Any) -> EndpointInfo:
@@ -95,8 +103,15 @@ def test_ids_that_are_none(id: Any) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"mac": "nonsense"}, {"mac": "01:00:00:00:00:00"}, {"ipv4": "10.0.0.300"}, {"ipv4": "fd00::2/64"}]
-    + [{"ipv6": "10.0.0.2/24"}, {"ipv6": "fd00::2/129"}, {"ipv4": "10.0.0.2/24", "ipv6": "no"}],
+    [
+        {"mac": "nonsense"},
+        {"mac": "01:00:00:00:00:00"},
+        {"ipv4": "10.0.0.300"},
+        {"ipv4": "fd00::2/64"},
+        {"ipv6": "10.0.0.2/24"},
+        {"ipv6": "fd00::2/129"},
+        {"ipv4": "10.0.0.2/24", "ipv6": "no"},
+    ],
 )
 def test_a_bad_field_adds_nothing(fields: dict[str, str]) -> None:
     info = EndpointInfo()
@@ -273,8 +288,20 @@ def test_a_long_name_is_named() -> None:
         join_info().interface_names[0].set_link(VethLink(), prefix=LONG[:13])
 
 
-@pytest.mark.parametrize("link", [None, "veth", {}, VethLink, VethLink(mtu=-1), VethLink(mtu=65536)] + [
-    VethLink(mtu="1400"), VethLink(mtu=True), VethLink(mtu=1.5)])  # fmt: skip
+@pytest.mark.parametrize(
+    "link",
+    [
+        None,
+        "veth",
+        {},
+        VethLink,
+        VethLink(mtu=-1),
+        VethLink(mtu=65536),
+        VethLink(mtu="1400"),
+        VethLink(mtu=True),
+        VethLink(mtu=1.5),
+    ],
+)
 def test_links_that_are_none(link: Any) -> None:
     (name,) = join_info().interface_names
     with pytest.raises(errors.InvalidError, match="interface 0"):

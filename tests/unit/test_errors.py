@@ -11,9 +11,7 @@ from driverapi import errors
 from driverapi.errors import DriverAPIError, Kind
 
 CLASSES = [
-    one
-    for name in errors.__all__
-    if isinstance(one := getattr(errors, name), type) and issubclass(one, DriverAPIError)
+    one for name in errors.__all__ if isinstance(one := getattr(errors, name), type) and issubclass(one, DriverAPIError)
 ]
 
 OWN = {

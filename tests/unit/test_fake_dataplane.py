@@ -95,8 +95,12 @@ def test_a_route_needs_an_interface(fake: FakeDataplane) -> None:
 
 def test_a_bridge_is_full_at_1023_ports(fake: FakeDataplane) -> None:
     fake.realise_network("net", BRIDGE)
-    answers = fake.realise([Work(plan(str(number), VethLink("br")), one) for number, one in enumerate(
-        fake.make_sandboxes([str(number) for number in range(1025)]))])  # fmt: skip
+    answers = fake.realise(
+        [
+            Work(plan(str(number), VethLink("br")), one)
+            for number, one in enumerate(fake.make_sandboxes([str(number) for number in range(1025)]))
+        ]
+    )
     assert [isinstance(answer, Exception) for answer in answers] == [False] * 1023 + [True] * 2
 
 

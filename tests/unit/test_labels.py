@@ -66,7 +66,7 @@ def test_false(text: Any) -> None:
 
 @pytest.mark.parametrize("value", ["", "2", "maybe", 1, 0, None, [], b"true"])
 def test_no_truth_value(value: Any) -> None:
-    with pytest.raises(errors.InvalidError, match="'x.y'"):
+    with pytest.raises(errors.InvalidError, match=r"'x\.y'"):
         labels.as_bool("x.y", value)
 
 

@@ -21,9 +21,15 @@ from driverapi.testing import FakeDataplane, Recorder
 from tests.support import LoggingStore, OwnDriver, Trip, World, at_once, exactly_one, unchanged
 
 DRIVER = ("create_network", "delete_network", "create_endpoint", "delete_endpoint", "join", "leave")
-DATAPLANE = ("realise_network", "remove_network", "make_sandboxes", "wait_sandboxes", "drop_sandboxes") + (
-    "realise", "remove",
-)  # fmt: skip
+DATAPLANE = (
+    "realise_network",
+    "remove_network",
+    "make_sandboxes",
+    "wait_sandboxes",
+    "drop_sandboxes",
+    "realise",
+    "remove",
+)
 
 
 class Bench:
@@ -88,23 +94,41 @@ def text(outcomes: list[Any]) -> list[str]:
 
 def test_the_store_knows_before_the_driver(bench: Bench) -> None:
     assert bench.create("a", "b") == [None, None]
-    assert bench.said() == ["creating a", "creating b", "create_endpoint a", "create_endpoint b"] + [
-        "created a", "created b"]  # fmt: skip
+    assert bench.said() == [
+        "creating a",
+        "creating b",
+        "create_endpoint a",
+        "create_endpoint b",
+        "created a",
+        "created b",
+    ]
     assert bench.join("a") == [None]
     assert bench.said() == ["joining a", "join a", "joined a"]
     assert {one.id: one.sandbox for one in bench.memory.records()} == {"net": "", "a": bench.box.key, "b": ""}
     assert bench.leave("a") == [None]
     assert bench.said() == ["leaving a", "leave a", "created a"]
     assert bench.lifecycle.delete(["a", "b"]) == [None, None]
-    assert bench.said() == ["deleting a", "deleting b", "delete_endpoint a", "delete_endpoint b"] + [
-        "dropped a", "dropped b"]  # fmt: skip
+    assert bench.said() == [
+        "deleting a",
+        "deleting b",
+        "delete_endpoint a",
+        "delete_endpoint b",
+        "dropped a",
+        "dropped b",
+    ]
 
 
 def test_networks_in_the_store(bench: Bench) -> None:
     bench.lifecycle.create_network("two", bench.driver, {})
     bench.lifecycle.delete_network("two")
-    assert bench.said() == ["creating two", "create_network two", "created two"] + [
-        "deleting two", "delete_network two", "dropped two"]  # fmt: skip
+    assert bench.said() == [
+        "creating two",
+        "create_network two",
+        "created two",
+        "deleting two",
+        "delete_network two",
+        "dropped two",
+    ]
 
 
 def test_a_network_is_there_once(bench: Bench) -> None:
@@ -131,7 +155,11 @@ def test_an_outcome_for_each_creation(bench: Bench) -> None:
     ]
     outcomes = bench.lifecycle.create(requests)
     assert [type(outcome) for outcome in outcomes] == [
-        type(None), errors.NoNetworkError, errors.EndpointExistsError, type(None)]  # fmt: skip
+        type(None),
+        errors.NoNetworkError,
+        errors.EndpointExistsError,
+        type(None),
+    ]
     assert "nowhere" in str(outcomes[1])
     assert bench.states() == {"a": State.CREATED, "c": State.CREATED}
 
@@ -154,8 +182,18 @@ def test_an_outcome_for_each_join(bench: Bench) -> None:
         "",
         "InvalidError: endpoint '<d>' comes twice in one call",
     ]
-    assert bench.said() == ["joining b", "joining c", "joining d", "join b", "join c", "join d", "leave c"] + [
-        "created c", "joined b", "joined d"]  # fmt: skip
+    assert bench.said() == [
+        "joining b",
+        "joining c",
+        "joining d",
+        "join b",
+        "join c",
+        "join d",
+        "leave c",
+        "created c",
+        "joined b",
+        "joined d",
+    ]
     assert bench.states() == dict.fromkeys("abd", State.JOINED) | {"c": State.CREATED, "noticed": State.CREATED}
     assert set(bench.dataplane.endpoints) == {"a", "b", "d"}
 
@@ -175,7 +213,8 @@ def test_an_outcome_for_each_leave(bench: Bench) -> None:
     ]
     assert bench.said() == ["leaving a", "leaving b", "leave a", "created a", "joined b"]
     assert text(bench.leave("d", box=bench.other)) == [
-        f"NotJoinedError: endpoint '<d>' has not joined sandbox {bench.other.key}"]  # fmt: skip
+        f"NotJoinedError: endpoint '<d>' has not joined sandbox {bench.other.key}"
+    ]
     assert set(bench.dataplane.endpoints) == {"b", "d"}
     assert bench.states() == dict.fromkeys("ac", State.CREATED) | dict.fromkeys("bd", State.JOINED)
 
@@ -228,7 +267,7 @@ def test_failing_undo_is_told_and_goes_on(bench: Bench) -> None:
 
 def test_only_sandboxes_of_their_kind(bench: Bench) -> None:
     bench.create("a")
-    with pytest.raises(errors.ConflictError, match="'<a>'.*'own' join no sandbox made with host=True"):
+    with pytest.raises(errors.ConflictError, match=r"'<a>'.*'own' join no sandbox made with host=True"):
         raise bench.join("a", box=bench.dataplane.host_sandbox())[0]
     assert "join a" not in bench.said()
 
@@ -423,7 +462,7 @@ def test_a_failing_step_leaves_the_state_as_it_was(what: str, fault: BaseExcepti
         try:
             CREATING[what](world, bridge, own)
         except (Exception, KeyboardInterrupt) as error:
-            assert trip.tripped, error
+            assert trip.tripped, error  # noqa: PT017 - any error is right
             if isinstance(error, errors.BulkError):
                 # Single endpoints failed and the others stay: those that are up are whole.
                 up = [endpoint for endpoint in error.results if endpoint.error is None]
@@ -529,7 +568,7 @@ def test_an_interrupt_in_an_undo_does_not_stop_it(bench: Bench) -> None:
 
 
 def test_state_is_as_before_on_a_refused_call() -> None:
-    world, bridge, own = prepared()
+    world, bridge, _own = prepared()
     with unchanged(world):
         with pytest.raises(errors.NotJoinedError):
             bridge.endpoint("idle").leave()
