@@ -37,6 +37,8 @@ class LinuxDataplane:
     def __init__(self, instance: Instance) -> None:
         self._kernel = Kernel(instance)
         self._sandboxes = Sandboxes(instance)
+        # A chunk holds its namespaces open, and the next ones are made meanwhile.
+        self._chunk = min(CHUNK, self._sandboxes.keep // 2)
 
     def close(self) -> None:
         """Let go of descriptors; what was realised stays."""
@@ -133,8 +135,8 @@ class LinuxDataplane:
         """Bring endpoints up in chunks; an interrupt takes away what this call made."""
         done: list[LinuxRealised | Exception] = []
         try:
-            for at in range(0, len(works), CHUNK):
-                done += BringUp(self._kernel).run(works[at : at + CHUNK])
+            for at in range(0, len(works), self._chunk):
+                done += BringUp(self._kernel).run(works[at : at + self._chunk])
                 if progress is not None:
                     progress(len(done))
         except BaseException:

@@ -156,7 +156,7 @@ class Sandboxes:
         self.let_go = threading.Condition(self.lock)
         self.kept = 0
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._keep = max(CHUNK, min(KEEP, soft // 8 if soft > 0 else KEEP))
+        self.keep = max(CHUNK, min(KEEP, soft // 8 if soft > 0 else KEEP))
 
     def make(self, ids: Sequence[str]) -> list[LinuxNetns]:
         """Begin to make a namespace per id; a single one is made at once."""
@@ -176,7 +176,7 @@ class Sandboxes:
         for made, batch in batches:
             try:
                 with self.let_go:
-                    roomy = self.let_go.wait_for(lambda: self.kept + CHUNK <= self._keep, PATIENCE)
+                    roomy = self.let_go.wait_for(lambda: self.kept + CHUNK <= self.keep, PATIENCE)
                 wanted = [netns for netns in batch if not netns.cancelled]
                 for netns, answer in zip(
                     wanted, _native.create_namespaces([netns.key for netns in wanted]), strict=True
