@@ -404,6 +404,29 @@ def test_a_driver_that_says_exists_keeps_no_name(world: World, own: Network) -> 
     own.create_endpoint("ep")
 
 
+def test_a_driver_may_choose_an_address_again_at_once(
+    world: World, own: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver has deleted an endpoint and gives its address to the next, before the pool has it back."""
+    first = own.create_endpoint("first")
+    held, opened = threading.Event(), threading.Event()
+    release = world.ipam.release_addresses
+
+    def slow(*args: Any) -> None:
+        held.set()
+        assert opened.wait(30)
+        release(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ipam, "release_addresses", slow)
+        deletion = threading.Thread(target=first.delete)
+        deletion.start()
+        assert held.wait(30)
+        threading.Timer(0.1, opened.set).start()
+        assert str(own.create_endpoint("second").interfaces[0].address) == "10.50.0.7/24"
+        deletion.join(30)
+
+
 # --- notices ------------------------------------------------------------------------------------------------
 
 
