@@ -134,9 +134,9 @@ cdef bint parse_mac(const char* text, Py_ssize_t length, uint64_t* mac) noexcept
 cdef Py_ssize_t write_ipv4(uint32_t address, char* out) noexcept nogil:
     cdef char* at = out
     cdef uint32_t octet
-    cdef int shift
-    for shift in range(24, -1, -8):
-        octet = (address >> shift) & 0xFF
+    cdef int part
+    for part in range(4):
+        octet = (address >> (24 - 8 * part)) & 0xFF
         if octet >= 100:
             at[0] = <char>(c"0" + octet // 100)
             at += 1
@@ -146,7 +146,7 @@ cdef Py_ssize_t write_ipv4(uint32_t address, char* out) noexcept nogil:
         at[0] = <char>(c"0" + octet % 10)
         at[1] = c"."
         at += 2
-        if shift == 0:
+        if part == 3:
             at -= 1     # no dot after the last; it was written within IPV4_TEXT
     return at - out
 
@@ -166,7 +166,9 @@ cdef Py_ssize_t write_ipv6(uint64_t high, uint64_t low, char* out) noexcept nogi
     # RFC 5952 section 4.2: the longest run of zeros, the first of equals, never a single one.
     run = 0
     for i in range(8):
-        run = run + 1 if groups[i] == 0 else 0
+        run += 1
+        if groups[i]:
+            run = 0
         if run > gap_length:
             gap_length = run
             gap = i - run + 1

@@ -175,8 +175,8 @@ def ping(
     requests: Sequence[Ping],
     *,
     wave: int = WAVE,
-    tries: int = 5,
-    timeout: float = 4.0,
+    tries: int = 8,
+    timeout: float = 8.0,
     progress: Callable[[int], object] | None = None,
 ) -> list[PingResult]:
     """Send echo requests from inside namespaces and wait for the replies.
@@ -191,8 +191,11 @@ def ping(
         How often a request is sent, 1…16; the wait doubles from one to the next.
         The first frames over a new link may be lost, which is no fault.
     timeout : float
-        Seconds from the first try of a wave to its end, more than 0. The kernel repeats a
-        lost ARP or ND request after one second, so less than two make a test of luck.
+        Seconds from the first try of a wave to its end, more than 0. The kernel gives an
+        address up after three ARP or ND requests, a second apart, and begins again with the
+        next try: eight seconds hold two such rounds. They are spent only where an answer is
+        missing; queues of received frames are shared by all namespaces, so a flood elsewhere
+        can cost some.
     progress : callable, optional
         Called with the number of requests that are finished, after each wave.
 

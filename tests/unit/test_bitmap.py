@@ -140,6 +140,17 @@ def test_far_words_are_absorbed_and_skipped() -> None:
     assert given == [*range(10_000), *range(10_200, 10_300)]
 
 
+@pytest.mark.parametrize("short", [0, 1, 50, 99, 100])
+def test_absorbed_words_count_as_taken(short: int) -> None:
+    """A bulk allocation that just fits, or just does not, where far words come to lie."""
+    bitmap = Bitmap(2**30)
+    for ordinal in range(5000, 5100):
+        bitmap.reserve(ordinal)
+    given = list(bitmap.allocate_many(8192 - short))
+    assert given == [*range(5000), *range(5100, 8192 + 100 - short)]
+    assert len(bitmap) == 8192 + 100 - short
+
+
 def test_many_is_all_or_nothing() -> None:
     bitmap = Bitmap(100)
     bitmap.reserve(7)

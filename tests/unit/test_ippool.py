@@ -43,7 +43,7 @@ def test_size_and_first(prefix: str, size: int) -> None:
     assert pool.network == int(network.network_address)
     assert pool.nbytes < 1024
     # IPv4's hosts() knows RFC 3021, IPv6's the anycast address.
-    first = ip_address(next(iter(network.hosts())))
+    first = ip_address(str(next(iter(network.hosts()))))
     assert pool.allocate() == int(first)
     assert (len(pool), pool.free) == (1, size - 1)
     pool.release(str(first))
