@@ -286,7 +286,9 @@ class ControllerMachine(RuleBasedStateMachine):
 
         def fail(works: Any, progress: Any = None) -> Any:
             for number in failing & set(range(len(works))):
-                error: BaseException = KeyboardInterrupt() if fault == "interrupt" else errors.KernelError("injected", 5)
+                error: BaseException = (
+                    KeyboardInterrupt() if fault == "interrupt" else errors.KernelError("injected", 5)
+                )
                 dataplane.faults[works[number].plan.owner] = error
             return realise(works, progress)
 
