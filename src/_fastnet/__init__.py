@@ -2,9 +2,15 @@
 
 ==========  =====================================================================
 bitmap      ordinals 0…n-1: first free, next after, many at once
+ordinals    what a bulk allocation gives
 ippool      a prefix over a bitmap: IPv4 and IPv6 addresses in and out
 macpool     MAC addresses: derived, drawn, reserved
 iflist      packed interface records: what ``EndpointInfo`` is made of
+addr        text of addresses and MACs, both ways
+integers    integers out of Python objects and buffers (C level only)
+u64map      a hash of 64-bit words (C level only)
+args        arguments of verbs made into what encoders take (C level only)
+describe    messages in words (C level only)
 wire        a growing buffer of netlink messages and attributes (C level only)
 rtnl        one rtnetlink message at a time (C level only)
 batch       many messages in one buffer; no I/O

@@ -18,16 +18,6 @@ cdef enum:
     LEVELS = 11     # 2**58 words, 64 to one: 58 = 9 * 6 + 4, and the root
 
 
-cdef class Ordinals:
-    """Read-only result of a bulk allocation."""
-
-    cdef uint64_t* data         # `count` ordinals, all written
-    cdef Py_ssize_t shape[1]    # their number, where the buffer protocol wants it
-    cdef Py_ssize_t strides[1]  # 8
-
-    cdef Py_ssize_t _find(self, object ordinal) except -2
-
-
 cdef class Bitmap:
     """Ordinals 0…size-1, each free or taken."""
 

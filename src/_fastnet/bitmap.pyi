@@ -1,13 +1,6 @@
-from collections.abc import Sequence
 from typing import final
 
-@final
-class Ordinals(Sequence[int]):
-    """Read-only result of a bulk allocation; buffer protocol, format ``Q``, one dimension."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, position: int, /) -> int: ...  # type: ignore[override]
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+from _fastnet.ordinals import Ordinals
 
 @final
 class Bitmap:

@@ -21,7 +21,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, final, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
 
 from driverapi import errors
 from driverapi._native import InterfaceList, OutOfRange, Taken
@@ -95,10 +95,10 @@ class Driver(ABC):
     calls for one endpoint never overlap.
     """
 
-    requires_ipam: ClassVar[bool] = False
+    requires_ipam: bool = False
     """True: the controller gives each endpoint its addresses; False: the driver brings its own."""
 
-    host_sandbox: ClassVar[bool] = False
+    host_sandbox: bool = False
     """True: endpoints live in the host's own namespace, where nothing is made or undone."""
 
     def config(self, options: Options) -> None:

@@ -256,6 +256,6 @@ class BulkError(ExceptionGroup[Exception]):
     def __init__(self, message: str, exceptions: Sequence[Exception], results: Sequence[Any] = ()) -> None:
         super().__init__(message, exceptions)
 
-    def derive(self, excs: Sequence[Exception], /) -> BulkError:  # type: ignore[override]
+    def derive(self, excs: Sequence[Any], /) -> Any:
         """Keep the class and the results of a part of the group (``except*``)."""
         return BulkError(self.message, excs, self.results)

@@ -223,13 +223,13 @@ class Network:
         controller = self._controller
         controller._check()
         made = not isinstance(what, Sequence)
-        if made:
-            host = self._driver is not None and self._driver.host_sandbox
-            sandboxes = controller._make_sandboxes(_count(what), host=host)
-        else:
-            sandboxes = list(what)  # type: ignore[arg-type]
+        if isinstance(what, Sequence):
+            sandboxes = list(what)
             for sandbox in sandboxes:
                 controller._check_sandbox(sandbox)
+        else:
+            host = self._driver is not None and self._driver.host_sandbox
+            sandboxes = controller._make_sandboxes(_count(what), host=host)
         endpoints: list[Endpoint] = []
         try:
             endpoints = self._create_many([_Wanted("") for _ in sandboxes])

@@ -46,8 +46,8 @@ class Recorder(Driver):
         self.inner = inner
         self.calls: list[tuple[str, str]] = []
         self.refuse: dict[str, BaseException] = {}
-        self.requires_ipam = inner.requires_ipam  # type: ignore[misc]
-        self.host_sandbox = inner.host_sandbox  # type: ignore[misc]
+        self.requires_ipam = inner.requires_ipam
+        self.host_sandbox = inner.host_sandbox
         if hasattr(inner, "network_plan"):
             self.network_plan = inner.network_plan
 

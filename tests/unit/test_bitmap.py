@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from _fastnet.bitmap import Bitmap, Ordinals
+from _fastnet.bitmap import Bitmap
 from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Taken
+from _fastnet.ordinals import Ordinals
 
 
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 511, 512, 513, 4095, 4096, 4097, 70000, 2**18])

@@ -50,7 +50,7 @@ def test_find(order: str) -> None:
     if order == "down":
         ids.reverse()
     elif order == "mixed":
-        random.Random(1).shuffle(ids)  # noqa: S311
+        random.Random(1).shuffle(ids)
     interfaces = InterfaceList()
     for row, number in enumerate(ids):
         assert interfaces.append(number) == row
@@ -113,7 +113,7 @@ def test_rows_are_checked(row: int) -> None:
 def test_bad_values(bad: dict[str, object]) -> None:
     interfaces = InterfaceList()
     fine: dict[str, object] = {"id": 1, "mac": MAC, "ipv4": IPV4, "ipv6": IPV6}
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         interfaces.append(**(fine | bad))  # type: ignore[arg-type]
     assert len(interfaces) == 0
     assert interfaces.append(**fine) == 0  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def test_refused_changes_leave_the_row() -> None:
         lambda: interfaces.set_ipv6(0, bytes(4), 8),
     ]
     for change in changes:
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(ValueError):
             change()
     assert (interfaces.mac(0), interfaces.ipv4(0), interfaces.ipv4_prefix(0)) == (MAC, IPV4, 24)
     assert (interfaces.ipv6(0), interfaces.ipv6_prefix(0)) == (IPV6, 64)

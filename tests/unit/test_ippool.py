@@ -117,7 +117,7 @@ def test_host_bits(prefix: str, text: str) -> None:
     ],
 )
 def test_no_prefix(prefix: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         IPPool(prefix)
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, final
+from typing import Any, Final, final
 
 from driverapi import errors, labels
 from driverapi._native import MACPool, Taken
@@ -77,7 +77,7 @@ class BridgeDriver(Driver):
     Thread safety: all methods.
     """
 
-    requires_ipam: ClassVar[bool] = True
+    requires_ipam = True
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

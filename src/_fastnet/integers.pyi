@@ -1,0 +1,1 @@
+"""Integers out of Python objects and buffers (C level only: ``cimport`` it)."""

@@ -1,0 +1,1 @@
+"""A hash of 64-bit words (C level only: ``cimport`` it)."""
