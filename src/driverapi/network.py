@@ -68,6 +68,8 @@ class Network:
         self._pools: dict[int, Pool] = {}
         self._gateways: dict[int, Address] = {}
         self._lock = threading.Lock()
+        self._released = threading.Condition(self._lock)
+        self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
         self._endpoints: dict[str, Endpoint | None] = {}  # None: the name is claimed
         self._deleting = False
 
@@ -472,8 +474,20 @@ class Network:
             for address in interface.packed_addresses:
                 pool = self._pools.get(address.version)
                 if pool is not None:
-                    self._controller._ipam.request_address(pool.id, address.ip)
+                    self._take_certain(pool.id, address.ip)
                     endpoint._taken.append((pool.id, address.ip))
+
+    def _take_certain(self, pool: str, ip: bytes) -> None:
+        """Take an address; one whose endpoint is being deleted is waited for.
+
+        The driver knows that it is free as soon as it has deleted the endpoint, the pool a little later.
+        """
+        try:
+            self._controller._ipam.request_address(pool, ip)
+        except errors.AddressTakenError:
+            with self._released:
+                self._released.wait_for(lambda: (pool, ip) not in self._parting)
+            self._controller._ipam.request_address(pool, ip)
 
     def _join_many(
         self, endpoints: Sequence[Endpoint], sandboxes: Sequence[Sandbox], progress: Progress | None
@@ -500,10 +514,18 @@ class Network:
                 endpoint.error.add_note(f"while undoing: {outcome}")
 
     def _delete_many(self, endpoints: Sequence[Endpoint]) -> list[Outcome]:
+        with self._lock:
+            parting = {taken for endpoint in endpoints for taken in endpoint._taken}
+            self._parting |= parting
         try:
             return self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
         finally:
-            self._settle(endpoints)
+            try:
+                self._settle(endpoints)
+            finally:
+                with self._released:
+                    self._parting -= parting
+                    self._released.notify_all()
 
     def _take_away(
         self, endpoints: Sequence[Endpoint], progress: Progress | None = None, *, faults: list[Exception]
