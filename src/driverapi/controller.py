@@ -16,6 +16,7 @@ from driverapi import errors, labels
 from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
 from driverapi.dataplane.contract import Dataplane, Netns
+from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
@@ -75,19 +76,16 @@ class Controller:
             raise errors.NotImplementedYetError(
                 "state that outlives the process is not in this version; leave state out"
             )
-        self._pid = os.getpid()
-        self._closed = False
-        self._closing = False
-        self._close_lock = threading.RLock()
+        self._gate = Gate()
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
         self._instance: Instance | None = None
         if dataplane is None:
             # Imported late: a fake dataplane needs neither.
-            from driverapi.dataplane.linux import LinuxDataplane
+            from driverapi.dataplane.linux import LinuxDataplane, ids_in_use
 
-            self._instance = Instance(run_dir)
+            self._instance = Instance(run_dir, avoid=ids_in_use())
             try:
                 dataplane = LinuxDataplane(self._instance)
             except BaseException:
@@ -103,11 +101,13 @@ class Controller:
     # --- networks -------------------------------------------------------------------------------
 
     @property
+    @reads
     def networks(self) -> list[Network]:
         """The networks that are ready."""
         with self._lock:
             return [network for network in self._networks.values() if network._driver is not None]
 
+    @reads
     def network(self, name: str) -> Network:
         """Return the network of a name or an id.
 
@@ -121,6 +121,7 @@ class Controller:
                 return network
         raise errors.NoNetworkError(f"no network {name!r}")
 
+    @changes
     def create_network(
         self,
         driver: str,
@@ -158,7 +159,6 @@ class Controller:
         errors.KernelError
             The kernel refused what the network needs; nothing of it is left.
         """
-        self._check()
         check_name(name, "network name")
         options = labels.normalise(options)
         found = self.registry.get(driver)
@@ -183,12 +183,7 @@ class Controller:
                 with self._lock:
                     del self._networks[name]
             raise
-        with self._lock:
-            network._driver = found
-            late = self._closing  # close() has not seen it
-        if late:
-            network._delete()
-            self._check()
+        network._driver = found
         return network
 
     def _take_pools(
@@ -228,11 +223,13 @@ class Controller:
     # --- sandboxes ------------------------------------------------------------------------------
 
     @property
+    @reads
     def sandboxes(self) -> list[Sandbox]:
         """The sandboxes that there are."""
         with self._lock:
             return [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
 
+    @reads
     def sandbox(self, name: str) -> Sandbox:
         """Return the sandbox of a name.
 
@@ -247,6 +244,7 @@ class Controller:
             raise errors.NoSandboxError(f"no sandbox {name!r}")
         return found
 
+    @changes
     def create_sandbox(self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False) -> Sandbox:
         """Create a sandbox: with a namespace of its own, or for one that exists.
 
@@ -266,7 +264,6 @@ class Controller:
         errors.KernelError
             The namespace could not be made.
         """
-        self._check()
         check_name(name, "sandbox name")
         if host and netns is not None:
             raise errors.InvalidError("a sandbox is either the host's or that of netns, not both")
@@ -295,9 +292,6 @@ class Controller:
             with self._lock:
                 del self._sandboxes[name]
             raise
-        if self._closing:  # close() may not have seen it
-            self._drop_sandboxes([sandbox])
-            self._check()
         return sandbox
 
     def _make_sandboxes(self, count: int, *, host: bool = False) -> list[Sandbox]:
@@ -340,37 +334,26 @@ class Controller:
 
     # --- its own life ---------------------------------------------------------------------------
 
-    def _check(self) -> None:
-        if os.getpid() != self._pid:
-            raise errors.ForkedError(
-                "this controller belongs to the parent process; make one in the child after the fork"
-            )
-        if self._closed or self._closing:
-            raise errors.ClosedError("the controller is closed; make another")
-
     def close(self) -> None:
         """Take away everything it made: endpoints, networks, sandboxes. A second time does nothing.
+
+        Calls of other threads that are under way are waited for; new ones are refused. In a
+        child process it does nothing: all is the parent's.
 
         Raises
         ------
         errors.BulkError
-            Something could not be taken away; the rest is gone.
+            Something could not be taken away; the rest is gone, and what is left can be closed again.
+        errors.BusyError
+            It is called from inside a call of the controller, as from ``progress``.
         """
-        if os.getpid() != self._pid:
+        if not self._gate.ours:
             return
-        with self._close_lock:
-            if self._closed:
-                return
-            with self._lock:
-                self._closing = True
-            try:
-                faults = self._take_all_away()
-            finally:  # an interrupt leaves it to be closed again, by the interpreter's end at the latest
-                self._closing = False
-        if faults:
-            raise errors.BulkError("close: not everything could be taken away", faults)
+        with self._gate.closing() as first:
+            if first:
+                self._take_all_away()
 
-    def _take_all_away(self) -> list[Exception]:
+    def _take_all_away(self) -> None:
         faults: list[Exception] = []
 
         def attempt(step: Callable[[], object]) -> None:
@@ -385,16 +368,18 @@ class Controller:
         with self._lock:
             owned = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
         attempt(lambda: faults.extend(fault for fault in self._drop_sandboxes(owned) if fault is not None))
-        self._closed = True
+        if faults:
+            raise errors.BulkError("close: not everything could be taken away; close it again", faults)
         attempt(self._dataplane.close)
         attempt(self._store.close)
         if self._instance is not None:
             attempt(self._instance.close)
         _open.discard(self)
-        return faults
+        if faults:
+            raise errors.BulkError("close: all is taken away, but not everything let go", faults)
 
+    @changes
     def __enter__(self) -> Self:
-        self._check()
         return self
 
     def __exit__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, final
 
@@ -14,6 +14,7 @@ from driverapi.addresses import Address, parse_ip, parse_mac
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
+from driverapi.gate import changes, reads
 from driverapi.ipam.contract import Pool
 from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
@@ -72,6 +73,7 @@ class Network:
         self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
         self._endpoints: dict[str, Endpoint | None] = {}  # None: the name is claimed
         self._deleting = False
+        self._gate = controller._gate
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -102,11 +104,13 @@ class Network:
         return None if pool is None else pool.prefix.to_netaddr()
 
     @property
+    @reads
     def endpoints(self) -> list[Endpoint]:
         """Its endpoints."""
         with self._lock:
             return [endpoint for endpoint in self._endpoints.values() if endpoint is not None]
 
+    @reads
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint of a name.
 
@@ -160,6 +164,7 @@ class Network:
             raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
         return self._create_one(name, ipv4, ipv6, mac, options, Origin.NOTICED)
 
+    @changes
     def _create_one(
         self,
         name: str,
@@ -169,7 +174,6 @@ class Network:
         options: Mapping[str, Any] | None,
         origin: Origin | None,
     ) -> Endpoint:
-        self._controller._check()
         check_name(name, "endpoint name")
         parsed = labels.normalise(options)
         if mac is None and labels.ENDPOINT_MAC in parsed:
@@ -196,6 +200,7 @@ class Network:
 
     # --- many endpoints -------------------------------------------------------------------------
 
+    @changes
     def attach(
         self, what: int | Sequence[Sandbox], *, strict: bool = False, progress: Progress | None = None
     ) -> list[Endpoint]:
@@ -221,7 +226,6 @@ class Network:
             With ``strict``: the failures; its ``results`` is the list. What succeeded is up.
         """
         controller = self._controller
-        controller._check()
         made = not isinstance(what, Sequence)
         if isinstance(what, Sequence):
             sandboxes = list(what)
@@ -257,6 +261,7 @@ class Network:
             )
         return endpoints
 
+    @changes
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
@@ -269,7 +274,6 @@ class Network:
         errors.BulkError
             Some could not be taken away; each has ``error`` set, and can be detached again.
         """
-        self._controller._check()
         endpoints = list(endpoints)
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
@@ -289,8 +293,10 @@ class Network:
         try:
             yield endpoints
         finally:
-            self.detach(endpoints)
+            with suppress(errors.ClosedError):  # they went with the controller
+                self.detach(endpoints)
 
+    @changes
     def delete(self) -> None:
         """Delete the network.
 
@@ -299,7 +305,6 @@ class Network:
         errors.BusyError
             It has endpoints.
         """
-        self._controller._check()
         self._delete()
 
     def _delete(self) -> None:

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final, final
 
-from driverapi._native import Batch
+from driverapi._native import Batch, NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.bringup import BringUp
 from driverapi.dataplane.contract import Progress, Work
@@ -19,12 +19,19 @@ from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Kernel, LinuxRealised
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
-from driverapi.instance import Instance
+from driverapi.instance import LINK_MARK, Instance
 from driverapi.plan import BridgeLink, NetworkPlan
 
-__all__ = ["LinuxDataplane"]
+__all__ = ["LinuxDataplane", "ids_in_use"]
 
 _LOCAL: Final = (4, 16)  # lengths of the addresses that a route of interest has
+
+
+def ids_in_use() -> set[str]:
+    """Return the instance ids that links of this network namespace carry: also those of the dead."""
+    with NetlinkSocket() as socket:
+        names = [link.name for link in socket.dump_links()]
+    return {name[len(LINK_MARK) :][:4] for name in names if name.startswith(LINK_MARK)}
 
 
 @final
@@ -102,7 +109,7 @@ class LinuxDataplane:
         for address in link.addresses:
             batch.add_address(index, address.ip, address.prefix)
         batch.set_link(index, up=True)
-        refused = first_failure(what, kernel.host.execute(batch))
+        refused = first_failure(what, kernel.host, batch)
         if refused is not None:
             raise refused
 
@@ -114,7 +121,7 @@ class LinuxDataplane:
         for key in keys:
             batch.delete_link(kernel.masters[key])
         if keys:
-            refused = first_failure(f"network {network[:12]}", kernel.host.execute(batch), GONE)
+            refused = first_failure(f"network {network[:12]}", kernel.host, batch, GONE)
             if refused is not None:
                 raise refused
         for key in keys:
@@ -122,7 +129,10 @@ class LinuxDataplane:
 
     def host_prefixes(self) -> list[Address]:
         """Return the prefixes that the host has routes to, the default routes left out."""
-        found = self._kernel.host.dump_routes()
+        try:
+            found = self._kernel.host.dump_routes()
+        except NetlinkError as error:
+            raise failure("read the host's routes", error) from error
         return [
             Address(route.destination, route.prefix)
             for route in found

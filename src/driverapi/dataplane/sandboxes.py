@@ -52,14 +52,18 @@ class LinuxNetns:
         "key",
         "names",
         "namespace",
+        "others",
         "ownership",
+        "routing",
     )
 
     def __init__(self, sandboxes: Sandboxes, key: str, ownership: Ownership, made: threading.Event | None) -> None:
         self.key = key
         self.ownership = ownership
-        self.names: set[str] = {"lo"}
+        self.names: set[str] = {"lo"}  # of our links
         self.indexes: set[int] = {1}
+        self.others: tuple[frozenset[str], frozenset[int]] = (frozenset(), frozenset())  # of somebody else's
+        self.routing = threading.Lock()  # held while default routes are claimed, set and passed on
         self.gateways: list[tuple[Any, Any]] = []  # who wants the default route (endpoint, route), in order
         self.namespace: Namespace | None = None
         self.error: Exception | None = None
@@ -103,7 +107,7 @@ class LinuxNetns:
         """Choose an ifindex for a link that will be born in it."""
         with self._sandboxes.lock:
             index = FIRST_INDEX
-            while index in self.indexes:
+            while index in self.indexes or index in self.others[1]:
                 index += 1
             self.indexes.add(index)
         return index
@@ -118,14 +122,14 @@ class LinuxNetns:
         """
         with self._sandboxes.lock:
             if exact:
-                if name in self.names:
+                if name in self.names or name in self.others[0]:
                     raise errors.ConflictError(
                         f"interface name {name!r} is taken in sandbox {self.key}; choose another"
                     )
                 chosen = name
             else:
                 number = 0
-                while (chosen := f"{name}{number}") in self.names:
+                while (chosen := f"{name}{number}") in self.names or chosen in self.others[0]:
                     number += 1
             self.names.add(chosen)
         return chosen
@@ -137,11 +141,11 @@ class LinuxNetns:
             self.indexes.discard(index)
 
     def look(self, links: Iterable[tuple[str, int]]) -> None:
-        """Learn which names and indexes somebody else's links have."""
+        """Learn which names and indexes somebody else's links have now."""
+        found = list(links)
         with self._sandboxes.lock:
-            for name, index in links:
-                self.names.add(name)
-                self.indexes.add(index)
+            names = frozenset(name for name, _ in found) - self.names
+            self.others = (names, frozenset(index for _, index in found) - self.indexes)
 
 
 class Sandboxes:
@@ -169,7 +173,10 @@ class Sandboxes:
         if len(ids) == 1:
             self._make(batches)
         elif batches:
-            threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces").start()
+            try:
+                threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces").start()
+            except RuntimeError:  # no thread is to be had: then not beside the links, but before them
+                self._make(batches)
         return [netns for _, batch in batches for netns in batch]
 
     def _make(self, batches: Sequence[tuple[threading.Event, Sequence[LinuxNetns]]]) -> None:
