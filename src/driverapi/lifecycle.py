@@ -19,7 +19,7 @@ from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.dataplane.contract import Dataplane, Netns, Ownership, Progress, Work
-from driverapi.plan import EndpointPlan, InterfacePlan, NetworkPlan, Route
+from driverapi.plan import EndpointPlan, InterfacePlan, NetworkPlan, Route, check_network_plan
 from driverapi.store.contract import Record, State, Store
 
 __all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "Lifecycle", "NetworkRecord", "Outcome"]
@@ -131,7 +131,9 @@ class Lifecycle:
                 done.pop()
                 raise
             if isinstance(driver, PlansNetwork):
-                record.plan = _ask(driver, lambda: driver.network_plan(id))
+                record.plan = check_network_plan(
+                    _ask(driver, lambda: driver.network_plan(id)), f"driver {driver.type()!r}"
+                )
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
             self._store.put([Record(id, id, State.CREATED)])

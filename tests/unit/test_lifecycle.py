@@ -575,3 +575,26 @@ def test_state_is_as_before_on_a_refused_call() -> None:
         with pytest.raises(errors.BusyError):
             bridge.delete()
     world.ctl.close()
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "bridge",
+        NetworkPlan(("bridge",)),  # type: ignore[arg-type]
+        NetworkPlan((BridgeLink("br", b"xx"),)),
+        NetworkPlan((BridgeLink("br", b"\2\0\0\0\0\1", mtu=-1),)),
+        NetworkPlan((BridgeLink("a name too long for it", b"\2\0\0\0\0\1"),)),
+        NetworkPlan((BridgeLink("br", b"\2\0\0\0\0\1", addresses=("10.0.0.1/24",)),)),  # type: ignore[arg-type]
+        NetworkPlan((BridgeLink("br", b"\2\0\0\0\0\1"), BridgeLink("br", b"\2\0\0\0\0\2"))),
+    ],
+)
+def test_a_network_plan_that_no_kernel_could_take(plan: NetworkPlan) -> None:
+    world = World()
+    world.bridge.network_plan = lambda network_id: plan  # type: ignore[method-assign]
+    with pytest.raises(errors.InvalidError, match="driver 'bridge'"):
+        world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+    assert world.ctl.networks == []
+    assert world.bridge_driver._networks == {}
+    world.ctl.close()
+    world.assert_empty()
