@@ -37,6 +37,9 @@ OWN = {
     errors.NoPermissionError: (Kind.FORBIDDEN, PermissionError),
     errors.DriverFaultError: (Kind.INTERNAL, RuntimeError),
     errors.KernelError: (Kind.INTERNAL, OSError),
+    errors.KernelConflictError: (Kind.CONFLICT, OSError),
+    errors.KernelLimitError: (Kind.EXHAUSTED, OSError),
+    errors.KernelUnsupportedError: (Kind.UNSUPPORTED, OSError),
 }
 
 
@@ -47,7 +50,12 @@ def test_kind_and_pythons_own(kind: type[DriverAPIError]) -> None:
     assert issubclass(kind, base)
 
 
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda one: one.__name__)
+def test_what_exists_already_is_a_conflict() -> None:
+    for kind in (errors.EndpointExistsError, errors.NetworkExistsError, errors.ActiveRegistrationError):
+        assert issubclass(kind, errors.ConflictError)
+
+
+@pytest.mark.parametrize("kind", [one for one in CLASSES if one is not errors.BulkError], ids=lambda one: one.__name__)
 def test_text_and_pickle(kind: type[DriverAPIError]) -> None:
     error = kind("network 'web': no")
     assert "network 'web': no" in str(error)
@@ -58,7 +66,7 @@ def test_text_and_pickle(kind: type[DriverAPIError]) -> None:
         assert again.args == error.args
 
 
-@pytest.mark.parametrize("kind", [errors.KernelError, errors.NoPermissionError])
+@pytest.mark.parametrize("kind", [errors.KernelError, errors.NoPermissionError, errors.KernelLimitError])
 def test_errno_survives(kind: type[errors.KernelError]) -> None:
     error = kind("add link dv1: No such device", 19)
     again = pickle.loads(pickle.dumps(error))
@@ -70,6 +78,7 @@ def test_registration_names_the_type() -> None:
     error = pickle.loads(pickle.dumps(errors.ActiveRegistrationError("lab")))
     assert error.network_type == "lab"
     assert str(error).count("'lab'") == 1
+    assert "unregister" not in str(error)  # there is no such thing
 
 
 def test_every_seed_error_is_named() -> None:
@@ -89,6 +98,18 @@ def test_bulk_splits_and_keeps_its_results() -> None:
     assert [str(one) for one in rest.exceptions] == ["a"]
     assert match.results == rest.results == ["one", "two"]
     assert errors.BulkError("none named", [ValueError()]).results == []
+
+
+def test_bulk_is_one_of_ours() -> None:
+    error = bulk()
+    assert isinstance(error, DriverAPIError)
+    assert isinstance(error, ExceptionGroup)
+    assert str(error) == "attach (2 sub-exceptions)"
+    assert error.kind is Kind.INTERNAL
+    assert [one.kind for one in error.split(errors.BusyError) if one is not None] == [Kind.CONFLICT, Kind.INVALID]
+    assert errors.BulkError("any", [ValueError(), errors.BusyError("b")]).kind is Kind.INTERNAL
+    again = pickle.loads(pickle.dumps(error.split(errors.BusyError)[0]))
+    assert (str(again), again.kind, again.results) == ("attach (1 sub-exception)", Kind.CONFLICT, ["one", "two"])
 
 
 def test_bulk_is_caught_by_kind_and_pickled() -> None:
