@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
 
 import pytest
 
 from driverapi import errors
+from driverapi._native import NetlinkError
+from driverapi.dataplane.failures import failure
 from driverapi.errors import DriverAPIError, Kind
 
 CLASSES = [
@@ -72,6 +75,26 @@ def test_errno_survives(kind: type[errors.KernelError]) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (error.errno, again.errno) == (19, 19)
     assert str(error) == str(again) == "add link dv1: No such device"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EEXIST, errors.KernelConflictError),
+        (errno.EBUSY, errors.KernelConflictError),
+        (errno.EXFULL, errors.KernelLimitError),
+        (errno.EOPNOTSUPP, errors.KernelUnsupportedError),
+        (errno.EPERM, errors.NoPermissionError),
+        (errno.ENODEV, errors.KernelError),
+    ],
+)
+def test_a_refusal_of_the_kernel_is_typed(number: int, kind: type[errors.KernelError]) -> None:
+    said = NetlinkError(number, "add veth dv1")
+    error = failure("endpoint 'web'", said)
+    assert type(error) is kind
+    assert (error.errno, error.__cause__) == (number, said)
+    assert str(error).startswith("endpoint 'web': add veth dv1: ")
+    assert type(pickle.loads(pickle.dumps(error))) is kind
 
 
 def test_registration_names_the_type() -> None:
