@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, final
 
 from driverapi import errors
-from driverapi._native import Exhausted, IPPool, NotTaken, OutOfRange, Taken
+from driverapi._native import Exhausted, IPPool, NotTaken, OutOfRange, Reserved, Taken
 from driverapi.addresses import Address, format_ip, parse_network
 from driverapi.ipam.contract import Pool
 
@@ -87,12 +87,12 @@ class DefaultIPAM:
             prefix, addresses = self._get(pool)
             if wanted not in prefix:
                 raise errors.InvalidError(f"address {format_ip(wanted)} is outside of the network's prefix {prefix}")
-            if _is_reserved(wanted, prefix):
-                raise errors.InvalidError(
-                    f"address {format_ip(wanted)} stands for all of {prefix}; no endpoint may have it"
-                )
             try:
                 addresses.reserve(wanted)
+            except Reserved:
+                raise errors.InvalidError(
+                    f"address {format_ip(wanted)} stands for all of {prefix}; no endpoint may have it"
+                ) from None
             except Taken:
                 raise errors.AddressTakenError(
                     f"address {format_ip(wanted)} is in use on {prefix}; choose another or none"
@@ -122,17 +122,3 @@ class DefaultIPAM:
             return self._pools[pool]
         except KeyError:
             raise errors.NotFoundError(f"no address pool {pool!r}") from None
-
-
-def _is_reserved(ip: bytes, prefix: Address) -> bool:
-    """Tell whether an address is kept by rule: network and broadcast, or the subnet-router anycast.
-
-    RFC 3021 lifts it for IPv4 /31 (a /32 has but one address), RFC 6164 for IPv6 /127.
-    """
-    if prefix.bits - prefix.prefix < 2:
-        return False
-    return ip == prefix.ip or (prefix.version == 4 and Address(_invert(ip), prefix.prefix).network.ip == _invert(ip))
-
-
-def _invert(ip: bytes) -> bytes:
-    return bytes(byte ^ 0xFF for byte in ip)
