@@ -21,6 +21,20 @@ _DEFAULT_POOLS: Final = tuple(
     [f"172.{second}.0.0/16" for second in range(17, 32)] + [f"192.168.{third}.0/20" for third in range(0, 256, 16)]
 )
 
+# What no interface of a sandbox can have, or could have to no use.
+_UNUSABLE: Final = tuple(
+    (parse_network(prefix), what)
+    for prefix, what in (
+        ("0.0.0.0/8", "'this network' (RFC 1122)"),
+        ("127.0.0.0/8", "loopback (RFC 1122)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("240.0.0.0/4", "reserved (RFC 1112, class E)"),
+        ("::/96", "unspecified, loopback and IPv4-compatible (RFC 4291)"),
+        ("::ffff:0.0.0.0/96", "IPv4-mapped (RFC 4291)"),
+        ("ff00::/8", "multicast (RFC 4291)"),
+    )
+)
+
 
 @final
 class DefaultIPAM:
@@ -39,6 +53,7 @@ class DefaultIPAM:
             if prefix is None:
                 prefix = self._default(version, avoid)
             else:
+                _check_usable(prefix)
                 for taken, _ in self._pools.values():
                     if taken.overlaps(prefix):
                         raise errors.ConflictError(
@@ -122,3 +137,12 @@ class DefaultIPAM:
             return self._pools[pool]
         except KeyError:
             raise errors.NotFoundError(f"no address pool {pool!r}") from None
+
+
+def _check_usable(prefix: Address) -> None:
+    for unusable, what in _UNUSABLE:
+        if unusable.overlaps(prefix):
+            raise errors.InvalidError(
+                f"prefix {prefix}: {unusable} is {what}, no endpoint can have it; choose another, such as "
+                + ("'10.77.0.0/16'" if prefix.version == 4 else "'fd77::/64'")
+            )
