@@ -14,18 +14,6 @@ __all__ = ["carry_out", "failure", "first_failure"]
 _Class = Callable[[str, int], errors.KernelError]
 
 
-class _Exhausted(errors.KernelError):
-    kind = errors.Kind.EXHAUSTED
-
-
-class _Unsupported(errors.KernelError):
-    kind = errors.Kind.UNSUPPORTED
-
-
-class _Taken(errors.KernelError):
-    kind = errors.Kind.CONFLICT
-
-
 _MEANING: dict[int, tuple[_Class, str]] = {
     errno.EPERM: (
         errors.NoPermissionError,
@@ -36,12 +24,12 @@ _MEANING: dict[int, tuple[_Class, str]] = {
         "this needs CAP_NET_ADMIN, and IPv6 must not be switched off for an IPv6 address",
     ),
     errno.EXFULL: (
-        _Exhausted,
+        errors.KernelLimitError,
         "the bridge has as many ports as the kernel allows, 1023; use a further network",
     ),
-    errno.EEXIST: (_Taken, "it exists already; choose another"),
-    errno.EBUSY: (_Taken, "its number is in use; try again"),
-    errno.EOPNOTSUPP: (_Unsupported, "this kernel does not have that kind of link"),
+    errno.EEXIST: (errors.KernelConflictError, "it exists already; choose another"),
+    errno.EBUSY: (errors.KernelConflictError, "its number is in use; try again"),
+    errno.EOPNOTSUPP: (errors.KernelUnsupportedError, "this kernel does not have that kind of link"),
     errno.ENOBUFS: (
         errors.KernelError,
         "the kernel's answer was lost and what it did is not there; try again",

@@ -93,6 +93,12 @@ class BridgeDriver(Driver):
         data: tuple[IPAMData, ...] = options.get(labels.IPAM_DATA, ())
         if not data:
             raise errors.InvalidError("a bridge network needs an IPv4 or an IPv6 prefix")
+        for one in data:
+            if one.pool.prefix == one.pool.bits:
+                raise errors.InvalidError(
+                    f"prefix {one.pool} has one address; a bridge network needs one for its gateway and one for each "
+                    f"endpoint: use a /{one.pool.bits - 1} or shorter"
+                )
         gateways = tuple(one.gateway for one in data if one.gateway is not None)
         lowest = MIN_MTU_IPV6 if any(one.pool.version == 6 for one in data) else MIN_MTU
         mtu = labels.as_int(labels.MTU, options.get(labels.MTU, 0) or 0, 0, MAX_MTU)
