@@ -8,6 +8,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
@@ -76,6 +77,11 @@ class Controller:
             raise errors.NotImplementedYetError(
                 "state that outlives the process is not in this version; leave state out"
             )
+        if registry is not None and not isinstance(registry, DriverRegistry):
+            raise errors.InvalidError(f"registry {registry!r} is no DriverRegistry")
+        for what, given, verb in (("dataplane", dataplane, "realise"), ("ipam", ipam, "request_pool")):
+            if given is not None and not callable(getattr(given, verb, None)):
+                raise errors.InvalidError(f"{what} {given!r} has no method {verb}: it is none")
         self._gate = Gate()
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
@@ -167,23 +173,27 @@ class Controller:
             (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
         ]
         network = Network(self, secrets.token_hex(32), name, driver)
-        with self._lock:
-            if name in self._networks:
-                raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
-            self._networks[name] = network
         try:
+            with self._lock:
+                if name in self._networks:
+                    raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
+                self._networks[name] = network
             data = self._take_pools(network, found, wanted)
             if labels.IPAM_DATA in options:
                 raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
+            network._driver = found
         except BaseException:
+            network._driver = None
             try:
+                with suppress(errors.NoNetworkError):  # there is one if an interrupt came late
+                    self._lifecycle.delete_network(network.id)
                 self._give_pools_back(network)
             finally:
                 with self._lock:
-                    del self._networks[name]
+                    if self._networks.get(name) is network:
+                        del self._networks[name]
             raise
-        network._driver = found
         return network
 
     def _take_pools(
@@ -238,6 +248,7 @@ class Controller:
         errors.NoSandboxError
             There is none.
         """
+        check_name(name, "sandbox name")
         with self._lock:
             found = self._sandboxes.get(name)
         if found is None or found._netns is None:
@@ -268,42 +279,51 @@ class Controller:
         if host and netns is not None:
             raise errors.InvalidError("a sandbox is either the host's or that of netns, not both")
         path = None if netns is None else _checked_path(netns)
-        sandbox = Sandbox(self, name)
-        with self._lock:
-            if name in self._sandboxes:
-                raise errors.SandboxExistsError(f"sandbox {name!r} exists already; choose another name")
-            self._sandboxes[name] = sandbox
+        sandbox, id = Sandbox(self, name), secrets.token_hex(8)
         try:
+            with self._lock:
+                if name in self._sandboxes:
+                    raise errors.SandboxExistsError(f"sandbox {name!r} exists already; choose another name")
+                self._sandboxes[name] = sandbox
             if host:
                 sandbox._netns = self._dataplane.host_sandbox()
             elif path is not None:
                 sandbox._netns = self._dataplane.open_sandbox(path)
             else:
-                made = self._dataplane.make_sandboxes([secrets.token_hex(8)])
-                try:
-                    refused = self._dataplane.wait_sandboxes(made)[0]
-                    if refused is not None:
-                        raise refused
-                except BaseException:
-                    self._dataplane.drop_sandboxes(made)
-                    raise
+                made = self._dataplane.make_sandboxes([id])
+                refused = self._dataplane.wait_sandboxes(made)[0]
+                if refused is not None:
+                    raise refused
                 sandbox._netns = made[0]
         except BaseException:
-            with self._lock:
-                del self._sandboxes[name]
+            self._discard_sandboxes([sandbox], [id])
             raise
         return sandbox
 
     def _make_sandboxes(self, count: int, *, host: bool = False) -> list[Sandbox]:
         """Begin to make sandboxes for a bulk call; named by their ids."""
         ids = [secrets.token_hex(8) for _ in range(count)]
-        places: Sequence[Netns] = (
-            [self._dataplane.host_sandbox() for _ in ids] if host else self._dataplane.make_sandboxes(ids)
-        )
-        made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
-        with self._lock:
-            self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
+        made: list[Sandbox] = []
+        try:
+            if host:
+                places: Sequence[Netns] = [self._dataplane.host_sandbox() for _ in ids]
+            else:
+                places = self._dataplane.make_sandboxes(ids)
+            made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
+            with self._lock:
+                self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
+        except BaseException:
+            self._discard_sandboxes(made, ids)
+            raise
         return made
+
+    def _discard_sandboxes(self, sandboxes: Sequence[Sandbox], ids: Sequence[str]) -> None:
+        """Undo a making that failed or was interrupted, wherever it was."""
+        self._dataplane.discard_sandboxes(ids)
+        with self._lock:
+            for sandbox in sandboxes:
+                if self._sandboxes.get(sandbox.name) is sandbox:
+                    del self._sandboxes[sandbox.name]
 
     def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
         """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""
@@ -395,7 +415,8 @@ class Controller:
 def _checked_path(netns: str | os.PathLike[str]) -> str:
     try:
         path = os.fsdecode(netns)
-    except TypeError:
+        os.fsencode(path)
+    except (TypeError, UnicodeError):
         path = ""
     if not path or "\0" in path:
         raise errors.InvalidError(f"netns {netns!r} is not the path of a network namespace")

@@ -80,7 +80,7 @@ class Instance:
     """
 
     def __init__(self, run_dir: str | os.PathLike[str] | None = None, *, avoid: Collection[str] = ()) -> None:
-        base = default_run_dir() if run_dir is None else Path(run_dir).absolute()
+        base = default_run_dir() if run_dir is None else _checked(run_dir)
         self._lock = -1
         self._flag: socket.socket | None = None
         try:
@@ -141,6 +141,17 @@ class Instance:
         if self._flag is not None:
             self._flag.close()
             self._flag = None
+
+
+def _checked(run_dir: str | os.PathLike[str]) -> Path:
+    try:
+        path = os.fsdecode(run_dir)
+        os.fsencode(path)
+    except (TypeError, UnicodeError):
+        path = ""
+    if not path or "\0" in path or isinstance(run_dir, bytes):
+        raise errors.InvalidError(f"run_dir {run_dir!r} is not the path of a directory")
+    return Path(path).absolute()
 
 
 def _claim(base: Path, avoid: Collection[str]) -> tuple[str, Path, socket.socket]:

@@ -169,3 +169,38 @@ def test_a_foreign_name_that_became_free() -> None:
             endpoint.join(box)
             assert endpoint.info()["interfaces"][0]["name"] == "eth7"
         endpoint.leave()
+
+
+def test_names_and_numbers_of_the_host_that_somebody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that carry our id should be ours alone; where they are not, others are chosen."""
+    with Controller() as ctl, IPRoute() as ip:
+        assert ctl._instance is not None
+        id = ctl._instance.id
+        taken = [f"dv{id}b1", f"dv{id}e2", f"dv{id}e4"]
+        for name in taken:
+            ip.link("add", ifname=name, kind="bridge")
+        try:
+            network = ctl.create_network("bridge", "net", ipv4="10.1.0.0/24")  # b1 is taken: b2
+            network.attach(3, strict=True)
+        finally:
+            for name in taken:
+                ip.link("del", index=ip.link_lookup(ifname=name)[0])
+
+
+def test_a_default_route_that_is_not_ours_stays() -> None:
+    """An existing namespace may have its own default route: the endpoint joins, and the route is as it was."""
+    with Controller() as ctl:
+        theirs = ctl.create_sandbox("theirs")
+        with NetNS(theirs.key, flags=0) as ns:
+            ns.link("add", ifname="own0", kind="veth", peer="own1")
+            index = ns.link_lookup(ifname="own0")[0]
+            ns.link("set", index=index, state="up")
+            ns.link("set", index=ns.link_lookup(ifname="own1")[0], state="up")
+            ns.addr("add", index=index, address="192.0.2.1", prefixlen=24)
+            ns.route("add", dst="default", gateway="192.0.2.254")
+            box = ctl.create_sandbox("box", netns=theirs.key)
+            network = ctl.create_network("bridge", "net", ipv4="10.1.0.0/24")
+            network.attach([box], strict=True)
+            assert gateways(theirs) == ["192.0.2.254"]
+            network.detach(network.endpoints)
+            assert gateways(theirs) == ["192.0.2.254"]

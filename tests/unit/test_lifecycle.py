@@ -599,3 +599,26 @@ def test_a_network_plan_that_no_kernel_could_take(plan: Any) -> None:
     assert world.bridge_driver._networks == {}
     world.ctl.close()
     world.assert_empty()
+
+
+def test_a_leave_that_the_driver_refused_is_owed() -> None:
+    """A driver that raised has changed nothing: it is asked to leave again, before it joins or deletes."""
+    world = World()
+    web = world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+    box = world.ctl.create_sandbox("box")
+    endpoint = web.create_endpoint("ep")
+    endpoint.join(box)
+    world.bridge.refuse["leave"] = RuntimeError("broken")
+    with pytest.raises(errors.DriverFaultError):
+        endpoint.leave()
+    assert endpoint.sandbox is None
+    with pytest.raises(errors.DriverFaultError):
+        endpoint.delete()
+    with pytest.raises(errors.DriverFaultError):
+        endpoint.join(box)
+    assert world.bridge.of(endpoint.id) == ["create_endpoint", "join", "leave", "leave", "leave"]
+    del world.bridge.refuse["leave"]
+    endpoint.delete()
+    assert world.bridge.of(endpoint.id)[-2:] == ["leave", "delete_endpoint"]
+    world.ctl.close()
+    world.assert_empty()

@@ -190,6 +190,7 @@ class BringUp:
         job.netns.give_back(interface.name, interface.index)
         job.look()
         interface.name = job.netns.take_name(interface.plan.name, exact=interface.plan.exact)
+        interface.host_name = self._kernel.instance.link_name("e")
         self._choose_indexes(job, interface)
 
     def _raise_group(self, jobs: Sequence[LinuxRealised]) -> None:
@@ -253,11 +254,18 @@ class BringUp:
                 batch.add_address(interface.index, address.ip, address.prefix)
         for neighbour in job.plan.neighbours:
             batch.add_neighbour(towards(job, neighbour.ip).index, neighbour.ip, neighbour.mac)
+        defaults = Batch()
+        for route in job.plan.routes:
+            if route.destination.prefix:
+                put_route(batch, job, route)
         with job.netns.routing:
             for route in job.plan.routes:
-                if claim_gateway(job, route):
-                    put_route(batch, job, route)
+                if not route.destination.prefix and claim_gateway(job, route):
+                    put_route(defaults if job.netns.ownership is Ownership.EXISTING else batch, job, route)
             refused = first_failure(job.what, job.use().socket, batch) if len(batch) else None
+            if refused is None and len(defaults):
+                # A default route that its owner has set in a namespace of his stays as it is.
+                refused = first_failure(job.what, job.use().socket, defaults, (errno.EEXIST,))
         if refused is not None:
             raise refused
 

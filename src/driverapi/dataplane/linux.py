@@ -48,7 +48,8 @@ class LinuxDataplane:
         self._chunk = min(CHUNK, self._sandboxes.keep // 2)
 
     def close(self) -> None:
-        """Let go of descriptors; what was realised stays."""
+        """Let go of descriptors; what was realised stays, but namespaces that nobody knows of."""
+        self._sandboxes.discard()
         self._kernel.close()
 
     # --- sandboxes ------------------------------------------------------------------------------
@@ -72,6 +73,10 @@ class LinuxDataplane:
         """Return the host's own namespace."""
         return self._sandboxes.host()
 
+    def discard_sandboxes(self, ids: Sequence[str]) -> None:
+        """Drop whatever there is of sandboxes whose making was interrupted."""
+        self._sandboxes.discard(ids)
+
     def drop_sandboxes(self, netns: Sequence[LinuxNetns]) -> list[Exception | None]:
         """Unbind those that are owned."""
         return self._sandboxes.drop(netns)
@@ -90,9 +95,10 @@ class LinuxDataplane:
     def _make_bridge(self, network: str, link: BridgeLink) -> None:
         kernel = self._kernel
         what = f"network {network[:12]}"
-        name = link.name if link.exact else kernel.instance.link_name("b")
+        taken = (errno.EBUSY,) if link.exact else (errno.EBUSY, errno.EEXIST)
         batch = Batch()
         for attempt in range(TRIES):
+            name = link.name if link.exact else kernel.instance.link_name("b")
             index = kernel.instance.link_index()
             batch.clear()
             batch.add_bridge(name, index=index, mac=link.mac, mtu=link.mtu, group=kernel.groups.value(COMMON))
@@ -102,7 +108,7 @@ class LinuxDataplane:
                 break
             if error.errno != errno.ENOBUFS:  # not made for certain
                 del kernel.masters[network, link.name]
-            if error.errno != errno.EBUSY or attempt == TRIES - 1:
+            if error.errno not in taken or attempt == TRIES - 1:
                 raise failure(what, error)
         batch.clear()
         batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)

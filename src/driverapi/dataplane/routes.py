@@ -47,8 +47,6 @@ def claim_gateway(job: LinuxRealised, route: Route) -> bool:
 
     The caller holds ``job.netns.routing`` until the route is set.
     """
-    if route.destination.prefix:
-        return True
     job.netns.gateways.append((job, route))
     return _holder(job.netns, route) is job
 

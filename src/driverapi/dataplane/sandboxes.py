@@ -160,6 +160,7 @@ class Sandboxes:
         self.let_go = threading.Condition(self.lock)
         self.kept = 0
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._owned: dict[str, LinuxNetns] = {}  # by path, from before it is made until it is dropped
         self.keep = max(CHUNK, min(KEEP, soft // 8 if soft > 0 else KEEP))
 
     def make(self, ids: Sequence[str]) -> list[LinuxNetns]:
@@ -170,14 +171,32 @@ class Sandboxes:
             made = threading.Event()
             paths = [str(self._instance.namespaces / _checked(id)) for id in chunk]
             batches.append((made, [LinuxNetns(self, path, Ownership.OWNED, made) for path in paths]))
-        if len(ids) == 1:
-            self._make(batches)
-        elif batches:
-            try:
-                threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces").start()
-            except RuntimeError:  # no thread is to be had: then not beside the links, but before them
+        many = [netns for _, batch in batches for netns in batch]
+        maker = threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces")
+        try:
+            with self.lock:
+                self._owned.update((netns.key, netns) for netns in many)
+            if len(ids) == 1:
                 self._make(batches)
-        return [netns for _, batch in batches for netns in batch]
+            elif batches:
+                try:
+                    maker.start()
+                except RuntimeError:  # no thread is to be had: then not beside the links, but before them
+                    self._make(batches)
+        except BaseException:  # an interrupt
+            if maker.ident is None:  # nobody else will say that their making is over
+                for made, _ in batches:
+                    made.set()
+            self.drop(many)
+            raise
+        return many
+
+    def discard(self, ids: Sequence[str] | None = None) -> None:
+        """Drop those of the ids, or of all, that nobody has dropped: their makers were interrupted."""
+        with self.lock:
+            paths = list(self._owned) if ids is None else [str(self._instance.namespaces / id) for id in ids]
+            left = [self._owned[path] for path in paths if path in self._owned]
+        self.drop(left)
 
     def _make(self, batches: Sequence[tuple[threading.Event, Sequence[LinuxNetns]]]) -> None:
         for made, batch in batches:
@@ -232,6 +251,10 @@ class Sandboxes:
         for netns in many:
             netns.rest(used=False)
         answers = dict(zip(map(id, owned), _native.drop_namespaces([netns.key for netns in owned]), strict=True))
+        with self.lock:
+            for netns in owned:
+                if answers[id(netns)] is None:
+                    self._owned.pop(netns.key, None)
         refused = [answers.get(id(netns)) for netns in many]
         return [
             None if error is None else _refused("drop", netns.key, error)
