@@ -47,6 +47,9 @@ class Controller:
     registry : DriverRegistry, optional
         Where drivers come from; by default one of its own, with the built-in and the installed ones.
     dataplane : Dataplane, optional
+    driver_options : mapping, optional
+        Configuration of drivers: network type to options, as ``{"bridge": {"EnableIPForwarding": False}}``.
+        Each is given to its driver before that driver's first network.
         What realises plans; by default the Linux kernel, in the namespace of the calling thread.
     ipam : IPAM, optional
         Who gives addresses; by default the built-in one, with an address space of its own.
@@ -54,6 +57,8 @@ class Controller:
     Raises
     ------
     errors.KernelError
+    errors.NoDriverError, errors.InvalidError
+        ``driver_options`` names a driver that there is not, or is no mapping of options.
         No netlink socket, or no directory, could be had.
 
     Notes
@@ -69,6 +74,7 @@ class Controller:
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
         dataplane: Dataplane | None = None,
+        driver_options: Mapping[str, Mapping[str, Any]] | None = None,
         ipam: IPAM | None = None,
     ) -> None:
         if state is not None:
@@ -76,6 +82,8 @@ class Controller:
                 "state that outlives the process is not in this version; leave state out"
             )
         self._pid = os.getpid()
+        self.registry = DriverRegistry() if registry is None else registry
+        self._driver_options = _checked_options(self.registry, driver_options)
         self._closed = False
         self._closing = False
         self._close_lock = threading.RLock()
@@ -97,7 +105,6 @@ class Controller:
         self._ipam: IPAM = DefaultIPAM() if ipam is None else ipam
         self._store = MemoryStore()
         self._lifecycle = Lifecycle(self._dataplane, self._store)
-        self.registry = DriverRegistry() if registry is None else registry
         _open.add(self)
 
     # --- networks -------------------------------------------------------------------------------
@@ -154,7 +161,7 @@ class Controller:
         errors.NetworkExistsError
             The name is taken.
         errors.InvalidError, errors.ConflictError
-            A prefix is none, or overlaps that of another network; an option is wrong.
+            A prefix is none, or overlaps that of another network; an option is wrong, or a driver option.
         errors.KernelError
             The kernel refused what the network needs; nothing of it is left.
         """
@@ -163,6 +170,8 @@ class Controller:
         options = labels.normalise(options)
         found = self.registry.get(driver)
         wanted = [
+        if driver in self._driver_options:
+            self.registry.configure(driver, self._driver_options[driver])
             (4, None if ipv4 is None else parse_network(ipv4, "ipv4", 4), gateway),
             (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
         ]
@@ -410,6 +419,20 @@ class Controller:
 def _checked_path(netns: str | os.PathLike[str]) -> str:
     try:
         path = os.fsdecode(netns)
+def _checked_options(
+    registry: DriverRegistry, given: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise errors.InvalidError(f"driver_options must map network types to options, not {given!r}")
+    known = registry.names()
+    for name in given:
+        if name not in known:
+            raise errors.NoDriverError(f"driver_options: no driver {name!r}; there are: {', '.join(known)}")
+    return {name: labels.normalise(options) for name, options in given.items()}
+
+
     except TypeError:
         path = ""
     if not path or "\0" in path:
