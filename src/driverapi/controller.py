@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import secrets
 import threading
@@ -46,19 +47,19 @@ class Controller:
         ``XDG_RUNTIME_DIR``; the environment's ``DRIVERAPI_RUN_DIR`` goes before both.
     registry : DriverRegistry, optional
         Where drivers come from; by default one of its own, with the built-in and the installed ones.
-    dataplane : Dataplane, optional
     driver_options : mapping, optional
         Configuration of drivers: network type to options, as ``{"bridge": {"EnableIPForwarding": False}}``.
         Each is given to its driver before that driver's first network.
+    dataplane : Dataplane, optional
         What realises plans; by default the Linux kernel, in the namespace of the calling thread.
     ipam : IPAM, optional
         Who gives addresses; by default the built-in one, with an address space of its own.
 
     Raises
     ------
-    errors.KernelError
     errors.NoDriverError, errors.InvalidError
         ``driver_options`` names a driver that there is not, or is no mapping of options.
+    errors.KernelError
         No netlink socket, or no directory, could be had.
 
     Notes
@@ -73,17 +74,17 @@ class Controller:
         state: str | os.PathLike[str] | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
-        dataplane: Dataplane | None = None,
         driver_options: Mapping[str, Mapping[str, Any]] | None = None,
+        dataplane: Dataplane | None = None,
         ipam: IPAM | None = None,
     ) -> None:
         if state is not None:
             raise errors.NotImplementedYetError(
                 "state that outlives the process is not in this version; leave state out"
             )
-        self._pid = os.getpid()
         self.registry = DriverRegistry() if registry is None else registry
         self._driver_options = _checked_options(self.registry, driver_options)
+        self._pid = os.getpid()
         self._closed = False
         self._closing = False
         self._close_lock = threading.RLock()
@@ -169,9 +170,9 @@ class Controller:
         check_name(name, "network name")
         options = labels.normalise(options)
         found = self.registry.get(driver)
-        wanted = [
         if driver in self._driver_options:
             self.registry.configure(driver, self._driver_options[driver])
+        wanted = [
             (4, None if ipv4 is None else parse_network(ipv4, "ipv4", 4), gateway),
             (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
         ]
@@ -224,12 +225,14 @@ class Controller:
         return tuple(data)
 
     def _give_pools_back(self, network: Network) -> None:
-        for pool in network._pools.values():
-            self._ipam.release_pool(pool.id)
-        network._pools = {}
+        for version, pool in list(network._pools.items()):
+            with contextlib.suppress(errors.NotFoundError):  # an earlier call came this far
+                self._ipam.release_pool(pool.id)
+            del network._pools[version]
 
     def _delete_network(self, network: Network) -> None:
-        self._lifecycle.delete_network(network.id)
+        if self._lifecycle.has_network(network.id):  # else an earlier deletion came this far
+            self._lifecycle.delete_network(network.id)
         self._give_pools_back(network)
         with self._lock:
             del self._networks[network.name]
@@ -416,9 +419,6 @@ class Controller:
         return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
 
 
-def _checked_path(netns: str | os.PathLike[str]) -> str:
-    try:
-        path = os.fsdecode(netns)
 def _checked_options(
     registry: DriverRegistry, given: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
@@ -433,6 +433,9 @@ def _checked_options(
     return {name: labels.normalise(options) for name, options in given.items()}
 
 
+def _checked_path(netns: str | os.PathLike[str]) -> str:
+    try:
+        path = os.fsdecode(netns)
     except TypeError:
         path = ""
     if not path or "\0" in path:

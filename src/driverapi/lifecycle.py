@@ -149,6 +149,10 @@ class Lifecycle:
                 raise errors.BusyError(f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first")
             record.ready = False
         try:
+    def has_network(self, id: str) -> bool:
+        """Tell whether there is a network of that id, ready or not."""
+        return id in self._networks
+
             self._store.put([Record(id, id, State.DELETING)])
             with contextlib.suppress(errors.NoNetworkError):  # an earlier deletion came this far
                 _ask(record.driver, lambda: record.driver.delete_network(id))
