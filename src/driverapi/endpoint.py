@@ -131,7 +131,7 @@ class Endpoint:
             )
 
     def _request(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> JoinRequest:
-        return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self))
+        return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self), sandbox.name)
 
     def info(self) -> dict[str, Any]:
         """Return all that is known of it, as plain data."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, final
@@ -155,6 +155,15 @@ class Network:
 
         Its addresses are kept from being given here, the driver is notified
         (``Origin.NOTICED``), and no link is made: it cannot join a sandbox here.
+
+        Raises
+        ------
+        errors.InvalidError
+            It says neither an address nor a MAC address; one is none, or lies outside of the network.
+        errors.EndpointExistsError
+            The network has an endpoint of that name.
+        errors.AddressTakenError
+            An address is in use here.
         """
         if ipv4 is None and ipv6 is None and mac is None:
             raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
@@ -208,7 +217,8 @@ class Network:
         strict : bool
             Raise if any failed.
         progress : callable, optional
-            Called with the number of endpoints that are finished, now and then.
+            Called with the number of endpoints that are finished, now and then. What it raises
+            comes out, and nothing of the call stays: all its endpoints are undone.
 
         Returns
         -------
@@ -219,6 +229,8 @@ class Network:
         ------
         errors.BulkError
             With ``strict``: the failures; its ``results`` is the list. What succeeded is up.
+        errors.InvalidError, errors.NoSandboxError
+            ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
         controller = self._controller
         controller._check()
@@ -260,7 +272,7 @@ class Network:
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
-        Such a sandbox stays if other endpoints have joined it since.
+        An endpoint may come several times. Such a sandbox stays if other endpoints have joined it since.
         Endpoints that failed to attach are passed over, and so are those that are deleted, but for
         their sandboxes. It goes on after an error.
 
@@ -274,6 +286,7 @@ class Network:
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
                 raise errors.InvalidError(f"{endpoint!r} is no endpoint of network {self.name!r}")
+        endpoints = list(dict.fromkeys(endpoints))  # each once
         due = [endpoint for endpoint in endpoints if self._has(endpoint) or endpoint._made_sandbox is not None]
         for endpoint in due:
             endpoint.error = None
@@ -284,8 +297,18 @@ class Network:
 
     @contextmanager
     def attached(self, what: int | Sequence[Sandbox], *, strict: bool = False) -> Iterator[list[Endpoint]]:
-        """Attach for the time of a ``with`` block."""
-        endpoints = self.attach(what, strict=strict)
+        """Attach for the time of a ``with`` block; all is detached at its end, after an error too.
+
+        Raises
+        ------
+        errors.BulkError
+            At entry as :meth:`attach`, but what came up is detached again; at the end as :meth:`detach`.
+        """
+        try:
+            endpoints = self.attach(what, strict=strict)
+        except errors.BulkError as failed:
+            self.detach(failed.results)
+            raise
         try:
             yield endpoints
         finally:
@@ -307,10 +330,7 @@ class Network:
             if self._deleting:
                 raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is being deleted")
             if self._endpoints:
-                names = ", ".join(sorted(self._endpoints)[:5])
-                raise errors.BusyError(
-                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); delete them first"
-                )
+                raise errors.BusyError(f"network {self.name!r} has {_some(self._endpoints)}; delete them first")
             self._deleting = True
         try:
             self._controller._delete_network(self)
@@ -566,9 +586,15 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def _some(names: Collection[str]) -> str:
+    """Count endpoints and name the first five of them."""
+    shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+    return f"{len(names)} endpoint{'' if len(names) == 1 else 's'} ({shown})"
+
+
 def _count(what: object) -> int:
     if isinstance(what, bool) or not isinstance(what, int) or what < 0:
-        raise errors.InvalidError(f"attach takes a number of sandboxes or a sequence of them, not {what!r}")
+        raise errors.InvalidError(f"attach takes a number of sandboxes, 0 or more, or a sequence of them, not {what!r}")
     return what
 
 
