@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -135,6 +136,7 @@ class Configurable(OwnDriver):
 
     def config(self, options: Options) -> None:
         self.calls.append(options)
+        time.sleep(0.001)  # time for another thread to come
         if self.fault is not None:
             raise self.fault
 
