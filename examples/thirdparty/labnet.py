@@ -13,7 +13,7 @@ NODE = "labnet.node"
 
 
 class LabDriver(Driver):
-    """Numbers the nodes of each network: the wanted number, or the lowest that is free."""
+    """Numbers the nodes of each network from 1: the wanted number, or the lowest that is free. 0 is the bridge."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,10 +29,10 @@ class LabDriver(Driver):
         self._networks[network_id] = (pools[0], {})
 
     def network_plan(self, network_id: str) -> NetworkPlan:
-        return NetworkPlan((BridgeLink("lab", mac=b"\2lab\xff\xff"),))
+        return NetworkPlan((BridgeLink("lab", mac=b"\2lab\0\0"),))
 
     def delete_network(self, network_id: str) -> None:
-        del self._networks[network_id]
+        self._networks.pop(network_id, None)
 
     def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         pool, nodes = self._networks[network_id]
@@ -48,7 +48,8 @@ class LabDriver(Driver):
             nodes[endpoint_id] = node
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        del self._networks[network_id][1][endpoint_id]
+        with self._lock:
+            self._networks[network_id][1].pop(endpoint_id, None)
 
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         for interface in info.interface_names:

@@ -137,6 +137,19 @@ class Driver(ABC):
         ``info.origin`` says which of the seed's three cases it is: interfaces given (consume
         or refuse them), a notification of an endpoint that lives elsewhere, or an empty list
         that the driver fills with any number of interfaces.
+
+        Parameters
+        ----------
+        info : EndpointInfo
+            To be consumed or filled during this call only.
+        options : mapping
+            Labels of the user, with today's names.
+
+        Raises
+        ------
+        errors.DriverAPIError
+            The driver refuses the endpoint: ``InvalidError`` for an option or an interface that is none,
+            ``AddressTakenError``, ``NotImplementedYetError``, ``EndpointExistsError``, ``NoNetworkError``.
         """
 
     @abstractmethod
@@ -157,11 +170,29 @@ class Driver(ABC):
         sandbox_key : str
             Path of the sandbox's network namespace. It may not exist yet: in a bulk call the
             namespaces are made while drivers are asked.
+        info : JoinInfo
+            To be filled during this call only: a link for each interface, gateways, routes.
+        options : mapping
+            Labels of the user, with today's names.
+
+        Raises
+        ------
+        errors.DriverAPIError
+            The driver refuses; ``leave`` is not called then. ``NoEndpointError`` where it knows none of that id.
         """
 
     @abstractmethod
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Detach an endpoint from its sandbox (seed: ``Leave``)."""
+        """Detach an endpoint from its sandbox (seed: ``Leave``).
+
+        Called when the dataplane has taken away what ``join`` declared, or could not make it.
+
+        Raises
+        ------
+        errors.DriverAPIError
+            It is reported, and the endpoint has left all the same. ``NoEndpointError`` where it knows none
+            of that id.
+        """
 
     @abstractmethod
     def type(self) -> str:
@@ -404,12 +435,36 @@ class InterfaceNameInfo:
         """Move the driver's own device ``src_name`` into the sandbox as ``dst_name`` (seed: ``SetNames``).
 
         It works and is slow: the kernel unregisters and registers the device.
+
+        Raises
+        ------
+        errors.InvalidError
+            A name is none that the kernel takes: 1 to 15 bytes, no white space, ``/``, ``:`` or ``%``.
+        errors.SealedError
+            ``join`` has returned.
         """
         check_link_name(src_name, "source name")
         self._set(MoveLink(src_name), check_link_name(dst_name, "destination name"), exact=True)
 
     def set_link(self, link: Link, *, prefix: str = "eth", name: str | None = None) -> None:
-        """Have a link made in place, named ``name``, or ``prefix`` and the lowest free number."""
+        """Have a link made in place, named ``name``, or ``prefix`` and the lowest free number.
+
+        Parameters
+        ----------
+        link : Link
+            What to make, as ``VethLink(master="br", mtu=1400)``; its MTU in bytes.
+        prefix : str
+            At most 12 bytes: there is room for a number of three digits.
+        name : str, optional
+            Exactly that, at most 15 bytes; if the sandbox has such a link, the join fails.
+
+        Raises
+        ------
+        errors.InvalidError
+            The link is none, or a name is none that the kernel takes.
+        errors.SealedError
+            ``join`` has returned.
+        """
         check_link(link, f"interface {self._id}")
         if name is None:
             # room for a number of three digits

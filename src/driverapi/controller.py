@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import secrets
 import threading
@@ -48,6 +49,9 @@ class Controller:
         ``XDG_RUNTIME_DIR``; the environment's ``DRIVERAPI_RUN_DIR`` goes before both.
     registry : DriverRegistry, optional
         Where drivers come from; by default one of its own, with the built-in and the installed ones.
+    driver_options : mapping, optional
+        Configuration of drivers: network type to options, as ``{"bridge": {"EnableIPForwarding": False}}``.
+        Each is given to its driver before that driver's first network.
     dataplane : Dataplane, optional
         What realises plans; by default the Linux kernel, in the namespace of the calling thread.
     ipam : IPAM, optional
@@ -55,6 +59,8 @@ class Controller:
 
     Raises
     ------
+    errors.NoDriverError, errors.InvalidError
+        ``driver_options`` names a driver that there is not, or is no mapping of options.
     errors.KernelError
         No netlink socket, or no directory, could be had.
 
@@ -70,6 +76,7 @@ class Controller:
         state: str | os.PathLike[str] | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
+        driver_options: Mapping[str, Mapping[str, Any]] | None = None,
         dataplane: Dataplane | None = None,
         ipam: IPAM | None = None,
     ) -> None:
@@ -82,6 +89,8 @@ class Controller:
         for what, given, verb in (("dataplane", dataplane, "realise"), ("ipam", ipam, "request_pool")):
             if given is not None and not callable(getattr(given, verb, None)):
                 raise errors.InvalidError(f"{what} {given!r} has no method {verb}: it is none")
+        self.registry = DriverRegistry() if registry is None else registry
+        self._driver_options = _checked_options(self.registry, driver_options)
         self._gate = Gate()
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
@@ -101,7 +110,6 @@ class Controller:
         self._ipam: IPAM = DefaultIPAM() if ipam is None else ipam
         self._store = MemoryStore()
         self._lifecycle = Lifecycle(self._dataplane, self._store)
-        self.registry = DriverRegistry() if registry is None else registry
         _open.add(self)
 
     # --- networks -------------------------------------------------------------------------------
@@ -161,13 +169,15 @@ class Controller:
         errors.NetworkExistsError
             The name is taken.
         errors.InvalidError, errors.ConflictError
-            A prefix is none, or overlaps that of another network; an option is wrong.
+            A prefix is none, or overlaps that of another network; an option is wrong, or a driver option.
         errors.KernelError
             The kernel refused what the network needs; nothing of it is left.
         """
         check_name(name, "network name")
         options = labels.normalise(options)
         found = self.registry.get(driver)
+        if driver in self._driver_options:
+            self.registry.configure(driver, self._driver_options[driver])
         wanted = [
             (4, None if ipv4 is None else parse_network(ipv4, "ipv4", 4), gateway),
             (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
@@ -183,6 +193,7 @@ class Controller:
                 raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
             network._driver = found
+            self._gate.safe_point()
         except BaseException:
             network._driver = None
             try:
@@ -220,12 +231,14 @@ class Controller:
         return tuple(data)
 
     def _give_pools_back(self, network: Network) -> None:
-        for pool in network._pools.values():
-            self._ipam.release_pool(pool.id)
-        network._pools = {}
+        for version, pool in list(network._pools.items()):
+            with contextlib.suppress(errors.NotFoundError):  # an earlier call came this far
+                self._ipam.release_pool(pool.id)
+            del network._pools[version]
 
     def _delete_network(self, network: Network) -> None:
-        self._lifecycle.delete_network(network.id)
+        if self._lifecycle.has_network(network.id):  # else an earlier deletion came this far
+            self._lifecycle.delete_network(network.id)
         self._give_pools_back(network)
         with self._lock:
             del self._networks[network.name]
@@ -295,6 +308,7 @@ class Controller:
                 if refused is not None:
                     raise refused
                 sandbox._netns = made[0]
+            self._gate.safe_point()
         except BaseException:
             self._discard_sandboxes([sandbox], [id])
             raise
@@ -410,6 +424,20 @@ class Controller:
     def __repr__(self) -> str:
         id = "" if self._instance is None else f" {self._instance.id}"
         return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
+
+
+def _checked_options(
+    registry: DriverRegistry, given: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise errors.InvalidError(f"driver_options must map network types to options, not {given!r}")
+    known = registry.names()
+    for name in given:
+        if name not in known:
+            raise errors.NoDriverError(f"driver_options: no driver {name!r}; there are: {', '.join(known)}")
+    return {name: labels.normalise(options) for name, options in given.items()}
 
 
 def _checked_path(netns: str | os.PathLike[str]) -> str:

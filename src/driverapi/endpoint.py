@@ -136,7 +136,7 @@ class Endpoint:
             )
 
     def _request(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> JoinRequest:
-        return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self))
+        return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self), sandbox.name)
 
     @reads
     def info(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from driverapi import errors
+from driverapi.dataplane.contract import Progress
+from driverapi.signals import HeldSignals
 
 __all__ = ["Gate", "changes", "reads"]
 
@@ -25,7 +27,7 @@ class _State(enum.Enum):
 
 
 class Gate:
-    """Counts the calls under way, so that closing waits for them; refuses calls after it, and after a fork.
+    """Knows the calls under way, so that closing waits for them; refuses calls after it, and after a fork.
 
     Thread safety: all methods.
     """
@@ -34,7 +36,8 @@ class Gate:
         self._pid = os.getpid()
         self._idle = threading.Condition()
         self._state = _State.OPEN
-        self._callers: dict[int, int] = {}  # calls under way, by thread: a call may call again
+        self._callers: set[int] = set()  # threads with a call under way
+        self._signals = threading.local()
 
     @property
     def ours(self) -> bool:
@@ -50,21 +53,41 @@ class Gate:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Hold the controller open for the time of a call."""
+        """Hold the controller open for the time of a call, and signals back until a safe point."""
         self.check_process()
         me = threading.get_ident()
-        with self._idle:
-            if self._state is not _State.OPEN and me not in self._callers:
-                raise errors.ClosedError("the controller is closed; make another")
-            self._callers[me] = self._callers.get(me, 0) + 1
-        try:
+        if me in self._callers:  # a call of a call
             yield
-        finally:
+            return
+        with HeldSignals() as signals:
             with self._idle:
-                self._callers[me] -= 1
-                if not self._callers[me]:
-                    del self._callers[me]
+                if self._state is not _State.OPEN:
+                    raise errors.ClosedError("the controller is closed; make another")
+                self._callers.add(me)
+            self._signals.held = signals
+            try:
+                yield
+            finally:
+                del self._signals.held
+                with self._idle:
+                    self._callers.remove(me)
                     self._idle.notify_all()
+
+    def safe_point(self) -> None:
+        """Deliver a signal that came during the call: its handler may raise, and the call is undone."""
+        signals = getattr(self._signals, "held", None)
+        if signals is not None:
+            signals.deliver()
+
+    def watched(self, progress: Progress | None) -> Progress:
+        """Make each report of a bulk call's progress a safe point."""
+
+        def report(done: int) -> None:
+            self.safe_point()
+            if progress is not None:
+                progress(done)
+
+        return report
 
     @contextmanager
     def closing(self) -> Iterator[bool]:
@@ -86,8 +109,9 @@ class Gate:
         try:
             with self._idle:
                 self._idle.wait_for(lambda: not self._callers)
-            yield True
-            after = _State.CLOSED
+            with HeldSignals():
+                yield True
+                after = _State.CLOSED
         finally:
             with self._idle:
                 self._state = after

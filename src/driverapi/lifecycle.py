@@ -90,12 +90,20 @@ class JoinRequest:
     ----------
     note : callable, optional
         Told whether the endpoint is in the sandbox, before another call can change it.
+    sandbox : str
+        How errors call the sandbox; by default the path of its namespace.
     """
 
     endpoint: str
     netns: Netns
     options: Options = field(default_factory=dict)
     note: Callable[[bool], object] | None = None
+    sandbox: str = ""
+
+    @property
+    def sandbox_name(self) -> str:
+        """How errors call the sandbox: its name where known, else the path of its namespace."""
+        return repr(self.sandbox) if self.sandbox else self.netns.key
 
 
 class Lifecycle:
@@ -143,6 +151,10 @@ class Lifecycle:
             raise
         record.ready = True
         return record
+
+    def has_network(self, id: str) -> bool:
+        """Tell whether there is a network of that id, ready or not."""
+        return id in self._networks
 
     def delete_network(self, id: str) -> None:
         """Delete a network that has no endpoints: the driver's part, then what it had on the host."""
@@ -363,7 +375,7 @@ class Lifecycle:
             for position, record in records.items():
                 if record.state is not State.JOINED or record.netns is not requests[position].netns:
                     outcomes[position] = errors.NotJoinedError(
-                        f"{record.what} has not joined sandbox {requests[position].netns.key}"
+                        f"{record.what} has not joined sandbox {requests[position].sandbox_name}"
                     )
             due = [position for position in records if outcomes[position] is None]
             gone: set[int] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, final
@@ -163,6 +163,15 @@ class Network:
 
         Its addresses are kept from being given here, the driver is notified
         (``Origin.NOTICED``), and no link is made: it cannot join a sandbox here.
+
+        Raises
+        ------
+        errors.InvalidError
+            It says neither an address nor a MAC address; one is none, or lies outside of the network.
+        errors.EndpointExistsError
+            The network has an endpoint of that name.
+        errors.AddressTakenError
+            An address is in use here.
         """
         if ipv4 is None and ipv6 is None and mac is None:
             raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
@@ -217,7 +226,8 @@ class Network:
         strict : bool
             Raise if any failed.
         progress : callable, optional
-            Called with the number of endpoints that are finished, now and then.
+            Called with the number of endpoints that are finished, now and then. What it raises
+            comes out, and nothing of the call stays: all its endpoints are undone.
 
         Returns
         -------
@@ -228,6 +238,8 @@ class Network:
         ------
         errors.BulkError
             With ``strict``: the failures; its ``results`` is the list. What succeeded is up.
+        errors.InvalidError, errors.NoSandboxError
+            ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
         controller = self._controller
         made = not isinstance(what, Sequence)  # strings are refused
@@ -243,7 +255,7 @@ class Network:
                 host = self._driver is not None and self._driver.host_sandbox
                 sandboxes = controller._make_sandboxes(_count(what), host=host)
             endpoints = self._create_many([_Wanted("") for _ in sandboxes])
-            self._join_many(endpoints, sandboxes, progress)
+            self._join_many(endpoints, sandboxes, self._gate.watched(progress))
             failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
             if made:
                 for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
@@ -251,6 +263,7 @@ class Network:
                 controller._drop_sandboxes(
                     [sandboxes[position] for position in failed if sandboxes[position]._retire()]
                 )
+            self._gate.safe_point()
         except BaseException:
             try:
                 self._take_away(endpoints, faults=[])
@@ -271,7 +284,7 @@ class Network:
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
-        Such a sandbox stays if other endpoints have joined it since.
+        An endpoint may come several times. Such a sandbox stays if other endpoints have joined it since.
         Endpoints that failed to attach are passed over, and so are those that are deleted, but for
         their sandboxes. It goes on after an error.
 
@@ -291,14 +304,24 @@ class Network:
         for endpoint in due:
             endpoint.error = None
         faults: list[Exception] = []
-        self._take_away(due, progress, faults=faults)
+        self._take_away(due, self._gate.watched(progress), faults=faults)
         if faults:
             raise errors.BulkError(f"detach from {self.name!r}: {len(faults)} faults", faults, endpoints)
 
     @contextmanager
     def attached(self, what: int | Sequence[Sandbox], *, strict: bool = False) -> Iterator[list[Endpoint]]:
-        """Attach for the time of a ``with`` block."""
-        endpoints = self.attach(what, strict=strict)
+        """Attach for the time of a ``with`` block; all is detached at its end, after an error too.
+
+        Raises
+        ------
+        errors.BulkError
+            At entry as :meth:`attach`, but what came up is detached again; at the end as :meth:`detach`.
+        """
+        try:
+            endpoints = self.attach(what, strict=strict)
+        except errors.BulkError as failed:
+            self.detach(failed.results)
+            raise
         try:
             yield endpoints
         finally:
@@ -321,10 +344,7 @@ class Network:
             if self._deleting:
                 raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is being deleted")
             if self._endpoints:
-                names = ", ".join(sorted(self._endpoints)[:5])
-                raise errors.BusyError(
-                    f"network {self.name!r} has {len(self._endpoints)} endpoints ({names}, …); delete them first"
-                )
+                raise errors.BusyError(f"network {self.name!r} has {_some(self._endpoints)}; delete them first")
             self._deleting = True
         try:
             self._controller._delete_network(self)
@@ -357,6 +377,7 @@ class Network:
             for position, outcome in zip(alive, lifecycle.create(requests), strict=True):
                 endpoints[position].error = outcome
             self._check_chosen([endpoints[position] for position in alive])
+            self._gate.safe_point()
         except BaseException:
             lifecycle.delete([endpoint.id for endpoint in endpoints if endpoint.id in lifecycle])
             raise
@@ -586,9 +607,17 @@ def _check_progress(progress: object) -> None:
         raise errors.InvalidError(f"progress {progress!r} cannot be called")
 
 
+def _some(names: Collection[str]) -> str:
+    """Count endpoints and name the first five of them."""
+    shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+    return f"{len(names)} endpoint{'' if len(names) == 1 else 's'} ({shown})"
+
+
 def _count(what: object) -> int:
     if isinstance(what, bool) or not isinstance(what, int) or not 0 <= what <= MAX_BULK:
-        raise errors.InvalidError(f"attach takes a number of sandboxes or a sequence of them, not {what!r}")
+        raise errors.InvalidError(
+            f"attach takes a number of sandboxes, 0 to {MAX_BULK}, or a sequence of them, not {what!r}"
+        )
     return what
 
 

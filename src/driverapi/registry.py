@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Mapping
 from typing import Any, Final
 
-from driverapi import errors
+from driverapi import errors, labels
 from driverapi.api import Driver
 
 __all__ = ["BUILTIN", "ENTRY_POINTS", "DriverRegistry"]
@@ -34,6 +35,9 @@ class DriverRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._drivers: dict[str, Driver] = {}
+        # Of its own, held while a driver takes its configuration: it may register further drivers then.
+        self._configuring = threading.RLock()
+        self._configured: dict[str, dict[str, Any]] = {}
 
     def register(self, name: str, driver: Driver) -> None:
         """Register a driver for a network type.
@@ -78,6 +82,38 @@ class DriverRegistry:
         made = self._make(name)
         with self._lock:  # another thread may have been first: its instance counts
             return self._drivers.setdefault(name, made)
+
+    def configure(self, name: str, options: Mapping[str, Any]) -> Driver:
+        """Give the driver of a network type its configuration, once, and return it (seed: ``Config``).
+
+        To be called before the driver has networks. The same options again do nothing; options that
+        were refused can be followed by others.
+
+        Raises
+        ------
+        errors.ConflictError
+            It was configured with other options.
+        errors.DriverAPIError
+            As :meth:`get`; or the driver refused the options, with its own class where that is one of
+            this package, else as the cause of an ``errors.DriverFaultError``.
+        """
+        driver = self.get(name)
+        given = labels.normalise(options)
+        with self._configuring:
+            if name not in self._configured:
+                try:
+                    driver.config(dict(given))
+                except errors.DriverAPIError:
+                    raise
+                except Exception as fault:
+                    raise errors.DriverFaultError(f"driver {name!r}: config: {fault}") from fault
+                self._configured[name] = given
+            elif self._configured[name] != given:
+                raise errors.ConflictError(
+                    f"driver {name!r} is configured already, with {self._configured[name]!r}; "
+                    "use a DriverRegistry of its own for other options"
+                )
+        return driver
 
     def names(self) -> list[str]:
         """Return all network types that :meth:`get` would find, sorted."""

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from driverapi import errors
+from driverapi.addresses import Address, format_ip, parse_mac, parse_network
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin
 from driverapi.controller import Controller
 from driverapi.dataplane.fake import FakeDataplane, FakeNetns, FakeRealised
@@ -109,6 +110,15 @@ class DriverConformance(ABC):
     network_arguments: ClassVar[Mapping[str, Any]] = {"ipv4": "10.99.0.0/16", "ipv6": "fd99::/64"}
     """What ``create_network`` is called with, besides the driver and the name."""
 
+    second_network_arguments: ClassVar[Mapping[str, Any]] = {}
+    """What is different for a second network, besides its prefixes: those are the next ones of the same length."""
+
+    refuses_given: ClassVar[bool] = False
+    """True for a driver that gives addresses itself, and so refuses endpoints whose addresses are given."""
+
+    refuses_notices: ClassVar[bool] = False
+    """True for a driver that refuses to take note of endpoints on other hosts."""
+
     @abstractmethod
     def make_driver(self) -> Driver:
         """Make a new driver."""
@@ -134,6 +144,34 @@ class DriverConformance(ABC):
         assert not dataplane.networks, "the dataplane still has networks after close"
         assert not dataplane.sandboxes, "the dataplane still has sandboxes after close"
         assert dataplane.links == {"lo"} | self.devices, "devices of the host are not as they were"
+
+    def _second(self) -> dict[str, Any]:
+        """Give the arguments of a second network."""
+        arguments = dict(self.network_arguments)
+        for family in {"ipv4", "ipv6"} & set(arguments):
+            first = parse_network(arguments[family])
+            after = int.from_bytes(first.ip, "big") + (1 << (first.bits - first.prefix))
+            arguments[family] = Address(after.to_bytes(len(first.ip), "big"), first.prefix)
+        return {**arguments, **self.second_network_arguments}
+
+    def _given(self, number: int) -> dict[str, Any]:
+        """Give addresses for an endpoint, as text: that many after the first of each prefix."""
+        given = {"mac": f"02:42:aa:bb:cc:{number:02x}"}
+        for family in ("ipv4", "ipv6"):
+            if family in self.network_arguments:
+                first = parse_network(self.network_arguments[family])
+                ip = int.from_bytes(first.ip, "big") + number
+                given[family] = format_ip(ip.to_bytes(len(first.ip), "big"))
+        return given
+
+    @staticmethod
+    @contextmanager
+    def _refused(network: Network, driver: Recorder) -> Iterator[None]:
+        """Expect that the driver itself refuses an endpoint, and that nothing of it stays."""
+        with _raises(errors.InvalidError, errors.NotImplementedYetError, errors.ConflictError):
+            yield
+        assert driver.calls[-1][0] == "create_endpoint", "it was refused, but not by the driver"
+        assert network.endpoints == []
 
     @staticmethod
     def _box(controller: Controller, network: Network, name: str = "box") -> Sandbox:
@@ -170,28 +208,30 @@ class DriverConformance(ABC):
             assert network.endpoints == []
 
     def test_given_interfaces_are_kept(self) -> None:
-        """What the caller gave is consumed as it is, or the endpoint is refused."""
-        with self._network() as (_, network, _, _):
-            mac = "02:42:aa:bb:cc:dd"
-            try:
-                endpoint = network.create_endpoint("given", ipv4="10.99.7.7", ipv6="fd99::7:7", mac=mac)
-            except errors.DriverAPIError:
-                assert network.endpoints == []
+        """What the caller gave is consumed as it is, or (``refuses_given``) the driver refuses the endpoint."""
+        given = self._given(5)
+        with self._network() as (_, network, driver, _):
+            if self.refuses_given:
+                with self._refused(network, driver):
+                    network.create_endpoint("given", **given)
                 return
+            endpoint = network.create_endpoint("given", **given)
             assert len(endpoint.interfaces) == 1
             info = endpoint.interfaces[0]
-            assert str(info.mac_address) == mac
-            assert str(info.address).startswith("10.99.7.7/")
-            assert str(info.address_ipv6).startswith("fd99::7:7/")
+            assert info.packed_mac == parse_mac(given["mac"])
+            assert [format_ip(one.ip) for one in info.packed_addresses] == [
+                given[family] for family in ("ipv4", "ipv6") if family in given
+            ]
             endpoint.delete()
 
     def test_notice_makes_nothing(self) -> None:
-        """An endpoint of another host is noted; it joins nothing here."""
+        """An endpoint of another host is noted and joins nothing here, or (``refuses_notices``) it is refused."""
         with self._network() as (controller, network, driver, dataplane):
-            try:
-                endpoint = network.notice_endpoint("elsewhere", ipv4="10.99.8.8", mac="02:42:aa:bb:cc:01")
-            except errors.DriverAPIError:
+            if self.refuses_notices:
+                with self._refused(network, driver):
+                    network.notice_endpoint("elsewhere", **self._given(6))
                 return
+            endpoint = network.notice_endpoint("elsewhere", **self._given(6))
             assert endpoint.origin is Origin.NOTICED
             box = self._box(controller, network)
             with _raises(errors.ConflictError):
@@ -239,8 +279,8 @@ class DriverConformance(ABC):
         dataplane = FakeDataplane()
         dataplane.links |= self.devices
         with Controller(dataplane=dataplane, registry=registry) as controller:
-            one = controller.create_network("conformance", "one", ipv4="10.98.0.0/24")
-            two = controller.create_network("conformance", "two", ipv4="10.98.1.0/24")
+            one = controller.create_network("conformance", "one", **self.network_arguments)
+            two = controller.create_network("conformance", "two", **self._second())
             box = self._box(controller, one)
             endpoint = one.create_endpoint("ep")
             two.delete()
@@ -268,15 +308,15 @@ class DriverConformance(ABC):
             assert network.endpoints == []
 
 
-def _raises(kind: type[BaseException]) -> AbstractContextManager[None]:
+def _raises(*kinds: type[BaseException]) -> AbstractContextManager[None]:
     """Do as ``pytest.raises``, which this module does without."""
 
     @contextmanager
     def expect() -> Iterator[None]:
         try:
             yield
-        except kind:
+        except kinds:
             return
-        raise AssertionError(f"{kind.__name__} was not raised")
+        raise AssertionError(f"{' or '.join(kind.__name__ for kind in kinds)} was not raised")
 
     return expect()

@@ -43,6 +43,7 @@ class TestBridgeWithANameOfItsOwn(DriverConformance):
         **DriverConformance.network_arguments,
         "options": {"com.docker.network.bridge.name": "br-lab"},
     }
+    second_network_arguments: ClassVar[Mapping[str, Any]] = {"options": {"com.docker.network.bridge.name": "br-lab2"}}
 
     def make_driver(self) -> Driver:
         return BridgeDriver()
@@ -115,6 +116,9 @@ class TestSeedStyle(DriverConformance):
 
 
 class TestLabnet(DriverConformance):
+    refuses_given = True
+    refuses_notices = True
+
     def make_driver(self) -> Driver:
         spec = importlib.util.spec_from_file_location("labnet_of_the_example", LABNET)
         assert spec is not None
@@ -133,6 +137,21 @@ class TestLabnet(DriverConformance):
                 with pytest.raises(kind):
                     network.create_endpoint("bad", options={"labnet.node": bad})
             assert {endpoint.name for endpoint in network.endpoints} == {"seventh", "first"}
+
+    def test_no_node_has_the_mac_of_the_bridge(self) -> None:
+        with self._network() as (_, network, driver, _):
+            network.delete()
+            wide = DriverConformance.network_arguments | {"ipv4": "10.96.0.0/12"}
+            network = network._controller.create_network("conformance", "wide", **wide)
+            (bridge,) = driver.network_plan(network.id).links
+            last = network.create_endpoint("last", options={"labnet.node": 65535})
+            assert last.interfaces[0].packed_mac == b"\2lab\xff\xff" != bridge.mac
+
+    def test_a_deletion_may_come_twice(self) -> None:
+        with self._network() as (_, network, driver, _):
+            endpoint = network.create_endpoint("ep")
+            for _ in range(2):
+                driver.delete_endpoint(network.id, endpoint.id)
 
     def test_the_example_is_short(self) -> None:
         assert len(LABNET.read_text().splitlines()) <= 60
@@ -236,9 +255,30 @@ class LeavesItsDevice(Sound):
             name.set_names("nowhere", "eth0")
 
 
+class RefusesAddresses(Sound):
+    """It never said that it would."""
+
+    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Any) -> None:
+        if info.interfaces:
+            raise errors.InvalidError("none may be given")
+        super().create_endpoint(network_id, endpoint_id, info, options)
+
+
+class TwoNetworksAtMostOneFamily(Sound):
+    """It cannot stand the arguments that its author has declared."""
+
+    def create_network(self, network_id: str, options: Any) -> None:
+        if self.networks and len(options["driverapi.ipam_data"]) > 1:
+            raise RuntimeError("two families, twice")
+        super().create_network(network_id, options)
+
+
 @pytest.mark.parametrize(
     ("broken", "test"),
     [
+        (RefusesAddresses, "test_given_interfaces_are_kept"),
+        (RefusesAddresses, "test_notice_makes_nothing"),
+        (TwoNetworksAtMostOneFamily, "test_two_networks"),
         (NoName, "test_type_is_a_name"),
         (TakesAnyConfiguration, "test_unknown_configuration_is_refused"),
         (CannotLeave, "test_whole_life"),
@@ -257,4 +297,26 @@ def test_a_broken_driver_does_not_pass(broken: type[Driver], test: str) -> None:
     getattr(Suite(), test)()
     made = broken
     with pytest.raises((AssertionError, errors.DriverAPIError)):
+        getattr(Suite(), test)()
+
+
+@pytest.mark.parametrize("test", ["test_given_interfaces_are_kept", "test_notice_makes_nothing"])
+def test_a_refusal_is_the_drivers_own(test: str) -> None:
+    class Suite(DriverConformance):
+        refuses_given = True
+        refuses_notices = True
+
+        def make_driver(self) -> Driver:
+            return made()
+
+    made: type[Driver] = RefusesAddresses
+    getattr(Suite(), test)()
+    made = Sound
+    with pytest.raises(AssertionError, match="was not raised"):
+        getattr(Suite(), test)()
+    made = RefusesAddresses
+    Suite.network_arguments = {}  # then a notice of a MAC address is all that can be given
+    getattr(Suite(), test)()
+    Suite._given = lambda _, number: {"mac": "ff:ff:ff:ff:ff:ff"}  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="not by the driver"):
         getattr(Suite(), test)()

@@ -93,7 +93,7 @@ def test_close_goes_on_and_tells_all() -> None:
         world.ctl.close()
     told = [str(one) for one in caught.value.exceptions]
     assert [one for one in told if one in ("first", "second", "third")] == ["first", "second", "third"]
-    assert any("'web' has 1 endpoints (ep" in one for one in told)
+    assert any("'web' has 1 endpoint (ep" in one for one in told)
     assert set(world.dataplane.endpoints) == {endpoint.id}
     assert len(world.dataplane.sandboxes) == 1
     assert not world.dataplane.closed  # what is left is still owned, and can be taken away

@@ -216,6 +216,66 @@ def test_attached_takes_away_what_came_up(world: World) -> None:
     assert world.ctl.sandboxes == []
 
 
+def test_attached_and_strict_leaves_nothing(world: World) -> None:
+    small = world.ctl.create_network("bridge", "small", ipv4="10.9.0.0/30")
+    with pytest.raises(errors.BulkError, match="2 of 3"), small.attached(3, strict=True):
+        raise AssertionError("it was not to come this far")
+    assert small.endpoints == []
+    assert world.ctl.sandboxes == []
+
+
+def test_detach_takes_each_once(world: World, web: Network) -> None:
+    endpoints = web.attach(3)
+    web.detach(endpoints + endpoints)
+    assert [endpoint.error for endpoint in endpoints] == [None] * 3
+    assert (web.endpoints, world.ctl.sandboxes) == ([], [])
+    with pytest.raises(errors.InvalidError, match="no endpoint of network"):
+        web.detach([[]])  # type: ignore[list-item]
+
+
+def test_progress_that_raises_undoes_the_attach(world: World, web: Network) -> None:
+    def progress(_: int) -> None:
+        raise ZeroDivisionError
+
+    with unchanged(world), pytest.raises(ZeroDivisionError):
+        web.attach(3, progress=progress)
+
+
+def test_a_network_in_use_names_some_of_its_endpoints(world: World) -> None:
+    small = world.ctl.create_network("bridge", "small", ipv4="10.9.0.0/24")
+    first = small.create_endpoint("ep1")
+    with pytest.raises(errors.BusyError, match=r"has 1 endpoint \(ep1\); delete"):
+        small.delete()
+    for number in range(2, 8):
+        small.create_endpoint(f"ep{number}")
+    first.delete()
+    with pytest.raises(errors.BusyError, match=r"has 6 endpoints \(ep2, ep3, ep4, ep5, ep6, …\); delete"):
+        small.delete()
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_deletion_that_the_ipam_stopped_can_go_on(
+    world: World, web: Network, fails: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, calls = world.ipam.release_pool, []
+
+    def stops(pool: str) -> None:
+        calls.append(pool)
+        if len(calls) == fails:
+            raise errors.KernelError("injected", 5)
+        release(pool)
+
+    monkeypatch.setattr(world.ipam, "release_pool", stops)
+    with pytest.raises(errors.KernelError, match="injected"):
+        web.delete()
+    web.delete()
+    assert len(calls) == 3
+    with pytest.raises(errors.NoNetworkError):
+        world.ctl.network("web")
+    world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16", ipv6="fd77::/64").delete()
+    world.assert_empty()
+
+
 # --- bulk: the others stay --------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from driverapi import DriverRegistry, errors
+from driverapi import Controller, DriverRegistry, errors
 from driverapi import registry as module
+from driverapi.api import Options
 from driverapi.drivers.null import NullDriver
-from tests.support import at_once, exactly_one
+from driverapi.testing import FakeDataplane
+from tests.support import OwnDriver, at_once, exactly_one
 
 Install = Callable[[dict[str, Any]], None]
 
@@ -118,3 +121,96 @@ def test_broken_entry_points(install: Install, made: Any) -> None:
     assert isinstance(registry.get("good"), NullDriver)
     registry.register("broken", replaced := NullDriver())
     assert registry.get("broken") is replaced
+
+
+# --- configuration ------------------------------------------------------------------------------------------
+
+
+class Configurable(OwnDriver):
+    """It notes each configuration, and may not like it; its networks too, to see the order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+        self.fault: BaseException | None = None
+
+    def config(self, options: Options) -> None:
+        self.calls.append(options)
+        time.sleep(0.001)  # time for another thread to come
+        if self.fault is not None:
+            raise self.fault
+
+    def create_network(self, network_id: str, options: Options) -> None:
+        self.calls.append("network")
+        super().create_network(network_id, options)
+
+
+@pytest.fixture
+def lab() -> tuple[DriverRegistry, Configurable]:
+    registry = DriverRegistry()
+    registry.register("lab", driver := Configurable())
+    return registry, driver
+
+
+def test_a_driver_is_configured_once(lab: tuple[DriverRegistry, Configurable]) -> None:
+    registry, driver = lab
+    assert all(one is driver for one in at_once(lambda _: registry.configure("lab", {"Mtu": 1400}), 8))
+    assert driver.calls == [{"com.docker.network.driver.mtu": 1400}]
+    with pytest.raises(errors.ConflictError, match="'lab' is configured already"):
+        registry.configure("lab", {"Mtu": 1500})
+    assert len(driver.calls) == 1
+
+
+def test_a_refused_configuration_can_be_followed_by_another(lab: tuple[DriverRegistry, Configurable]) -> None:
+    registry, driver = lab
+    for fault, kind in ((errors.InvalidError("no"), errors.InvalidError), (KeyError("x"), errors.DriverFaultError)):
+        driver.fault = fault
+        with pytest.raises(kind):
+            registry.configure("lab", {"a.b": 1})
+    driver.fault = None
+    registry.configure("lab", {"a.b": 2})
+    assert driver.calls[-1] == {"a.b": 2}
+    with pytest.raises(errors.NoDriverError, match="'nope'"):
+        registry.configure("nope", {})
+    with pytest.raises(errors.InvalidError, match="options"):
+        registry.configure("lab", 5)  # type: ignore[arg-type]
+
+
+def test_a_driver_may_register_others_while_it_is_configured() -> None:
+    class Opener(Configurable):
+        def config(self, options: Options) -> None:
+            registry.register_driver("second", second)
+            registry.configure("second", options)
+
+    registry, second = DriverRegistry(), Configurable()
+    registry.register("first", Opener())
+    registry.configure("first", {"a.b": 1})
+    assert second.calls == [{"a.b": 1}]
+
+
+def test_a_controller_configures_before_the_first_network(lab: tuple[DriverRegistry, Configurable]) -> None:
+    registry, driver = lab
+    options = {"lab": {"a.b": 1}, "bridge": {"EnableIPForwarding": True}}
+    for _ in range(2):
+        with Controller(registry=registry, driver_options=options, dataplane=FakeDataplane()) as ctl:
+            ctl.create_network("lab", "one")
+            ctl.create_network("lab", "two")
+            ctl.create_network("null", "none")
+            with pytest.raises(errors.NotImplementedYetError, match="EnableIPForwarding"):
+                ctl.create_network("bridge", "web")
+            assert len(ctl.networks) == 3
+    assert driver.calls == [{"a.b": 1}, "network", "network", "network", "network"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"brigde": {}}, errors.NoDriverError, "'brigde'; there are: bridge"),
+        ({5: {}}, errors.NoDriverError, "5"),
+        ({"bridge": "x"}, errors.InvalidError, "mapping"),
+        ("bridge", errors.InvalidError, "driver_options"),
+    ],
+)
+def test_driver_options_that_are_none(options: Any, kind: type[Exception], says: str) -> None:
+    with pytest.raises(kind, match=says):
+        Controller(driver_options=options, dataplane=FakeDataplane())
