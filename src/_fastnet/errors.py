@@ -10,6 +10,7 @@ __all__ = [
     "NetlinkError",
     "NotTaken",
     "OutOfRange",
+    "Reserved",
     "Taken",
 ]
 
@@ -24,6 +25,10 @@ class Exhausted(FastnetError, LookupError):
 
 class Taken(FastnetError, ValueError):
     """The wanted ordinal or address is taken already."""
+
+
+class Reserved(Taken):
+    """A rule keeps the wanted address for all of the prefix: nobody ever gets it."""
 
 
 class NotTaken(FastnetError, ValueError):

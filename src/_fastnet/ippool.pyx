@@ -31,7 +31,7 @@ from _fastnet.integers cimport (
     struct_size,
 )
 
-from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Taken
+from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Reserved, Taken
 
 cdef extern from "Python.h":
     object PySeqIter_New(object)
@@ -351,8 +351,10 @@ cdef class IPPool:
 
         Raises
         ------
+        Reserved
+            It is reserved by rule: a `Taken` that no release will change.
         Taken
-            It is taken already, or reserved by rule.
+            It is taken already.
         OutOfRange
             It lies outside of the prefix, or in the prefix beyond the pool's window.
         ValueError, TypeError
@@ -365,7 +367,7 @@ cdef class IPPool:
         if self.bitmap.take(ordinal):
             return
         if self.ruled(ordinal):
-            raise Taken(f"{self.as_text(ordinal)} is {self.rule_of(ordinal)} of {self!r} and reserved by rule")
+            raise Reserved(f"{self.as_text(ordinal)} is {self.rule_of(ordinal)} of {self!r} and reserved by rule")
         raise Taken(f"{self.as_text(ordinal)} is taken")
 
     def release(self, object address, /) -> None:

@@ -5,22 +5,25 @@ Only this module imports ``_fastnet``; ``_fastnet`` never imports ``driverapi``.
 
 from __future__ import annotations
 
+from _fastnet.addr import ip_text, mac_text, pack_ip, pack_mac
 from _fastnet.answers import UNKNOWN, Answers
 from _fastnet.batch import Batch
 from _fastnet.bitmap import Bitmap
-from _fastnet.errors import Exhausted, NetlinkError, NotTaken, OutOfRange, Taken
+from _fastnet.errors import Exhausted, NetlinkError, NotTaken, OutOfRange, Reserved, Taken
 from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
-from _fastnet.netns import Namespace, socket_in
+from _fastnet.netns import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, Namespace, socket_in, unshare
 from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
-from _fastnet.netns import identity as namespace_identity
 from _fastnet.netns import open as open_namespace
 from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket
 
 __all__ = [
+    "CLONE_NEWNET",
+    "CLONE_NEWNS",
+    "CLONE_NEWUSER",
     "UNKNOWN",
     "Answers",
     "Batch",
@@ -35,11 +38,16 @@ __all__ = [
     "NetlinkSocket",
     "NotTaken",
     "OutOfRange",
+    "Reserved",
     "Taken",
     "create_namespaces",
     "drop_namespaces",
+    "ip_text",
     "links",
-    "namespace_identity",
+    "mac_text",
     "open_namespace",
+    "pack_ip",
+    "pack_mac",
     "socket_in",
+    "unshare",
 ]

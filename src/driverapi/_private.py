@@ -1,6 +1,6 @@
 """A network and mount namespace of the process's own, for the demo, the benchmarks and the kernel tests.
 
-Nothing here needs the native core: it must work before anything else is imported that might start a thread.
+Importing it loads next to nothing, and using it starts no thread: it comes before all that might.
 """
 
 from __future__ import annotations
@@ -16,10 +16,6 @@ from pathlib import Path
 
 __all__ = ["enter_private_namespaces"]
 
-# include/uapi/linux/sched.h
-_CLONE_NEWNS = 0x00020000
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
 # include/uapi/linux/mount.h
 _MS_NOSUID = 2
 _MS_NODEV = 4
@@ -54,12 +50,12 @@ def enter_private_namespaces() -> None:
         raise RuntimeError(
             f"private namespaces must be entered before any thread is started; the process has {threads} threads"
         )
-    libc = ctypes.CDLL(None, use_errno=True)
+    from driverapi._native import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER
+
     uid, gid = os.geteuid(), os.getegid()
-    flags = _CLONE_NEWNET | _CLONE_NEWNS
-    if uid != 0 or not _unshared(libc, flags):
-        if not _unshared(libc, flags | _CLONE_NEWUSER):
-            code = ctypes.get_errno()
+    flags = CLONE_NEWNET | CLONE_NEWNS
+    if uid != 0 or _refused(flags):
+        if code := _refused(flags | CLONE_NEWUSER):
             raise OSError(
                 code,
                 f"{os.strerror(code)}: user namespaces are not allowed here; run as root, or allow them "
@@ -67,19 +63,23 @@ def enter_private_namespaces() -> None:
                 "kernel.apparmor_restrict_unprivileged_userns; in a container: --privileged)",
             )
         _map_ids(uid, gid)
+    libc = ctypes.CDLL(None, use_errno=True)
     _mount(libc, b"none", b"/", None, _MS_REC | _MS_PRIVATE)
     _mount(libc, b"tmpfs", b"/run", b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755")
     _bring_up_loopback()
 
 
-def _unshared(libc: ctypes.CDLL, flags: int) -> bool:
-    """Unshare; False where it is not permitted."""
-    if libc.unshare(ctypes.c_int(flags)) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code not in (errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL):
-        raise OSError(code, f"unshare: {os.strerror(code)}")
-    return False
+def _refused(flags: int) -> int:
+    """Unshare; return 0, or the error number where it is not permitted."""
+    from driverapi._native import unshare
+
+    try:
+        unshare(flags)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL):
+            return error.errno
+        raise
+    return 0
 
 
 def _map_ids(uid: int, gid: int) -> None:

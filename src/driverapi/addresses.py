@@ -8,11 +8,11 @@ netaddr is imported only when somebody asks for one of its objects.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from driverapi import errors
+from driverapi._native import ip_text, mac_text, pack_ip, pack_mac
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     MACLike: TypeAlias = str | bytes | netaddr.EUI
 
 __all__ = ["Address", "format_ip", "format_mac", "parse_ip", "parse_mac", "parse_network", "parse_prefix"]
-
-_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +83,12 @@ class Address:
 
 def format_ip(ip: bytes) -> str:
     """Text of a packed address (RFC 5952 for IPv6)."""
-    return socket.inet_ntop(socket.AF_INET if len(ip) == 4 else socket.AF_INET6, ip)
+    return ip_text(ip)
 
 
 def format_mac(mac: bytes) -> str:
     """``02:42:0a:00:00:02``."""
-    return mac.hex(":")
+    return mac_text(mac)
 
 
 def _wrong(what: str, value: object, want: str) -> errors.InvalidError:
@@ -107,8 +105,8 @@ def parse_ip(value: Any, what: str = "address") -> bytes:
     """
     if isinstance(value, str):
         try:
-            return socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
-        except (OSError, ValueError):  # ValueError: an embedded NUL
+            return pack_ip(value)
+        except ValueError:
             raise _wrong(what, value, "an IP address, such as '10.0.0.2' or 'fd00::2'") from None
     packed = value if isinstance(value, bytes) else getattr(value, "packed", None)
     if isinstance(packed, bytes) and len(packed) in (4, 16) and _prefix_length(value) is None:
@@ -173,14 +171,14 @@ def parse_mac(value: Any, what: str = "MAC address") -> bytes:
         For all that is no MAC of 48 bits, and for one that no interface may have
         (multicast, all zero).
     """
-    mac: object = value
+    mac: object
     if isinstance(value, str):
-        parts = value.replace("-", ":").split(":")
-        mac = None
-        if len(parts) == 6 and all(len(part) == 2 and _HEX.issuperset(part) for part in parts):
-            mac = bytes.fromhex("".join(parts))
-    elif not isinstance(value, bytes):
-        mac = getattr(value, "packed", None)
+        try:
+            mac = pack_mac(value)
+        except ValueError:
+            mac = None
+    else:
+        mac = value if isinstance(value, bytes) else getattr(value, "packed", None)
     if not isinstance(mac, bytes) or len(mac) != 6:
         raise _wrong(what, value, "a MAC address, such as '02:42:0a:00:00:02'")
     if mac[0] & 1 or not any(mac):

@@ -2,7 +2,7 @@
 
 Each error names the thing it is about, says what to do, and leaves the state as it was.
 The seed's own errors keep their names in the docstrings (``ErrNoNetwork`` …).
-Each class is also the exception of Python's own that fits, so ``except KeyError`` and
+Each class is also the exception of Python's own that fits, so ``except LookupError`` and
 ``except PermissionError`` mean what a reader expects.
 """
 
@@ -27,7 +27,10 @@ __all__ = [
     "InterfacesGivenError",
     "InvalidError",
     "JoinedError",
+    "KernelConflictError",
     "KernelError",
+    "KernelLimitError",
+    "KernelUnsupportedError",
     "Kind",
     "NetworkExistsError",
     "NoDriverError",
@@ -74,17 +77,21 @@ class DriverAPIError(Exception):
     kind: Kind = Kind.INTERNAL
 
     def __str__(self) -> str:
-        """Return the message alone (``KeyError`` would quote it)."""
+        """Return the message alone."""
         return str(self.args[0]) if self.args else type(self).__name__
 
 
-# --- the seed's errors ---------------------------------------------------------------------------
+# --- the seed's errors, and the two bases that more of ours have -----------------------------------
 
 
-class EndpointExistsError(DriverAPIError, ValueError):
-    """The network has an endpoint of that name or id already (seed: ``ErrEndpointExists``)."""
+class ConflictError(DriverAPIError, ValueError):
+    """Something else has what was asked for, or its state forbids the call."""
 
     kind = Kind.CONFLICT
+
+
+class EndpointExistsError(ConflictError):
+    """The network has an endpoint of that name or id already (seed: ``ErrEndpointExists``)."""
 
 
 class NotFoundError(DriverAPIError, LookupError):
@@ -107,14 +114,13 @@ class NotImplementedYetError(DriverAPIError, NotImplementedError):
     kind = Kind.UNSUPPORTED
 
 
-class ActiveRegistrationError(DriverAPIError, ValueError):
+class ActiveRegistrationError(ConflictError):
     """A driver is registered for that network type already (seed: ``ErrActiveRegistration``)."""
-
-    kind = Kind.CONFLICT
 
     def __init__(self, network_type: str) -> None:
         super().__init__(
-            f"driver already registered for type {network_type!r}; unregister it first or choose another name"
+            f"driver already registered for type {network_type!r}; choose another name, or register it "
+            "in a DriverRegistry of its own"
         )
         self.network_type = network_type
 
@@ -130,12 +136,6 @@ class InvalidError(DriverAPIError, ValueError):
     """A value that no state could make right: a prefix that is none, an unknown option."""
 
     kind = Kind.INVALID
-
-
-class ConflictError(DriverAPIError, ValueError):
-    """Something else has what was asked for, or its state forbids the call."""
-
-    kind = Kind.CONFLICT
 
 
 class NoDriverError(NotFoundError):
@@ -233,14 +233,36 @@ class NoPermissionError(KernelError, PermissionError):
     kind = Kind.FORBIDDEN
 
 
+class KernelConflictError(KernelError):
+    """A name or a number that the operation needs is taken in the kernel."""
+
+    kind = Kind.CONFLICT
+
+
+class KernelLimitError(KernelError):
+    """A limit of the kernel is reached: the ports of a bridge, say."""
+
+    kind = Kind.EXHAUSTED
+
+
+class KernelUnsupportedError(KernelError):
+    """The kernel was built without what the operation needs."""
+
+    kind = Kind.UNSUPPORTED
+
+
 # --- many at once --------------------------------------------------------------------------------
 
 
-class BulkError(ExceptionGroup[Exception]):
+class BulkError(DriverAPIError, ExceptionGroup[Exception]):
     """Some endpoints of a bulk call failed: ``attach(…, strict=True)``, or a ``detach``.
+
+    ``except DriverAPIError`` catches it whole, ``except* BusyError`` the part that is meant.
 
     Attributes
     ----------
+    kind : Kind
+        That of the errors in it, where they have the same; else ``Kind.INTERNAL``.
     results : list of Endpoint
         All endpoints of the call in order: those that are done, and those with ``.error`` set.
     """
@@ -251,10 +273,16 @@ class BulkError(ExceptionGroup[Exception]):
         """Make the group; ``results`` travels along when it is split."""
         self = super().__new__(cls, message, exceptions)
         self.results = list(results)
+        kinds = {one.kind if isinstance(one, DriverAPIError) else Kind.INTERNAL for one in self.exceptions}
+        self.kind = kinds.pop() if len(kinds) == 1 else Kind.INTERNAL
         return self
 
     def __init__(self, message: str, exceptions: Sequence[Exception], results: Sequence[Any] = ()) -> None:
         super().__init__(message, exceptions)
+
+    def __str__(self) -> str:
+        """Return the message and how many errors there are."""
+        return ExceptionGroup.__str__(self)
 
     def derive(self, excs: Sequence[Any], /) -> Any:
         """Keep the class and the results of a part of the group (``except*``)."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from driverapi import errors
 
 __all__ = [
+    "BRIDGE_DEFAULT",
     "BRIDGE_ENABLE_ICC",
     "BRIDGE_GATEWAY_MODE_IPV4",
     "BRIDGE_GATEWAY_MODE_IPV6",
@@ -20,15 +21,21 @@ __all__ = [
     "BRIDGE_INHIBIT_IPV4",
     "BRIDGE_MASQUERADE",
     "BRIDGE_NAME",
+    "BRIDGE_TRUSTED",
+    "ENABLE_IPV4",
+    "ENABLE_IPV6",
     "ENDPOINT_EXPOSED_PORTS",
     "ENDPOINT_IFNAME",
     "ENDPOINT_MAC",
+    "ENDPOINT_SYSCTLS",
     "GENERIC",
+    "HOST_IPV4",
     "IFACE_PREFIX",
     "INTERNAL",
     "IPAM_DATA",
     "MTU",
     "PORT_MAP",
+    "SEED_NAMES",
     "as_bool",
     "as_int",
     "canonical",
@@ -48,6 +55,9 @@ MTU: Final = PREFIX + "driver.mtu"
 IFACE_PREFIX: Final = PREFIX + "container_iface_prefix"
 INTERNAL: Final = PREFIX + "internal"
 PORT_MAP: Final = PREFIX + "portmap"
+HOST_IPV4: Final = PREFIX + "host_ipv4"
+ENABLE_IPV4: Final = PREFIX + "enable_ipv4"
+ENABLE_IPV6: Final = PREFIX + "enable_ipv6"
 
 BRIDGE_NAME: Final = PREFIX + "bridge.name"
 BRIDGE_MASQUERADE: Final = PREFIX + "bridge.enable_ip_masquerade"
@@ -56,13 +66,15 @@ BRIDGE_GATEWAY_MODE_IPV4: Final = PREFIX + "bridge.gateway_mode_ipv4"
 BRIDGE_GATEWAY_MODE_IPV6: Final = PREFIX + "bridge.gateway_mode_ipv6"
 BRIDGE_HOST_BINDING_IPV4: Final = PREFIX + "bridge.host_binding_ipv4"
 BRIDGE_INHIBIT_IPV4: Final = PREFIX + "bridge.inhibit_ipv4"
+BRIDGE_DEFAULT: Final = PREFIX + "bridge.default_bridge"
+BRIDGE_TRUSTED: Final = PREFIX + "bridge.trusted_host_interfaces"
 
 ENDPOINT_MAC: Final = PREFIX + "endpoint.macaddress"
 ENDPOINT_EXPOSED_PORTS: Final = PREFIX + "endpoint.exposedports"
 ENDPOINT_IFNAME: Final = PREFIX + "endpoint.ifname"
+ENDPOINT_SYSCTLS: Final = PREFIX + "endpoint.sysctls"
 
-# The names that the seed's own code gave its options (a struct's fields), and what they are now.
-_SEED_NAMES: Final[Mapping[str, str]] = {
+SEED_NAMES: Final[Mapping[str, str]] = {
     "BridgeName": BRIDGE_NAME,
     "EnableIPMasquerade": BRIDGE_MASQUERADE,
     "EnableICC": BRIDGE_ENABLE_ICC,
@@ -71,7 +83,9 @@ _SEED_NAMES: Final[Mapping[str, str]] = {
     "MacAddress": ENDPOINT_MAC,
     "ExposedPorts": ENDPOINT_EXPOSED_PORTS,
     "PortBindings": PORT_MAP,
+    "EnableIPv6": ENABLE_IPV6,
 }
+"""The names that the seed's own code gave its options (a struct's fields), and what they are now."""
 
 _TRUE: Final = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE: Final = frozenset({"0", "f", "false", "n", "no", "off"})
@@ -81,7 +95,7 @@ def canonical(name: str) -> str:
     """Today's name of an option of either generation; other names as they are."""
     if name.startswith(OLD_PREFIX):
         return PREFIX + name.removeprefix(OLD_PREFIX)
-    return _SEED_NAMES.get(name, name)
+    return SEED_NAMES.get(name, name)
 
 
 def normalise(options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -203,5 +203,15 @@ def test_overlaps_agrees_with_ipaddress(one: Any, a: int, two: Any, b: int) -> N
     assert (second.network_address.packed in parse_network(first)) == (second.network_address in first)
 
 
+@pytest.mark.parametrize("text", ["::102:304", "::ffff:1.2.3.4", "::", "::1", "1:0:0:2::", "fd00::1:0:0:1"])
+def test_text_of_ipv6_is_as_the_rfc_wants_it(text: str) -> None:
+    assert format_ip(ipaddress.ip_address(text).packed) == text
+
+
+def test_one_separator_in_a_mac() -> None:
+    with pytest.raises(errors.InvalidError, match="MAC address"):
+        parse_mac("02:42-0a:00:00:02")
+
+
 def test_families_do_not_overlap() -> None:
     assert not parse_network("0.0.0.0/0").overlaps(parse_network("::/0"))

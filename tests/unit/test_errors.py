@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
 
 import pytest
 
 from driverapi import errors
+from driverapi._native import NetlinkError
+from driverapi.dataplane.failures import failure
 from driverapi.errors import DriverAPIError, Kind
 
 CLASSES = [
@@ -37,6 +40,9 @@ OWN = {
     errors.NoPermissionError: (Kind.FORBIDDEN, PermissionError),
     errors.DriverFaultError: (Kind.INTERNAL, RuntimeError),
     errors.KernelError: (Kind.INTERNAL, OSError),
+    errors.KernelConflictError: (Kind.CONFLICT, OSError),
+    errors.KernelLimitError: (Kind.EXHAUSTED, OSError),
+    errors.KernelUnsupportedError: (Kind.UNSUPPORTED, OSError),
 }
 
 
@@ -47,7 +53,12 @@ def test_kind_and_pythons_own(kind: type[DriverAPIError]) -> None:
     assert issubclass(kind, base)
 
 
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda one: one.__name__)
+def test_what_exists_already_is_a_conflict() -> None:
+    for kind in (errors.EndpointExistsError, errors.NetworkExistsError, errors.ActiveRegistrationError):
+        assert issubclass(kind, errors.ConflictError)
+
+
+@pytest.mark.parametrize("kind", [one for one in CLASSES if one is not errors.BulkError], ids=lambda one: one.__name__)
 def test_text_and_pickle(kind: type[DriverAPIError]) -> None:
     error = kind("network 'web': no")
     assert "network 'web': no" in str(error)
@@ -58,7 +69,7 @@ def test_text_and_pickle(kind: type[DriverAPIError]) -> None:
         assert again.args == error.args
 
 
-@pytest.mark.parametrize("kind", [errors.KernelError, errors.NoPermissionError])
+@pytest.mark.parametrize("kind", [errors.KernelError, errors.NoPermissionError, errors.KernelLimitError])
 def test_errno_survives(kind: type[errors.KernelError]) -> None:
     error = kind("add link dv1: No such device", 19)
     again = pickle.loads(pickle.dumps(error))
@@ -66,10 +77,31 @@ def test_errno_survives(kind: type[errors.KernelError]) -> None:
     assert str(error) == str(again) == "add link dv1: No such device"
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EEXIST, errors.KernelConflictError),
+        (errno.EBUSY, errors.KernelConflictError),
+        (errno.EXFULL, errors.KernelLimitError),
+        (errno.EOPNOTSUPP, errors.KernelUnsupportedError),
+        (errno.EPERM, errors.NoPermissionError),
+        (errno.ENODEV, errors.KernelError),
+    ],
+)
+def test_a_refusal_of_the_kernel_is_typed(number: int, kind: type[errors.KernelError]) -> None:
+    said = NetlinkError(number, "add veth dv1")
+    error = failure("endpoint 'web'", said)
+    assert type(error) is kind
+    assert (error.errno, error.__cause__) == (number, said)
+    assert str(error).startswith("endpoint 'web': add veth dv1: ")
+    assert type(pickle.loads(pickle.dumps(error))) is kind
+
+
 def test_registration_names_the_type() -> None:
     error = pickle.loads(pickle.dumps(errors.ActiveRegistrationError("lab")))
     assert error.network_type == "lab"
     assert str(error).count("'lab'") == 1
+    assert "unregister" not in str(error)  # there is no such thing
 
 
 def test_every_seed_error_is_named() -> None:
@@ -89,6 +121,18 @@ def test_bulk_splits_and_keeps_its_results() -> None:
     assert [str(one) for one in rest.exceptions] == ["a"]
     assert match.results == rest.results == ["one", "two"]
     assert errors.BulkError("none named", [ValueError()]).results == []
+
+
+def test_bulk_is_one_of_ours() -> None:
+    error = bulk()
+    assert isinstance(error, DriverAPIError)
+    assert isinstance(error, ExceptionGroup)
+    assert str(error) == "attach (2 sub-exceptions)"
+    assert error.kind is Kind.INTERNAL
+    assert [one.kind for one in error.split(errors.BusyError) if one is not None] == [Kind.CONFLICT, Kind.INVALID]
+    assert errors.BulkError("any", [ValueError(), errors.BusyError("b")]).kind is Kind.INTERNAL
+    again = pickle.loads(pickle.dumps(error.split(errors.BusyError)[0]))
+    assert (str(again), again.kind, again.results) == ("attach (1 sub-exception)", Kind.CONFLICT, ["one", "two"])
 
 
 def test_bulk_is_caught_by_kind_and_pickled() -> None:

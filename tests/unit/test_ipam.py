@@ -110,11 +110,11 @@ def test_release_of_a_reserved_address_does_not_free_it(ipam: DefaultIPAM, reser
 
 def test_pools_do_not_overlap(ipam: DefaultIPAM) -> None:
     id = pool(ipam, "10.0.0.0/16")
-    for other in ("10.0.0.0/16", "10.0.3.0/24", "10.0.0.0/8", "0.0.0.0/0"):
+    for other in ("10.0.0.0/16", "10.0.3.0/24", "10.0.0.0/8", "8.0.0.0/5"):
         with pytest.raises(errors.ConflictError, match=r"overlaps 10\.0\.0\.0/16"):
             pool(ipam, other)
     pool(ipam, "10.1.0.0/16")
-    pool(ipam, "::/0")
+    pool(ipam, "fc00::/7")
     ipam.release_pool(id)
     with pytest.raises(errors.NotFoundError, match=r"10\.0\.0\.0/16"):
         ipam.release_pool(id)
@@ -146,6 +146,33 @@ def test_default_pools(ipam: DefaultIPAM) -> None:
         ipam.request_pool()
     with pytest.raises(errors.InvalidError, match="IPv6"):
         ipam.request_pool(version=6)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "0.0.0.0/8",
+        "0.1.2.0/24",
+        "0.0.0.0/0",
+        "127.0.0.0/16",
+        "224.0.0.0/24",
+        "239.1.0.0/16",
+        "240.0.0.0/8",
+        "255.255.255.255/32",
+        "128.0.0.0/1",
+        "::/0",
+        "::/128",
+        "::1/128",
+        "::/64",
+        "::ffff:10.0.0.0/120",
+        "ff02::/64",
+    ],
+)
+def test_prefixes_that_no_endpoint_can_have(ipam: DefaultIPAM, prefix: str) -> None:
+    with pytest.raises(errors.InvalidError, match=f"prefix {prefix}: .*no endpoint can have it; choose another"):
+        pool(ipam, prefix)
+    for beside in ("126.0.0.0/8", "223.255.255.0/24", "1.0.0.0/8", "fe80::/64", "::1:0:0:0/80"):
+        assert pool(ipam, beside)
 
 
 def test_a_huge_pool_costs_nothing(ipam: DefaultIPAM) -> None:

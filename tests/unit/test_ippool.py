@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Taken
+from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Reserved, Taken
 from _fastnet.ippool import Addresses, IPPool
 
 
@@ -139,8 +139,9 @@ def test_prefix_of_another_type(prefix: object) -> None:
 def test_reserved_by_rule(prefix: str, address: str, what: str) -> None:
     pool = IPPool(prefix)
     size = pool.size
-    with pytest.raises(Taken, match=what):
+    with pytest.raises(Reserved, match=what):
         pool.reserve(address)
+    assert issubclass(Reserved, Taken)
     with pytest.raises(NotTaken, match=what):
         pool.release(address)
     pool.reserve(int(ip_address(address)) + (1 if "255" not in address else -1))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from driverapi.bench.task import WrongResultError
 
-__all__ = ["check_sandboxes", "host_links", "mount_points", "wait_for_links"]
+__all__ = ["check_sandboxes", "host_links", "wait_for_links"]
 
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS = 0x8913
@@ -161,12 +161,6 @@ def check_sandboxes(
 def host_links() -> int:
     """Return how many links the calling process's namespace has."""
     return len(Path("/proc/self/net/dev").read_text().splitlines()) - 2
-
-
-def mount_points(below: str) -> int:
-    """Return how many mounts there are below a directory."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return sum(line.split(" ", 5)[4].startswith(below + "/") for line in lines)
 
 
 def wait_for_links(count: int, seconds: float = 120.0) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from driverapi import __version__
-from driverapi.errors import BulkError, DriverAPIError
+from driverapi.errors import DriverAPIError
 
 __all__ = ["INTERRUPTED", "group"]
 
@@ -49,7 +49,7 @@ class _Group(click.Group):
         """Run; an error of the package is one line and status 1, Ctrl-C is status 130."""
         try:
             return super().invoke(ctx)
-        except (DriverAPIError, BulkError) as error:
+        except DriverAPIError as error:
             click.echo(f"driverapi: error: {_one_line(error)}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:

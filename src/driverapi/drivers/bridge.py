@@ -16,6 +16,7 @@ from driverapi import errors, labels
 from driverapi._native import MACPool, Taken
 from driverapi.addresses import Address, format_ip, format_mac
 from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin
+from driverapi.drivers.bridge_options import check_configuration, check_options
 from driverapi.plan import MAX_MTU, BridgeLink, NetworkPlan, VethLink, check_link_name
 
 __all__ = ["BridgeDriver"]
@@ -29,18 +30,6 @@ MIN_MTU_IPV6: Final = 1280
 
 _BRIDGE: Final = "bridge"  # the bridge's name inside the network's plan
 
-# Options whose other value needs packet filter rules, which this version does not make.
-_ONLY: Final[Mapping[str, bool]] = {
-    labels.BRIDGE_MASQUERADE: False,
-    labels.BRIDGE_ENABLE_ICC: True,
-    labels.BRIDGE_INHIBIT_IPV4: False,
-}
-_UNSUPPORTED: Final = (
-    labels.BRIDGE_GATEWAY_MODE_IPV4,
-    labels.BRIDGE_GATEWAY_MODE_IPV6,
-    labels.BRIDGE_HOST_BINDING_IPV4,
-    labels.PORT_MAP,
-)
 _NETWORK: Final = (labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL)
 _ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
 
@@ -72,7 +61,8 @@ class BridgeDriver(Driver):
 
     Network options: ``bridge.name``, ``driver.mtu``, ``container_iface_prefix``, ``internal``
     (no gateway). Endpoint options: ``endpoint.ifname``. Published ports and masquerading need
-    rules that this version does not make: asking for them is an error.
+    rules that this version does not make: asking for them is an error, and so is any other
+    option that cannot be honoured (:mod:`driverapi.drivers.bridge_options`).
 
     Thread safety: all methods.
     """
@@ -87,15 +77,25 @@ class BridgeDriver(Driver):
         """Return ``"bridge"``."""
         return "bridge"
 
+    def config(self, options: Options) -> None:
+        """Take the seed's driver options where their values are what this driver does anyway."""
+        check_configuration(options)
+
     def create_network(self, network_id: str, options: Options) -> None:
         """Keep what the bridge shall be; the plan is made of it."""
-        _check_options(options, _NETWORK)
         data: tuple[IPAMData, ...] = options.get(labels.IPAM_DATA, ())
+        check_options(options, _NETWORK, {one.pool.version for one in data})
         if not data:
             raise errors.InvalidError("a bridge network needs an IPv4 or an IPv6 prefix")
+        for one in data:
+            if one.pool.prefix == one.pool.bits:
+                raise errors.InvalidError(
+                    f"prefix {one.pool} has one address; a bridge network needs one for its gateway and one for each "
+                    f"endpoint: use a /{one.pool.bits - 1} or shorter"
+                )
         gateways = tuple(one.gateway for one in data if one.gateway is not None)
         lowest = MIN_MTU_IPV6 if any(one.pool.version == 6 for one in data) else MIN_MTU
-        mtu = labels.as_int(labels.MTU, options.get(labels.MTU, 0) or 0, 0, MAX_MTU)
+        mtu = labels.as_int(labels.MTU, options.get(labels.MTU, 0), 0, MAX_MTU)
         if 0 < mtu < lowest:
             raise errors.InvalidError(
                 f"option {labels.MTU!r}: {mtu} is too small, this network needs at least {lowest} bytes"
@@ -137,7 +137,7 @@ class BridgeDriver(Driver):
     def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Fill the MAC address where it is empty: 02:42 and the IPv4 address, or drawn."""
         bridge = self._network(network_id)
-        _check_options(options, _ENDPOINT)
+        check_options(options, _ENDPOINT)
         if len(info.interfaces) != 1:
             raise errors.InvalidError(
                 f"a bridge endpoint has one interface with its addresses given, not {len(info.interfaces)}"
@@ -175,6 +175,7 @@ class BridgeDriver(Driver):
 
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Declare the pair, the gateways and the gateways' permanent neighbour entries."""
+        check_options(options)
         bridge = self._network(network_id)
         endpoint = self._endpoint(bridge, endpoint_id)
         for interface in info.interface_names:
@@ -205,16 +206,6 @@ class BridgeDriver(Driver):
             return bridge.endpoints[endpoint_id]
         except KeyError:
             raise errors.NoEndpointError(f"the network has no endpoint {endpoint_id}") from None
-
-
-def _check_options(options: Options, known: tuple[str, ...]) -> None:
-    for name, value in options.items():
-        if name in _UNSUPPORTED or (name in _ONLY and labels.as_bool(name, value) is not _ONLY[name]):
-            raise errors.NotImplementedYetError(
-                f"option {name!r}: {value!r} needs rules that this version does not make; leave it out"
-            )
-        if name.startswith(labels.PREFIX) and name not in known and name not in _ONLY:
-            log.warning("bridge: unknown option %r is ignored", name)
 
 
 def _mac_for(macs: MACPool, addresses: tuple[Address, ...]) -> bytes:

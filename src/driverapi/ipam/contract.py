@@ -43,6 +43,8 @@ class IPAM(Protocol):
 
         Raises
         ------
+        errors.InvalidError
+            No endpoint can have its addresses: loopback, multicast, reserved.
         errors.ConflictError
             It overlaps a pool that is in use.
         errors.AddressesExhaustedError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, final
 
 from driverapi import errors
-from driverapi._native import Exhausted, IPPool, NotTaken, OutOfRange, Taken
+from driverapi._native import Exhausted, IPPool, NotTaken, OutOfRange, Reserved, Taken
 from driverapi.addresses import Address, format_ip, parse_network
 from driverapi.ipam.contract import Pool
 
@@ -19,6 +19,20 @@ SPACE: Final = "local"
 # libnetwork's own list: 172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/16 cut into /20.
 _DEFAULT_POOLS: Final = tuple(
     [f"172.{second}.0.0/16" for second in range(17, 32)] + [f"192.168.{third}.0/20" for third in range(0, 256, 16)]
+)
+
+# What no interface of a sandbox can have, or could have to no use.
+_UNUSABLE: Final = tuple(
+    (parse_network(prefix), what)
+    for prefix, what in (
+        ("0.0.0.0/8", "'this network' (RFC 1122)"),
+        ("127.0.0.0/8", "loopback (RFC 1122)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("240.0.0.0/4", "reserved (RFC 1112, class E)"),
+        ("::/96", "unspecified, loopback and IPv4-compatible (RFC 4291)"),
+        ("::ffff:0.0.0.0/96", "IPv4-mapped (RFC 4291)"),
+        ("ff00::/8", "multicast (RFC 4291)"),
+    )
 )
 
 
@@ -39,6 +53,7 @@ class DefaultIPAM:
             if prefix is None:
                 prefix = self._default(version, avoid)
             else:
+                _check_usable(prefix)
                 for taken, _ in self._pools.values():
                     if taken.overlaps(prefix):
                         raise errors.ConflictError(
@@ -87,12 +102,12 @@ class DefaultIPAM:
             prefix, addresses = self._get(pool)
             if wanted not in prefix:
                 raise errors.InvalidError(f"address {format_ip(wanted)} is outside of the network's prefix {prefix}")
-            if _is_reserved(wanted, prefix):
-                raise errors.InvalidError(
-                    f"address {format_ip(wanted)} stands for all of {prefix}; no endpoint may have it"
-                )
             try:
                 addresses.reserve(wanted)
+            except Reserved:
+                raise errors.InvalidError(
+                    f"address {format_ip(wanted)} stands for all of {prefix}; no endpoint may have it"
+                ) from None
             except Taken:
                 raise errors.AddressTakenError(
                     f"address {format_ip(wanted)} is in use on {prefix}; choose another or none"
@@ -124,15 +139,10 @@ class DefaultIPAM:
             raise errors.NotFoundError(f"no address pool {pool!r}") from None
 
 
-def _is_reserved(ip: bytes, prefix: Address) -> bool:
-    """Tell whether an address is kept by rule: network and broadcast, or the subnet-router anycast.
-
-    RFC 3021 lifts it for IPv4 /31 (a /32 has but one address), RFC 6164 for IPv6 /127.
-    """
-    if prefix.bits - prefix.prefix < 2:
-        return False
-    return ip == prefix.ip or (prefix.version == 4 and Address(_invert(ip), prefix.prefix).network.ip == _invert(ip))
-
-
-def _invert(ip: bytes) -> bytes:
-    return bytes(byte ^ 0xFF for byte in ip)
+def _check_usable(prefix: Address) -> None:
+    for unusable, what in _UNUSABLE:
+        if unusable.overlaps(prefix):
+            raise errors.InvalidError(
+                f"prefix {prefix}: {unusable} is {what}, no endpoint can have it; choose another, such as "
+                + ("'10.77.0.0/16'" if prefix.version == 4 else "'fd77::/64'")
+            )
