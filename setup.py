@@ -12,6 +12,7 @@ Flipping one, or changing flags, directives or Cython's version, builds everythi
 from __future__ import annotations
 
 import os
+import sysconfig
 from pathlib import Path
 
 import Cython
@@ -44,7 +45,8 @@ DIRECTIVES: dict[str, object] = {
 }
 
 # Off are only those that Cython's own C gives by design: methods that ignore self, helpers
-# that a module does not need, and CPython's way of storing methods.
+# that a module does not need, and CPython's way of storing methods. CPython's own headers, from
+# 3.13 on, convert as we may not: as a system's headers they are not warned of.
 WARNINGS = [
     "-Wall",
     "-Wextra",
@@ -52,6 +54,7 @@ WARNINGS = [
     "-Wno-unused-parameter",
     "-Wno-unused-function",
     "-Wno-cast-function-type",
+    f"-isystem{sysconfig.get_path('include')}",
 ]
 
 compile_args = ["-std=c11", "-fvisibility=hidden"]

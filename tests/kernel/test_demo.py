@@ -85,7 +85,7 @@ def test_as_nobody() -> None:
     if os.geteuid() != 0 or os.uname().sysname != "Linux":
         pytest.skip("only root can become somebody else; the test above ran without root already")
     if python("-c", "import driverapi._native, click", prefix=AS_NOBODY).returncode != 0:
-        pytest.skip(f"user {NOBODY} cannot read this interpreter or package: use the system's Python")
+        pytest.skip(f"user {NOBODY} cannot be become here, or cannot read this interpreter or package")
     check(demo("--endpoints", "12", "--json", prefix=AS_NOBODY), 12)
 
 

@@ -1,6 +1,7 @@
 """Looks at sandboxes from inside, with nothing but the kernel's plain interfaces.
 
-The same eyes for every contender: neither the native core nor a peer is used. A private
+The same eyes for every contender: neither the native core nor a peer is used, so there is an
+echo request here although :mod:`driverapi.pinger` has one, which needs the core. A private
 thread walks from namespace to namespace; no other thread ever changes its own.
 """
 

@@ -96,13 +96,15 @@ def _print_tables(result: dict[str, Any]) -> None:
     metavar="FAMILY[,FAMILY]",
     help=f"Families to run, of {', '.join(FAMILIES)} (default: {','.join(DEFAULT_FAMILIES)}).",
 )
-@click.option("--peers/--no-peers", default=True, help="With or without the others (default: with).")
+@click.option("--peers/--no-peers", default=True, help="With or without the peers (default: with).")
 @click.option("--seed", default=1, show_default=True, help="Of every random choice.")
 def bench(as_json: bool, quick: bool, families: tuple[str, ...], peers: bool, seed: int) -> None:
     """Measure this package beside what one would use instead.
 
-    Each contender runs in a process of its own, and they take turns. Peers that are not
-    installed are named and skipped. The family bringup runs in private network and mount
+    The peers are what a Python program would take for the same work: ipaddress of the standard
+    library, netaddr, and pyroute2 (bringup: as well as it allows, and as tutorials have it).
+    Each contender runs in a process of its own, and they take turns. A peer that is not
+    installed is named and skipped. The family bringup runs in private network and mount
     namespaces (without root in a user namespace) and takes minutes.
     """
     from rich.console import Console

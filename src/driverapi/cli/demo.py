@@ -34,9 +34,9 @@ _DOES: Final = {
     "--endpoints",
     type=click.IntRange(1, MAX_ENDPOINTS),
     default=200,
-    show_default=True,
+    show_default=True,  # the range, too
     metavar="N",
-    help=f"Sandboxes to bring up, 1 to {MAX_ENDPOINTS}; a bridge takes 1023.",
+    help="Sandboxes to bring up; a bridge takes 1023.",
 )
 @click.option("--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
