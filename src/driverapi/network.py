@@ -296,10 +296,11 @@ class Network:
         _check_progress(progress)
         if isinstance(endpoints, str | bytes) or not isinstance(endpoints, Iterable):
             raise errors.InvalidError(f"detach takes a sequence of endpoints, not {endpoints!r}")
-        endpoints = list(dict.fromkeys(endpoints))
+        endpoints = list(endpoints)
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
                 raise errors.InvalidError(f"{endpoint!r} is no endpoint of network {self.name!r}")
+        endpoints = list(dict.fromkeys(endpoints))  # each once
         due = [endpoint for endpoint in endpoints if self._has(endpoint) or endpoint._made_sandbox is not None]
         for endpoint in due:
             endpoint.error = None
