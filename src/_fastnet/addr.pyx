@@ -106,7 +106,9 @@ cdef bint parse_ipv6(const char* text, Py_ssize_t length, Address* address) noex
     address.high = address.low = 0
     address.version = 6
     for i in range(count):
-        shift = i if gap < 0 or i < gap else 8 - count + i
+        shift = i
+        if 0 <= gap <= i:
+            shift += 8 - count
         if shift < 4:
             address.high |= <uint64_t>groups[i] << (48 - 16 * shift)
         else:

@@ -243,8 +243,9 @@ cdef class IPPool:
     def __cinit__(self, str prefix not None, /) -> None:
         cdef int host
         _read_prefix(prefix, &self.first, &self.length)
-        host = -self.length
-        host += 32 if self.first.version == 4 else 128
+        host = 128 - self.length
+        if self.first.version == 4:
+            host = 32 - self.length
         self.first_int = _int_of(&self.first)
         self.bitmap = Bitmap((<object>1) << min(host, 64))
         self.rule_first = host > 1

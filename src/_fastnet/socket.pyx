@@ -438,25 +438,26 @@ cdef class NetlinkSocket:
         work = batch
         if work.executing:
             raise BufferError("another thread executes this batch")
-        answers = new_answers(work.count)
         memset(&job, 0, sizeof(job))
-        job.data = work.wire.data
-        job.starts = work.starts
-        job.count = work.count
-        job.used = work.wire.used
-        job.status = answers.status
+        # Before anything is allocated: an allocation may let another thread in.
         work.executing = True
         work.pins += 1
-        with nogil:
-            with self.lock:
-                job.fd = self.fd
-                if job.fd >= 0:
-                    job.base = self.sequence
-                    self.sequence += <uint32_t> job.count
-                    job.send_limit = self.send_limit
-                    job.answer_limit = self.answer_limit
-                    exchange(&job)
         try:
+            answers = new_answers(work.count)
+            job.data = work.wire.data
+            job.starts = work.starts
+            job.count = work.count
+            job.used = work.wire.used
+            job.status = answers.status
+            with nogil:
+                with self.lock:
+                    job.fd = self.fd
+                    if job.fd >= 0:
+                        job.base = self.sequence
+                        self.sequence += <uint32_t> job.count
+                        job.send_limit = self.send_limit
+                        job.answer_limit = self.answer_limit
+                        exchange(&job)
             if job.fd < 0:
                 raise ValueError("the netlink socket is closed")
             answers.fill(work, &job.heard, job.base)

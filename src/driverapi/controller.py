@@ -9,6 +9,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
@@ -17,6 +18,7 @@ from driverapi import errors, labels
 from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
 from driverapi.dataplane.contract import Dataplane, Netns
+from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
@@ -82,21 +84,23 @@ class Controller:
             raise errors.NotImplementedYetError(
                 "state that outlives the process is not in this version; leave state out"
             )
+        if registry is not None and not isinstance(registry, DriverRegistry):
+            raise errors.InvalidError(f"registry {registry!r} is no DriverRegistry")
+        for what, given, verb in (("dataplane", dataplane, "realise"), ("ipam", ipam, "request_pool")):
+            if given is not None and not callable(getattr(given, verb, None)):
+                raise errors.InvalidError(f"{what} {given!r} has no method {verb}: it is none")
         self.registry = DriverRegistry() if registry is None else registry
         self._driver_options = _checked_options(self.registry, driver_options)
-        self._pid = os.getpid()
-        self._closed = False
-        self._closing = False
-        self._close_lock = threading.RLock()
+        self._gate = Gate()
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
         self._instance: Instance | None = None
         if dataplane is None:
             # Imported late: a fake dataplane needs neither.
-            from driverapi.dataplane.linux import LinuxDataplane
+            from driverapi.dataplane.linux import LinuxDataplane, ids_in_use
 
-            self._instance = Instance(run_dir)
+            self._instance = Instance(run_dir, avoid=ids_in_use())
             try:
                 dataplane = LinuxDataplane(self._instance)
             except BaseException:
@@ -111,11 +115,13 @@ class Controller:
     # --- networks -------------------------------------------------------------------------------
 
     @property
+    @reads
     def networks(self) -> list[Network]:
         """The networks that are ready."""
         with self._lock:
             return [network for network in self._networks.values() if network._driver is not None]
 
+    @reads
     def network(self, name: str) -> Network:
         """Return the network of a name or an id.
 
@@ -129,6 +135,7 @@ class Controller:
                 return network
         raise errors.NoNetworkError(f"no network {name!r}")
 
+    @changes
     def create_network(
         self,
         driver: str,
@@ -166,7 +173,6 @@ class Controller:
         errors.KernelError
             The kernel refused what the network needs; nothing of it is left.
         """
-        self._check()
         check_name(name, "network name")
         options = labels.normalise(options)
         found = self.registry.get(driver)
@@ -177,28 +183,27 @@ class Controller:
             (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
         ]
         network = Network(self, secrets.token_hex(32), name, driver)
-        with self._lock:
-            if name in self._networks:
-                raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
-            self._networks[name] = network
         try:
+            with self._lock:
+                if name in self._networks:
+                    raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
+                self._networks[name] = network
             data = self._take_pools(network, found, wanted)
             if labels.IPAM_DATA in options:
                 raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
+            network._driver = found
         except BaseException:
+            network._driver = None
             try:
+                with suppress(errors.NoNetworkError):  # there is one if an interrupt came late
+                    self._lifecycle.delete_network(network.id)
                 self._give_pools_back(network)
             finally:
                 with self._lock:
-                    del self._networks[name]
+                    if self._networks.get(name) is network:
+                        del self._networks[name]
             raise
-        with self._lock:
-            network._driver = found
-            late = self._closing  # close() has not seen it
-        if late:
-            network._delete()
-            self._check()
         return network
 
     def _take_pools(
@@ -240,11 +245,13 @@ class Controller:
     # --- sandboxes ------------------------------------------------------------------------------
 
     @property
+    @reads
     def sandboxes(self) -> list[Sandbox]:
         """The sandboxes that there are."""
         with self._lock:
             return [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
 
+    @reads
     def sandbox(self, name: str) -> Sandbox:
         """Return the sandbox of a name.
 
@@ -253,12 +260,14 @@ class Controller:
         errors.NoSandboxError
             There is none.
         """
+        check_name(name, "sandbox name")
         with self._lock:
             found = self._sandboxes.get(name)
         if found is None or found._netns is None:
             raise errors.NoSandboxError(f"no sandbox {name!r}")
         return found
 
+    @changes
     def create_sandbox(self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False) -> Sandbox:
         """Create a sandbox: with a namespace of its own, or for one that exists.
 
@@ -278,50 +287,55 @@ class Controller:
         errors.KernelError
             The namespace could not be made.
         """
-        self._check()
         check_name(name, "sandbox name")
         if host and netns is not None:
             raise errors.InvalidError("a sandbox is either the host's or that of netns, not both")
         path = None if netns is None else _checked_path(netns)
-        sandbox = Sandbox(self, name)
-        with self._lock:
-            if name in self._sandboxes:
-                raise errors.SandboxExistsError(f"sandbox {name!r} exists already; choose another name")
-            self._sandboxes[name] = sandbox
+        sandbox, id = Sandbox(self, name), secrets.token_hex(8)
         try:
+            with self._lock:
+                if name in self._sandboxes:
+                    raise errors.SandboxExistsError(f"sandbox {name!r} exists already; choose another name")
+                self._sandboxes[name] = sandbox
             if host:
                 sandbox._netns = self._dataplane.host_sandbox()
             elif path is not None:
                 sandbox._netns = self._dataplane.open_sandbox(path)
             else:
-                made = self._dataplane.make_sandboxes([secrets.token_hex(8)])
-                try:
-                    refused = self._dataplane.wait_sandboxes(made)[0]
-                    if refused is not None:
-                        raise refused
-                except BaseException:
-                    self._dataplane.drop_sandboxes(made)
-                    raise
+                made = self._dataplane.make_sandboxes([id])
+                refused = self._dataplane.wait_sandboxes(made)[0]
+                if refused is not None:
+                    raise refused
                 sandbox._netns = made[0]
         except BaseException:
-            with self._lock:
-                del self._sandboxes[name]
+            self._discard_sandboxes([sandbox], [id])
             raise
-        if self._closing:  # close() may not have seen it
-            self._drop_sandboxes([sandbox])
-            self._check()
         return sandbox
 
     def _make_sandboxes(self, count: int, *, host: bool = False) -> list[Sandbox]:
         """Begin to make sandboxes for a bulk call; named by their ids."""
         ids = [secrets.token_hex(8) for _ in range(count)]
-        places: Sequence[Netns] = (
-            [self._dataplane.host_sandbox() for _ in ids] if host else self._dataplane.make_sandboxes(ids)
-        )
-        made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
-        with self._lock:
-            self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
+        made: list[Sandbox] = []
+        try:
+            if host:
+                places: Sequence[Netns] = [self._dataplane.host_sandbox() for _ in ids]
+            else:
+                places = self._dataplane.make_sandboxes(ids)
+            made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
+            with self._lock:
+                self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
+        except BaseException:
+            self._discard_sandboxes(made, ids)
+            raise
         return made
+
+    def _discard_sandboxes(self, sandboxes: Sequence[Sandbox], ids: Sequence[str]) -> None:
+        """Undo a making that failed or was interrupted, wherever it was."""
+        self._dataplane.discard_sandboxes(ids)
+        with self._lock:
+            for sandbox in sandboxes:
+                if self._sandboxes.get(sandbox.name) is sandbox:
+                    del self._sandboxes[sandbox.name]
 
     def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
         """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""
@@ -352,37 +366,26 @@ class Controller:
 
     # --- its own life ---------------------------------------------------------------------------
 
-    def _check(self) -> None:
-        if os.getpid() != self._pid:
-            raise errors.ForkedError(
-                "this controller belongs to the parent process; make one in the child after the fork"
-            )
-        if self._closed or self._closing:
-            raise errors.ClosedError("the controller is closed; make another")
-
     def close(self) -> None:
         """Take away everything it made: endpoints, networks, sandboxes. A second time does nothing.
+
+        Calls of other threads that are under way are waited for; new ones are refused. In a
+        child process it does nothing: all is the parent's.
 
         Raises
         ------
         errors.BulkError
-            Something could not be taken away; the rest is gone.
+            Something could not be taken away; the rest is gone, and what is left can be closed again.
+        errors.BusyError
+            It is called from inside a call of the controller, as from ``progress``.
         """
-        if os.getpid() != self._pid:
+        if not self._gate.ours:
             return
-        with self._close_lock:
-            if self._closed:
-                return
-            with self._lock:
-                self._closing = True
-            try:
-                faults = self._take_all_away()
-            finally:  # an interrupt leaves it to be closed again, by the interpreter's end at the latest
-                self._closing = False
-        if faults:
-            raise errors.BulkError("close: not everything could be taken away", faults)
+        with self._gate.closing() as first:
+            if first:
+                self._take_all_away()
 
-    def _take_all_away(self) -> list[Exception]:
+    def _take_all_away(self) -> None:
         faults: list[Exception] = []
 
         def attempt(step: Callable[[], object]) -> None:
@@ -397,16 +400,18 @@ class Controller:
         with self._lock:
             owned = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
         attempt(lambda: faults.extend(fault for fault in self._drop_sandboxes(owned) if fault is not None))
-        self._closed = True
+        if faults:
+            raise errors.BulkError("close: not everything could be taken away; close it again", faults)
         attempt(self._dataplane.close)
         attempt(self._store.close)
         if self._instance is not None:
             attempt(self._instance.close)
         _open.discard(self)
-        return faults
+        if faults:
+            raise errors.BulkError("close: all is taken away, but not everything let go", faults)
 
+    @changes
     def __enter__(self) -> Self:
-        self._check()
         return self
 
     def __exit__(
@@ -436,7 +441,8 @@ def _checked_options(
 def _checked_path(netns: str | os.PathLike[str]) -> str:
     try:
         path = os.fsdecode(netns)
-    except TypeError:
+        os.fsencode(path)
+    except (TypeError, UnicodeError):
         path = ""
     if not path or "\0" in path:
         raise errors.InvalidError(f"netns {netns!r} is not the path of a network namespace")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 from driverapi import errors, labels
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Origin
+from driverapi.gate import changes, reads
 from driverapi.lifecycle import JoinRequest
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Endpoint:
 
     def __init__(self, network: Network, id: str, name: str, info: EndpointInfo) -> None:
         self.network = network
+        self._gate = network._gate
         self.id = id
         self.name = name
         self.sandbox: Sandbox | None = None
@@ -53,6 +55,7 @@ class Endpoint:
         self._made_sandbox: Sandbox | None = None  # by attach, so detach deletes it
 
     @property
+    @reads
     def interfaces(self) -> list[InterfaceInfo]:
         """Its interfaces, in the order of their ids' addition."""
         return list(self._info.interfaces)
@@ -62,6 +65,7 @@ class Endpoint:
         """Where its interfaces come from."""
         return self._info.origin
 
+    @changes
     def join(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> None:
         """Join a sandbox: afterwards its interfaces are there, up, with addresses and routes.
 
@@ -85,6 +89,7 @@ class Endpoint:
         if outcome is not None:
             raise outcome
 
+    @changes
     def leave(self, sandbox: Sandbox | None = None) -> None:
         """Leave its sandbox (which must be the one given).
 
@@ -102,6 +107,7 @@ class Endpoint:
         if outcome is not None:
             raise outcome
 
+    @changes
     def delete(self) -> None:
         """Delete it: its addresses and its name are free again.
 
@@ -120,7 +126,6 @@ class Endpoint:
     def _check(self) -> Controller:
         """Return the controller if it and this endpoint can be used."""
         controller = self.network._controller
-        controller._check()
         self._known()
         return controller
 
@@ -133,6 +138,7 @@ class Endpoint:
     def _request(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> JoinRequest:
         return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self), sandbox.name)
 
+    @reads
     def info(self) -> dict[str, Any]:
         """Return all that is known of it, as plain data."""
         self._known()
@@ -154,6 +160,7 @@ class Endpoint:
             "resolv_conf_path": None if join is None else join.resolv_conf_path,
         }
 
+    @changes
     def driver_info(self) -> Mapping[str, Any]:
         """Return the driver's operational data (seed: ``EndpointOperInfo``)."""
         return self._check()._lifecycle.oper_info(self.id)

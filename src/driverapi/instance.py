@@ -10,12 +10,15 @@ the lock belongs to nobody.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
 import secrets
 import shutil
+import socket
 import weakref
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +66,8 @@ class Instance:
     ----------
     run_dir : path, optional
         Where the directory of the instance stands; by default :func:`default_run_dir`.
+    avoid : collection of str
+        Ids that links in this network namespace carry, whoever's they are.
 
     Raises
     ------
@@ -74,12 +79,13 @@ class Instance:
     Thread safety: all methods.
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str] | None = None) -> None:
-        base = default_run_dir() if run_dir is None else Path(run_dir).absolute()
+    def __init__(self, run_dir: str | os.PathLike[str] | None = None, *, avoid: Collection[str] = ()) -> None:
+        base = default_run_dir() if run_dir is None else _checked(run_dir)
         self._lock = -1
+        self._flag: socket.socket | None = None
         try:
             base.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self.id, self.directory = _claim(base)
+            self.id, self.directory, self._flag = _claim(base, avoid)
             try:
                 self._lock = _lock(self.directory)
                 self.namespaces.mkdir(mode=0o700)
@@ -132,17 +138,57 @@ class Instance:
         descriptor, self._lock = self._lock, -1
         if descriptor >= 0:
             os.close(descriptor)
+        if self._flag is not None:
+            self._flag.close()
+            self._flag = None
 
 
-def _claim(base: Path) -> tuple[str, Path]:
-    """Make the directory of an id that nobody has; making it is the claim."""
+def _checked(run_dir: str | os.PathLike[str]) -> Path:
+    try:
+        path = os.fsdecode(run_dir)
+        os.fsencode(path)
+    except (TypeError, UnicodeError):
+        path = ""
+    if not path or "\0" in path or isinstance(run_dir, bytes):
+        raise errors.InvalidError(f"run_dir {run_dir!r} is not the path of a directory")
+    return Path(path).absolute()
+
+
+def _claim(base: Path, avoid: Collection[str]) -> tuple[str, Path, socket.socket]:
+    """Take an id that nobody has: in the network namespace, whose links carry it, and in the directory."""
     for _ in range(1000):
         id = f"{secrets.randbelow(1 << 16):04x}"
-        with contextlib.suppress(FileExistsError):
-            directory = base / id
+        flag = None if id in avoid else _raise_flag(id)
+        if flag is None:
+            continue
+        directory = base / id
+        try:
             directory.mkdir(mode=0o700)
-            return id, directory
+        except FileExistsError:
+            flag.close()
+            continue
+        except BaseException:
+            flag.close()
+            raise
+        return id, directory, flag
     raise FileExistsError(f"{base} is full of instances; remove the dead ones")
+
+
+def _raise_flag(id: str) -> socket.socket | None:
+    """Bind an abstract unix address of the id; None where another instance of this network namespace has it.
+
+    Such an address belongs to the network namespace and goes with its holder: instances with
+    directories of their own, in mount namespaces of their own, still see each other.
+    """
+    flag = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        flag.bind(f"\0driverapi-{id}")
+    except OSError as error:
+        flag.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return flag
 
 
 def _lock(directory: Path) -> int:

@@ -19,7 +19,7 @@ from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.dataplane.contract import Dataplane, Netns, Ownership, Progress, Work
-from driverapi.plan import EndpointPlan, InterfacePlan, NetworkPlan, Route
+from driverapi.plan import EndpointPlan, InterfacePlan, NetworkPlan, Route, check_network_plan
 from driverapi.store.contract import Record, State, Store
 
 __all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "Lifecycle", "NetworkRecord", "Outcome"]
@@ -57,6 +57,7 @@ class EndpointRecord:
     realised: Any = None
     busy: bool = True
     name: str = ""
+    owes_leave: bool = False  # the driver's leave raised: it is asked again before anything else
 
     @property
     def what(self) -> str:
@@ -139,7 +140,9 @@ class Lifecycle:
                 done.pop()
                 raise
             if isinstance(driver, PlansNetwork):
-                record.plan = _ask(driver, lambda: driver.network_plan(id))
+                record.plan = check_network_plan(
+                    _ask(driver, lambda: driver.network_plan(id)), f"driver {driver.type()!r}"
+                )
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
             self._store.put([Record(id, id, State.CREATED)])
@@ -206,14 +209,14 @@ class Lifecycle:
         """Create endpoints: the driver consumes or fills the interfaces of each."""
         outcomes: list[Outcome] = [None] * len(requests)
         records: dict[int, EndpointRecord] = {}
-        with self._free:
-            for position, request in enumerate(requests):
-                try:
-                    records[position] = self._claim(request)
-                except errors.DriverAPIError as error:
-                    outcomes[position] = error
         created: list[int] = []
         try:
+            with self._free:
+                for position, request in enumerate(requests):
+                    try:
+                        self._claim(request, records, position)
+                    except errors.DriverAPIError as error:
+                        outcomes[position] = error
             self._put((records.values(), State.CREATING))
             for position, record in records.items():
                 created.append(position)  # from here on its deletion is owed, should an interrupt come
@@ -229,13 +232,13 @@ class Lifecycle:
         self._let_go(records.values())
         return outcomes
 
-    def _claim(self, request: CreateRequest) -> EndpointRecord:
+    def _claim(self, request: CreateRequest, records: dict[int, EndpointRecord], position: int) -> None:
         network = self._network(request.network)
         if request.endpoint in self._endpoints:
             raise errors.EndpointExistsError(f"endpoint {request.endpoint[:12]} exists already")
         record = EndpointRecord(network, request.endpoint, request.info, State.CREATING, name=request.name)
+        records[position] = record  # first: an interrupt must find what is claimed
         self._endpoints[record.id] = network.endpoints[record.id] = record
-        return record
 
     @staticmethod
     def _create_one(record: EndpointRecord, options: Options) -> Outcome:
@@ -267,7 +270,9 @@ class Lifecycle:
             try:
                 self._put((due.values(), State.DELETING))
                 for position, record in due.items():
-                    outcomes[position] = _outcome(record.network.driver, self._deletion(record))
+                    outcomes[position] = self._leave_owed(record) or _outcome(
+                        record.network.driver, self._deletion(record)
+                    )
                     if outcomes[position] is None:
                         gone.append(position)
             finally:  # after an interrupt too: what the driver has deleted is gone, the rest is not
@@ -281,7 +286,7 @@ class Lifecycle:
         """Join endpoints to sandboxes: the drivers declare, the dataplane realises."""
         with self._holding([request.endpoint for request in requests]) as (records, outcomes):
             for position, record in records.items():
-                outcomes[position] = _may_join(record, requests[position].netns)
+                outcomes[position] = _may_join(record, requests[position].netns) or self._leave_owed(record)
             due = [position for position in records if outcomes[position] is None]
             for position in due:
                 records[position].netns = requests[position].netns
@@ -351,11 +356,20 @@ class Lifecycle:
     def _leaving(record: EndpointRecord) -> Callable[[], object]:
         return lambda: record.network.driver.leave(record.network.id, record.id)
 
+    def _leave_owed(self, record: EndpointRecord) -> Outcome:
+        """Ask the driver for the ``leave`` that it refused before, if it did."""
+        if not record.owes_leave:
+            return None
+        outcome = _outcome(record.network.driver, self._leaving(record))
+        record.owes_leave = outcome is not None
+        return outcome
+
     def leave(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
         """Let endpoints leave their sandboxes.
 
         It goes on after an error. What the kernel had is gone unless the dataplane's error
-        says otherwise; then the endpoint is still joined and can leave again.
+        says otherwise; then the endpoint is still joined and can leave again. A driver whose
+        ``leave`` raised is asked again before the endpoint joins or is deleted.
         """
         with self._holding([request.endpoint for request in requests]) as (records, outcomes):
             for position, record in records.items():
@@ -373,7 +387,8 @@ class Lifecycle:
                 for position in due:
                     if outcomes[position] is None:
                         record = records[position]
-                        outcomes[position] = _outcome(record.network.driver, self._leaving(record))
+                        record.owes_leave = True
+                        outcomes[position] = self._leave_owed(record)
                         _parted(record)
                         gone.add(position)
             finally:  # after an interrupt too: those whose driver was not asked can leave again
@@ -398,19 +413,19 @@ class Lifecycle:
         outcomes: list[Outcome] = [None] * len(endpoints)
         records: dict[int, EndpointRecord] = {}
         seen: set[str] = set()
-        with self._free:
-            self._free.wait_for(lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints))
-            for position, id in enumerate(endpoints):
-                record = self._endpoints.get(id)
-                if record is None:
-                    outcomes[position] = errors.NoEndpointError(f"no endpoint {id[:12]}")
-                elif id in seen:
-                    outcomes[position] = errors.InvalidError(f"{record.what} comes twice in one call")
-                else:
-                    records[position] = record
-                    record.busy = True
-                    seen.add(id)
         try:
+            with self._free:
+                self._free.wait_for(lambda: not any((one := self._endpoints.get(id)) and one.busy for id in endpoints))
+                for position, id in enumerate(endpoints):
+                    record = self._endpoints.get(id)
+                    if record is None:
+                        outcomes[position] = errors.NoEndpointError(f"no endpoint {id[:12]}")
+                    elif id in seen:
+                        outcomes[position] = errors.InvalidError(f"{record.what} comes twice in one call")
+                    else:
+                        records[position] = record  # first: an interrupt must find what is held
+                        record.busy = True
+                        seen.add(id)
             yield records, outcomes
         finally:
             self._let_go(records.values())

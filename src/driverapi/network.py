@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, parse_ip, parse_mac
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
+from driverapi.gate import changes, reads
 from driverapi.ipam.contract import Pool
 from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Network", "check_name"]
 
 P = ParamSpec("P")
+
+MAX_BULK: Final = 1_000_000
+"""Endpoints that one call may ask for: more than any kernel has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Network:
         self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
         self._endpoints: dict[str, Endpoint | None] = {}  # None: the name is claimed
         self._deleting = False
+        self._gate = controller._gate
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -102,11 +107,13 @@ class Network:
         return None if pool is None else pool.prefix.to_netaddr()
 
     @property
+    @reads
     def endpoints(self) -> list[Endpoint]:
         """Its endpoints."""
         with self._lock:
             return [endpoint for endpoint in self._endpoints.values() if endpoint is not None]
 
+    @reads
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint of a name.
 
@@ -115,6 +122,7 @@ class Network:
         errors.NoEndpointError
             There is none.
         """
+        check_name(name, "endpoint name")
         found = self._endpoints.get(name)
         if found is None:
             raise errors.NoEndpointError(f"network {self.name!r} has no endpoint {name!r}")
@@ -169,6 +177,7 @@ class Network:
             raise errors.InvalidError(f"endpoint {name!r}: a notice says at least one address of the endpoint")
         return self._create_one(name, ipv4, ipv6, mac, options, Origin.NOTICED)
 
+    @changes
     def _create_one(
         self,
         name: str,
@@ -178,7 +187,6 @@ class Network:
         options: Mapping[str, Any] | None,
         origin: Origin | None,
     ) -> Endpoint:
-        self._controller._check()
         check_name(name, "endpoint name")
         parsed = labels.normalise(options)
         if mac is None and labels.ENDPOINT_MAC in parsed:
@@ -205,6 +213,7 @@ class Network:
 
     # --- many endpoints -------------------------------------------------------------------------
 
+    @changes
     def attach(
         self, what: int | Sequence[Sandbox], *, strict: bool = False, progress: Progress | None = None
     ) -> list[Endpoint]:
@@ -233,17 +242,18 @@ class Network:
             ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
         controller = self._controller
-        controller._check()
-        made = not isinstance(what, Sequence)
-        if isinstance(what, Sequence):
-            sandboxes = list(what)
-            for sandbox in sandboxes:
-                controller._check_sandbox(sandbox)
-        else:
-            host = self._driver is not None and self._driver.host_sandbox
-            sandboxes = controller._make_sandboxes(_count(what), host=host)
+        made = not isinstance(what, Sequence)  # strings are refused
+        _check_progress(progress)
+        sandboxes: list[Sandbox] = []
         endpoints: list[Endpoint] = []
         try:
+            if isinstance(what, Sequence) and not isinstance(what, str | bytes):
+                sandboxes = list(what)
+                for sandbox in sandboxes:
+                    controller._check_sandbox(sandbox)
+            else:
+                host = self._driver is not None and self._driver.host_sandbox
+                sandboxes = controller._make_sandboxes(_count(what), host=host)
             endpoints = self._create_many([_Wanted("") for _ in sandboxes])
             self._join_many(endpoints, sandboxes, progress)
             failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
@@ -269,6 +279,7 @@ class Network:
             )
         return endpoints
 
+    @changes
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
@@ -281,7 +292,9 @@ class Network:
         errors.BulkError
             Some could not be taken away; each has ``error`` set, and can be detached again.
         """
-        self._controller._check()
+        _check_progress(progress)
+        if isinstance(endpoints, str | bytes) or not isinstance(endpoints, Iterable):
+            raise errors.InvalidError(f"detach takes a sequence of endpoints, not {endpoints!r}")
         endpoints = list(endpoints)
         for endpoint in endpoints:
             if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
@@ -312,8 +325,10 @@ class Network:
         try:
             yield endpoints
         finally:
-            self.detach(endpoints)
+            with suppress(errors.ClosedError):  # they went with the controller
+                self.detach(endpoints)
 
+    @changes
     def delete(self) -> None:
         """Delete the network.
 
@@ -322,7 +337,6 @@ class Network:
         errors.BusyError
             It has endpoints.
         """
-        self._controller._check()
         self._delete()
 
     def _delete(self) -> None:
@@ -346,7 +360,7 @@ class Network:
         endpoints: list[Endpoint] = []
         try:
             for one in wanted:
-                endpoints.append(self._claim(one))  # noqa: PERF401 - an interrupt must find those claimed
+                self._claim(one, endpoints)
             alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
             self._address(endpoints, wanted, alive)
             alive = [position for position in alive if endpoints[position].error is None]
@@ -396,7 +410,8 @@ class Network:
     def _has(self, endpoint: Endpoint) -> bool:
         return self._endpoints.get(endpoint.name) is endpoint
 
-    def _claim(self, wanted: _Wanted) -> Endpoint:
+    def _claim(self, wanted: _Wanted, endpoints: list[Endpoint]) -> None:
+        """Claim the name of one more endpoint."""
         id = secrets.token_hex(32)
         origin = wanted.origin
         if origin is None:
@@ -405,6 +420,7 @@ class Network:
             )
             origin = Origin.GIVEN if given else Origin.EMPTY
         endpoint = Endpoint(self, id, wanted.name or id[:12], EndpointInfo(origin))
+        endpoints.append(endpoint)  # first: an interrupt must find what is claimed
         with self._lock:
             if self._deleting or self._driver is None:
                 endpoint.error = errors.NoNetworkError(f"network {self.name!r} is deleted, or is not ready")
@@ -413,9 +429,8 @@ class Network:
                     f"network {self.name!r} has an endpoint {endpoint.name!r} already; choose another name"
                 )
             else:
-                self._endpoints[endpoint.name] = None
                 endpoint._claimed = True
-        return endpoint
+                self._endpoints[endpoint.name] = None
 
     def _address(self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]) -> None:
         """Put the given interface into each list: wanted addresses, or the next that are free."""
@@ -592,9 +607,16 @@ def _some(names: Collection[str]) -> str:
     return f"{len(names)} endpoint{'' if len(names) == 1 else 's'} ({shown})"
 
 
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise errors.InvalidError(f"progress {progress!r} cannot be called")
+
+
 def _count(what: object) -> int:
-    if isinstance(what, bool) or not isinstance(what, int) or what < 0:
-        raise errors.InvalidError(f"attach takes a number of sandboxes, 0 or more, or a sequence of them, not {what!r}")
+    if isinstance(what, bool) or not isinstance(what, int) or not 0 <= what <= MAX_BULK:
+        raise errors.InvalidError(
+            f"attach takes a number of sandboxes, 0 to {MAX_BULK}, or a sequence of them, not {what!r}"
+        )
     return what
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from driverapi import errors
-from driverapi.addresses import Address
+from driverapi.addresses import Address, parse_mac
 
 __all__ = [
     "MAX_MTU",
@@ -27,6 +27,7 @@ __all__ = [
     "VethLink",
     "check_link",
     "check_link_name",
+    "check_network_plan",
 ]
 
 MAX_NAME = 15
@@ -112,23 +113,6 @@ class MoveLink:
 Link = VethLink | MoveLink
 
 
-def check_link(link: Link, what: str) -> Link:
-    """Return what a driver declared if it can be asked of a kernel, else raise ``InvalidError``.
-
-    A dataplane takes plans as they are: one that cannot be encoded would fail its whole batch.
-    """
-    if isinstance(link, MoveLink):
-        check_link_name(link.source, f"{what}: source name")
-    elif not isinstance(link, VethLink):
-        raise errors.InvalidError(f"{what}: {link!r} is no link; declare a VethLink or a MoveLink")
-    else:
-        if link.master is not None:
-            check_link_name(link.master, f"{what}: master")
-        if isinstance(link.mtu, bool) or not isinstance(link.mtu, int) or not 0 <= link.mtu <= MAX_MTU:
-            raise errors.InvalidError(f"{what}: MTU {link.mtu!r} is not a number from 0 to {MAX_MTU}")
-    return link
-
-
 @dataclass(frozen=True, slots=True)
 class BridgeLink:
     """A bridge of a network, on the host.
@@ -206,3 +190,44 @@ class EndpointPlan:
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     name: str = ""
+
+
+def check_link(link: Link, what: str) -> Link:
+    """Return what a driver declared if it can be asked of a kernel, else raise ``InvalidError``.
+
+    A dataplane takes plans as they are: one that cannot be encoded would fail its whole batch.
+    """
+    if isinstance(link, MoveLink):
+        check_link_name(link.source, f"{what}: source name")
+    elif not isinstance(link, VethLink):
+        raise errors.InvalidError(f"{what}: {link!r} is no link; declare a VethLink or a MoveLink")
+    else:
+        if link.master is not None:
+            check_link_name(link.master, f"{what}: master")
+        _check_mtu(link.mtu, what)
+    return link
+
+
+def check_network_plan(plan: NetworkPlan, what: str) -> NetworkPlan:
+    """Return a network's plan if it can be asked of a kernel, else raise ``InvalidError``."""
+    if not isinstance(plan, NetworkPlan):
+        raise errors.InvalidError(f"{what}: {plan!r} is no NetworkPlan")
+    names = set()
+    for link in plan.links:
+        if not isinstance(link, BridgeLink):
+            raise errors.InvalidError(f"{what}: {link!r} is no link of a network; declare a BridgeLink")
+        check_link_name(link.name, f"{what}: bridge")
+        if link.name in names:
+            raise errors.InvalidError(f"{what}: two links are named {link.name!r}")
+        names.add(link.name)
+        parse_mac(link.mac, f"{what}: MAC address of bridge {link.name!r}")
+        _check_mtu(link.mtu, what)
+        for address in link.addresses:
+            if not isinstance(address, Address):
+                raise errors.InvalidError(f"{what}: {address!r} is no Address")
+    return plan
+
+
+def _check_mtu(mtu: object, what: str) -> None:
+    if isinstance(mtu, bool) or not isinstance(mtu, int) or not 0 <= mtu <= MAX_MTU:
+        raise errors.InvalidError(f"{what}: MTU {mtu!r} is not a number from 0 to {MAX_MTU}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, final
 
 from driverapi import errors
 from driverapi.dataplane.contract import Netns, Ownership
+from driverapi.gate import changes, reads
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -31,12 +32,14 @@ class Sandbox:
     def __init__(self, controller: Controller, name: str, netns: Netns | None = None) -> None:
         self.name = name
         self._controller = controller
+        self._gate = controller._gate
         self._netns = netns
         self._endpoints: set[Endpoint] = set()
         self._joining = 0  # calls that are about to join an endpoint, or try to
         self._deleted = False
 
     @property
+    @reads
     def key(self) -> str:
         """Path of its namespace: what ``nsenter --net=`` takes (libnetwork: ``Sandbox.Key``)."""
         return self._place().key
@@ -47,11 +50,13 @@ class Sandbox:
         return self._place().ownership
 
     @property
+    @reads
     def endpoints(self) -> list[Endpoint]:
         """The endpoints that have joined it."""
         with self._controller._lock:
             return list(self._endpoints)
 
+    @changes
     def delete(self) -> None:
         """Delete it; a namespace that is ours goes, another stays as it is.
 
@@ -60,7 +65,6 @@ class Sandbox:
         errors.BusyError
             Endpoints have joined it.
         """
-        self._controller._check()
         with self._controller._lock:
             if self._deleted:
                 raise errors.NoSandboxError(f"sandbox {self.name!r} is deleted")

@@ -49,6 +49,21 @@ def uses(world: World, web: Network, endpoint: Endpoint, box: Sandbox) -> list[C
     ]
 
 
+def readings(world: World, web: Network, endpoint: Endpoint, box: Sandbox) -> list[Callable[[], Any]]:
+    return [
+        lambda: world.ctl.networks,
+        lambda: world.ctl.network("web"),
+        lambda: world.ctl.sandboxes,
+        lambda: world.ctl.sandbox("box"),
+        lambda: web.endpoints,
+        lambda: web.endpoint("ep"),
+        lambda: endpoint.interfaces,
+        endpoint.info,
+        lambda: box.key,
+        lambda: box.endpoints,
+    ]
+
+
 def test_close_takes_all_away_and_nothing_works_after_it() -> None:
     world, web, endpoint, box = closed_controller()
     world.ctl.close()
@@ -81,6 +96,10 @@ def test_close_goes_on_and_tells_all() -> None:
     assert any("'web' has 1 endpoint (ep" in one for one in told)
     assert set(world.dataplane.endpoints) == {endpoint.id}
     assert len(world.dataplane.sandboxes) == 1
+    assert not world.dataplane.closed  # what is left is still owned, and can be taken away
+    world.dataplane.stuck.clear()
+    world.ctl.close()
+    world.assert_empty()
     assert world.dataplane.closed
 
 
@@ -90,25 +109,55 @@ def test_close_by_many_threads() -> None:
     world.assert_empty()
 
 
-def test_a_network_that_is_made_during_close_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_waits_for_calls_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     create = world.bridge.inner.create_network
+    inside, go_on = threading.Event(), threading.Event()
 
     def slow(*args: Any) -> None:
         create(*args)
-        closer = threading.Thread(target=world.ctl.close)
-        closing = threading.Event()
-        monkeypatch.setattr(world.dataplane, "close", lambda: (closing.wait(30), None)[1])
-        closer.start()
-        while not world.ctl._closing:
-            pass
-        threading.Timer(0.2, closing.set).start()
+        inside.set()
+        assert go_on.wait(30)
 
     monkeypatch.setattr(world.bridge.inner, "create_network", slow)
-    with pytest.raises(errors.ClosedError):
-        world.ctl.create_network("bridge", "late")
-    assert not world.dataplane.networks
+    caller = threading.Thread(target=world.ctl.create_network, args=("bridge", "late"))
+    caller.start()
+    assert inside.wait(30)
+    closers = [threading.Thread(target=world.ctl.close) for _ in range(2)]
+    for closer in closers:
+        closer.start()
+    refused = None
+    while refused is None:  # as soon as close has begun
+        try:
+            world.ctl.create_sandbox("new").delete()
+        except errors.ClosedError as error:
+            refused = error
+    assert not world.dataplane.closed
+    assert all(closer.is_alive() for closer in closers)
+    go_on.set()
+    for thread in (caller, *closers):
+        thread.join(30)
+    assert world.dataplane.closed
+    world.assert_empty()
     assert not world.bridge_driver._networks
+
+
+def test_close_from_inside_a_call_is_refused() -> None:
+    world = World()
+    web = world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+    with pytest.raises(errors.BusyError, match="inside"):
+        web.attach(2, progress=lambda _: world.ctl.close())
+    assert web.endpoints == []
+    world.ctl.close()
+    world.assert_empty()
+
+
+def test_close_inside_attached() -> None:
+    world = World()
+    web = world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+    with web.attached(3):
+        world.ctl.close()
+    world.assert_empty()
 
 
 def test_what_was_forgotten_is_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +176,7 @@ def test_what_was_forgotten_is_closed_at_the_end(monkeypatch: pytest.MonkeyPatch
 
 def test_use_after_fork() -> None:
     world, web, endpoint, box = closed_controller()
-    before = world.state()
+    before, realised = world.state(), set(world.dataplane.endpoints)
     read, write = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # on 3.12: a fork beside threads
@@ -136,14 +185,14 @@ def test_use_after_fork() -> None:
         said = b"died"
         try:
             kinds = set()
-            for use in uses(world, web, endpoint, box):
+            for use in uses(world, web, endpoint, box) + readings(world, web, endpoint, box):
                 try:
                     use()
                     kinds.add("nothing")
                 except Exception as error:
                     kinds.add(f"{type(error).__name__}: {error}")
             world.ctl.close()  # does nothing: these things are the parent's
-            assert world.state() == before
+            assert set(world.dataplane.endpoints) == realised
             assert not world.dataplane.closed
             with Controller(dataplane=FakeDataplane()) as mine:
                 mine.create_network("bridge", "mine").attach(2, strict=True)

@@ -21,13 +21,13 @@ from typing import Final, ParamSpec, final
 from driverapi import errors
 from driverapi._native import Batch, NetlinkError
 from driverapi.dataplane.contract import Ownership, Work
-from driverapi.dataplane.failures import failure, first_failure
+from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.teardown import take_away
-from driverapi.plan import MoveLink, VethLink
+from driverapi.plan import InterfacePlan, MoveLink, VethLink
 
 __all__ = ["BringUp"]
 
@@ -83,6 +83,9 @@ class BringUp:
                 job.error = failure(job.what, error)
             except (errors.DriverAPIError, OSError) as error:
                 job.error = error
+            except Exception as error:  # what a driver declared and no check foresaw
+                job.error = errors.DriverFaultError(f"{job.what}: cannot be made as declared: {error}")
+                job.error.__cause__ = error
 
     def _choose(self, job: LinuxRealised) -> None:
         """Choose names and indexes for the endpoint's links."""
@@ -92,7 +95,7 @@ class BringUp:
             return
         job.use()
         for plan in job.plan.interfaces:
-            interface = Interface(plan, job.netns.take_name(plan.name, exact=plan.exact))
+            interface = Interface(plan, self._name(job, plan))
             job.interfaces.append(interface)
             if isinstance(plan.link, VethLink):
                 self._choose_indexes(job, interface)
@@ -105,6 +108,16 @@ class BringUp:
                         raise errors.InvalidError(
                             f"{job.what}: master {plan.link.master!r} is no link of the network's plan"
                         ) from None
+
+    @staticmethod
+    def _name(job: LinuxRealised, plan: InterfacePlan) -> str:
+        try:
+            return job.netns.take_name(plan.name, exact=plan.exact)
+        except errors.ConflictError:
+            if job.netns.ownership is not Ownership.EXISTING:
+                raise
+        job.look()  # whose it was may be gone
+        return job.netns.take_name(plan.name, exact=plan.exact)
 
     def _choose_indexes(self, job: LinuxRealised, interface: Interface) -> None:
         interface.index = job.netns.take_index()
@@ -132,8 +145,9 @@ class BringUp:
             if job.error is None:
                 for interface in job.interfaces:
                     if isinstance(interface.plan.link, VethLink):
-                        self._put_veth(batch, job, interface)
-                        asked.append((job, interface))
+                        self._try(job, self._put_veth, batch, job, interface)
+                        if interface.there:
+                            asked.append((job, interface))
         if not asked:
             return
         self._kernel.groups.add(self._group, [interface.host_index for _, interface in asked])
@@ -174,8 +188,9 @@ class BringUp:
     def _choose_again(self, job: LinuxRealised, interface: Interface) -> None:
         """Somebody has the name or an index: look at the namespace, choose others."""
         job.netns.give_back(interface.name, interface.index)
-        job.netns.look((link.name, link.index) for link in job.use().socket.dump_links())
+        job.look()
         interface.name = job.netns.take_name(interface.plan.name, exact=interface.plan.exact)
+        interface.host_name = self._kernel.instance.link_name("e")
         self._choose_indexes(job, interface)
 
     def _raise_group(self, jobs: Sequence[LinuxRealised]) -> None:
@@ -194,7 +209,7 @@ class BringUp:
         else:
             batch.set_link(group=self._kernel.groups.value(self._group), addr_gen_mode=ADDR_GEN_NONE)
             batch.set_link(group=self._kernel.groups.value(self._group), up=True)
-        refused = first_failure("bring the host ends up", self._kernel.host.execute(batch))
+        refused = first_failure("bring the host ends up", self._kernel.host, batch)
         if refused is not None:
             for job in jobs:
                 job.error = job.error or refused
@@ -210,14 +225,15 @@ class BringUp:
                 raise errors.NotFoundError(f"{job.what}: there is no link {plan.source!r} to move into the sandbox")
             namespace = job.use()
             batch = Batch()
-            interface.there = True
             batch.set_link(found.index, namespace=namespace.fileno(), new_name=interface.name)
+            interface.there = True
             error = self._kernel.host.execute(batch).error(0)
-            moved = link(namespace.socket, name=interface.name)
-            interface.there = moved is not None and error is None
-            if error is not None:
+            if error is not None and error.errno != errno.ENOBUFS:
+                interface.there = False
                 raise error
+            moved = link(namespace.socket, name=interface.name)
             if moved is None:
+                interface.there = False
                 raise errors.KernelError(f"{job.what}: link {plan.source!r} was moved and is not there")
             interface.index = moved.index
 
@@ -238,29 +254,20 @@ class BringUp:
                 batch.add_address(interface.index, address.ip, address.prefix)
         for neighbour in job.plan.neighbours:
             batch.add_neighbour(towards(job, neighbour.ip).index, neighbour.ip, neighbour.mac)
+        defaults = Batch()
         for route in job.plan.routes:
-            if claim_gateway(self._kernel, job, route):
+            if route.destination.prefix:
                 put_route(batch, job, route)
-        if len(batch):
-            self._run_inside(job, batch)
-
-    def _run_inside(self, job: LinuxRealised, batch: Batch) -> None:
-        socket = job.use().socket
-        answers = socket.execute(batch)
-        if answers.ok:
-            return
-        for position in answers.failed:
-            error = answers.error(position)
-            if error is not None:
-                raise error
-        # Answers were lost. Asked for alone, a message is answered for certain: done now, or
-        # there already. Failures that were answered have been raised above.
-        for position in answers.unknown:
-            again = Batch()
-            again.append(batch.message(position))
-            error = socket.execute(again).error(0)
-            if error is not None and error.errno != errno.EEXIST:
-                raise error
+        with job.netns.routing:
+            for route in job.plan.routes:
+                if not route.destination.prefix and claim_gateway(job, route):
+                    put_route(defaults if job.netns.ownership is Ownership.EXISTING else batch, job, route)
+            refused = first_failure(job.what, job.use().socket, batch) if len(batch) else None
+            if refused is None and len(defaults):
+                # A default route that its owner has set in a namespace of his stays as it is.
+                refused = first_failure(job.what, job.use().socket, defaults, (errno.EEXIST,))
+        if refused is not None:
+            raise refused
 
     def _pin(self, jobs: Sequence[LinuxRealised]) -> None:
         """Give the masters permanent neighbour entries for the endpoints that are up."""
@@ -272,8 +279,5 @@ class BringUp:
                 owners.append(job)
         if not owners:
             return
-        answers = self._kernel.host.execute(batch)
-        for position in (*answers.failed, *answers.unknown):
-            error = answers.error(position)
-            if error is not None and owners[position].error is None:
-                owners[position].error = failure(owners[position].what, error)
+        for position, error in carry_out(self._kernel.host, batch).items():
+            owners[position].fail(failure(owners[position].what, error))

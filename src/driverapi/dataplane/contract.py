@@ -77,6 +77,9 @@ class Dataplane(Protocol):
     def host_sandbox(self) -> Netns:
         """Return the host's own namespace."""
 
+    def discard_sandboxes(self, ids: Sequence[str]) -> None:
+        """Drop whatever there is of sandboxes whose making was interrupted; unknown ids are passed over."""
+
     def drop_sandboxes(self, netns: Sequence[Any]) -> list[Exception | None]:
         """Unbind those that are owned; the kernel frees a namespace when its last user goes."""
 

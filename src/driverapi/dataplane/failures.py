@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 
 from driverapi import errors
-from driverapi._native import UNKNOWN, Answers, NetlinkError
+from driverapi._native import Batch, NetlinkError, NetlinkSocket
 
-__all__ = ["failure", "first_failure"]
+__all__ = ["carry_out", "failure", "first_failure"]
 
 _Class = Callable[[str, int], errors.KernelError]
 
@@ -53,18 +53,40 @@ def failure(what: str, error: NetlinkError) -> errors.KernelError:
     return made
 
 
-def first_failure(what: str, answers: Answers, done: tuple[int, ...] = ()) -> errors.KernelError | None:
-    """Return the error of the first message that failed, or None.
+def carry_out(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:
+    """Execute a batch of messages that may be repeated; return what was refused, by position.
+
+    A message whose answer was lost is sent again by itself, and so answered for certain: it is
+    done now, or it was before (``EEXIST``; a deletion says that there is nothing).
+    """
+    answers = socket.execute(batch)
+    if answers.ok:
+        return {}
+    refused = {}
+    for position in answers.failed:
+        error = answers.error(position)
+        if error is not None:
+            refused[position] = error
+    for position in answers.unknown:
+        again = Batch()
+        again.append(batch.message(position))
+        error = socket.execute(again).error(0)
+        if error is not None and error.errno != errno.EEXIST:
+            refused[position] = error
+    return refused
+
+
+def first_failure(
+    what: str, socket: NetlinkSocket, batch: Batch, done: tuple[int, ...] = ()
+) -> errors.KernelError | None:
+    """Carry a batch out and return the first error, or None.
 
     Parameters
     ----------
     done : tuple of int
         Error numbers that mean that there was nothing to do.
     """
-    if answers.ok:
-        return None
-    for position in (*answers.failed, *answers.unknown):
-        error = answers.error(position)
-        if error is not None and (answers[position] == UNKNOWN or answers[position] not in done):
+    for error in carry_out(socket, batch).values():
+        if error.errno not in done:
             return failure(what, error)
     return None

@@ -97,6 +97,12 @@ class FakeDataplane:
         """Return the host's own namespace."""
         return FakeNetns("/fake/host", Ownership.HOST)
 
+    def discard_sandboxes(self, ids: Sequence[str]) -> None:
+        """Drop what was made of these ids."""
+        with self._lock:
+            known = [self.sandboxes[id] for id in ids if id in self.sandboxes]
+        self.drop_sandboxes(known)
+
     def drop_sandboxes(self, netns: Sequence[FakeNetns]) -> list[Exception | None]:
         """Forget those that are owned."""
         answers = [_answer(self.stuck, one.key.rpartition("/")[2]) for one in netns]

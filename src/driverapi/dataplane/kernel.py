@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,17 +46,20 @@ GONE: Final = (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL)
 class Kernel:
     """The kernel as one instance sees it, from the namespace of the thread that makes it.
 
-    Thread safety: ``host`` and ``groups`` by themselves; the rest under ``lock``.
+    Thread safety: all that it holds; ``masters`` is only ever changed by single operations.
     """
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self.lock = threading.Lock()
         self.groups = LinkGroups(instance)
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
         try:
             self.host = NetlinkSocket(send_buffer=HOST_BUFFER, receive_buffer=HOST_BUFFER)
-            self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                self.host.close()
+                raise
         except OSError as error:
             raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
 
@@ -112,6 +114,10 @@ class LinuxRealised:
         if self.namespace is not None:
             self.namespace = None
             self.netns.rest()
+
+    def look(self) -> None:
+        """Learn what names and indexes somebody else's links in the namespace have now."""
+        self.netns.look((link.name, link.index) for link in self.use().socket.dump_links())
 
     def fail(self, error: Exception | None) -> None:
         """Keep the first error; later ones are told in its notes."""

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final, final
 
-from driverapi._native import Batch
+from driverapi._native import Batch, NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.bringup import BringUp
 from driverapi.dataplane.contract import Progress, Work
@@ -19,12 +19,19 @@ from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Kernel, LinuxRealised
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
-from driverapi.instance import Instance
+from driverapi.instance import LINK_MARK, Instance
 from driverapi.plan import BridgeLink, NetworkPlan
 
-__all__ = ["LinuxDataplane"]
+__all__ = ["LinuxDataplane", "ids_in_use"]
 
 _LOCAL: Final = (4, 16)  # lengths of the addresses that a route of interest has
+
+
+def ids_in_use() -> set[str]:
+    """Return the instance ids that links of this network namespace carry: also those of the dead."""
+    with NetlinkSocket() as socket:
+        names = [link.name for link in socket.dump_links()]
+    return {name[len(LINK_MARK) :][:4] for name in names if name.startswith(LINK_MARK)}
 
 
 @final
@@ -41,7 +48,8 @@ class LinuxDataplane:
         self._chunk = min(CHUNK, self._sandboxes.keep // 2)
 
     def close(self) -> None:
-        """Let go of descriptors; what was realised stays."""
+        """Let go of descriptors; what was realised stays, but namespaces that nobody knows of."""
+        self._sandboxes.discard()
         self._kernel.close()
 
     # --- sandboxes ------------------------------------------------------------------------------
@@ -65,6 +73,10 @@ class LinuxDataplane:
         """Return the host's own namespace."""
         return self._sandboxes.host()
 
+    def discard_sandboxes(self, ids: Sequence[str]) -> None:
+        """Drop whatever there is of sandboxes whose making was interrupted."""
+        self._sandboxes.discard(ids)
+
     def drop_sandboxes(self, netns: Sequence[LinuxNetns]) -> list[Exception | None]:
         """Unbind those that are owned."""
         return self._sandboxes.drop(netns)
@@ -83,9 +95,10 @@ class LinuxDataplane:
     def _make_bridge(self, network: str, link: BridgeLink) -> None:
         kernel = self._kernel
         what = f"network {network[:12]}"
-        name = link.name if link.exact else kernel.instance.link_name("b")
+        taken = (errno.EBUSY,) if link.exact else (errno.EBUSY, errno.EEXIST)
         batch = Batch()
         for attempt in range(TRIES):
+            name = link.name if link.exact else kernel.instance.link_name("b")
             index = kernel.instance.link_index()
             batch.clear()
             batch.add_bridge(name, index=index, mac=link.mac, mtu=link.mtu, group=kernel.groups.value(COMMON))
@@ -95,14 +108,14 @@ class LinuxDataplane:
                 break
             if error.errno != errno.ENOBUFS:  # not made for certain
                 del kernel.masters[network, link.name]
-            if error.errno != errno.EBUSY or attempt == TRIES - 1:
+            if error.errno not in taken or attempt == TRIES - 1:
                 raise failure(what, error)
         batch.clear()
         batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
         for address in link.addresses:
             batch.add_address(index, address.ip, address.prefix)
         batch.set_link(index, up=True)
-        refused = first_failure(what, kernel.host.execute(batch))
+        refused = first_failure(what, kernel.host, batch)
         if refused is not None:
             raise refused
 
@@ -114,7 +127,7 @@ class LinuxDataplane:
         for key in keys:
             batch.delete_link(kernel.masters[key])
         if keys:
-            refused = first_failure(f"network {network[:12]}", kernel.host.execute(batch), GONE)
+            refused = first_failure(f"network {network[:12]}", kernel.host, batch, GONE)
             if refused is not None:
                 raise refused
         for key in keys:
@@ -122,7 +135,10 @@ class LinuxDataplane:
 
     def host_prefixes(self) -> list[Address]:
         """Return the prefixes that the host has routes to, the default routes left out."""
-        found = self._kernel.host.dump_routes()
+        try:
+            found = self._kernel.host.dump_routes()
+        except NetlinkError as error:
+            raise failure("read the host's routes", error) from error
         return [
             Address(route.destination, route.prefix)
             for route in found

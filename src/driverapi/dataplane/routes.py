@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from driverapi import errors
 from driverapi._native import Batch
 from driverapi.dataplane.failures import first_failure
-from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised
+from driverapi.dataplane.kernel import GONE, Interface, LinuxRealised
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.plan import Route
 
@@ -42,40 +42,45 @@ def put_route(batch: Batch, job: LinuxRealised, route: Route) -> None:
     )
 
 
-def claim_gateway(kernel: Kernel, job: LinuxRealised, route: Route) -> bool:
-    """Queue for the sandbox's default route: the first endpoint has it, the others wait."""
-    if route.destination.prefix:
-        return True
-    with kernel.lock:
-        job.netns.gateways.append((job, route))
-        return _holder(job.netns, route) is job
+def claim_gateway(job: LinuxRealised, route: Route) -> bool:
+    """Queue for the sandbox's default route: the first endpoint has it, the others wait.
+
+    The caller holds ``job.netns.routing`` until the route is set.
+    """
+    job.netns.gateways.append((job, route))
+    return _holder(job.netns, route) is job
 
 
-def pass_gateways_on(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
+def pass_gateways_on(jobs: Sequence[LinuxRealised]) -> None:
     """Give default routes that go with endpoints to the next that wait for them in the sandboxes."""
-    heirs: list[tuple[LinuxRealised, Route]] = []
-    with kernel.lock:
-        held = [
-            (job.netns, route)
-            for job in jobs
-            for owner, route in job.netns.gateways
-            if owner is job and _holder(job.netns, route) is job
-        ]
-        for job in jobs:
-            job.netns.gateways[:] = [entry for entry in job.netns.gateways if entry[0] is not job]
-        for netns, route in held:
-            heirs += [entry for entry in netns.gateways if entry[1].destination == route.destination][:1]
-    for heir, route in heirs:
+    leavers: dict[LinuxNetns, list[LinuxRealised]] = {}
+    for job in jobs:
+        if job.netns.gateways:
+            leavers.setdefault(job.netns, []).append(job)
+    for netns, leaving in leavers.items():
+        with netns.routing:
+            routes = {route.destination: route for _, route in netns.gateways}.values()
+            held = [route for route in routes if _holder(netns, route) in leaving]
+            netns.gateways[:] = [entry for entry in netns.gateways if entry[0] not in leaving]
+            for route in held:
+                heir = next((entry for entry in netns.gateways if entry[1].destination == route.destination), None)
+                if heir is not None:
+                    _inherit(*heir)
+
+
+def _inherit(heir: LinuxRealised, route: Route) -> None:
+    try:
+        socket = heir.netns.use().socket
+    except errors.NoSandboxError:
+        return  # the namespace is gone, and its routes with it
+    try:
         batch = Batch()
         put_route(batch, heir, route)
-        try:
-            refused = first_failure(heir.what, heir.use().socket.execute(batch), (errno.EEXIST, *GONE))
-        except errors.NoSandboxError:
-            continue  # the namespace is gone, and its routes with it
-        finally:
-            heir.rest()
-        if refused is not None:
-            log.error("the default route of %s could not be passed on: %s", heir.netns.key, refused)
+        refused = first_failure(heir.what, socket, batch, (errno.EEXIST, *GONE))
+    finally:
+        heir.netns.rest()
+    if refused is not None:
+        log.error("the default route of %s could not be passed on: %s", heir.netns.key, refused)
 
 
 def _holder(netns: LinuxNetns, route: Route) -> LinuxRealised | None:

@@ -52,14 +52,18 @@ class LinuxNetns:
         "key",
         "names",
         "namespace",
+        "others",
         "ownership",
+        "routing",
     )
 
     def __init__(self, sandboxes: Sandboxes, key: str, ownership: Ownership, made: threading.Event | None) -> None:
         self.key = key
         self.ownership = ownership
-        self.names: set[str] = {"lo"}
+        self.names: set[str] = {"lo"}  # of our links
         self.indexes: set[int] = {1}
+        self.others: tuple[frozenset[str], frozenset[int]] = (frozenset(), frozenset())  # of somebody else's
+        self.routing = threading.Lock()  # held while default routes are claimed, set and passed on
         self.gateways: list[tuple[Any, Any]] = []  # who wants the default route (endpoint, route), in order
         self.namespace: Namespace | None = None
         self.error: Exception | None = None
@@ -103,7 +107,7 @@ class LinuxNetns:
         """Choose an ifindex for a link that will be born in it."""
         with self._sandboxes.lock:
             index = FIRST_INDEX
-            while index in self.indexes:
+            while index in self.indexes or index in self.others[1]:
                 index += 1
             self.indexes.add(index)
         return index
@@ -118,14 +122,14 @@ class LinuxNetns:
         """
         with self._sandboxes.lock:
             if exact:
-                if name in self.names:
+                if name in self.names or name in self.others[0]:
                     raise errors.ConflictError(
                         f"interface name {name!r} is taken in sandbox {self.key}; choose another"
                     )
                 chosen = name
             else:
                 number = 0
-                while (chosen := f"{name}{number}") in self.names:
+                while (chosen := f"{name}{number}") in self.names or chosen in self.others[0]:
                     number += 1
             self.names.add(chosen)
         return chosen
@@ -137,11 +141,11 @@ class LinuxNetns:
             self.indexes.discard(index)
 
     def look(self, links: Iterable[tuple[str, int]]) -> None:
-        """Learn which names and indexes somebody else's links have."""
+        """Learn which names and indexes somebody else's links have now."""
+        found = list(links)
         with self._sandboxes.lock:
-            for name, index in links:
-                self.names.add(name)
-                self.indexes.add(index)
+            names = frozenset(name for name, _ in found) - self.names
+            self.others = (names, frozenset(index for _, index in found) - self.indexes)
 
 
 class Sandboxes:
@@ -156,6 +160,7 @@ class Sandboxes:
         self.let_go = threading.Condition(self.lock)
         self.kept = 0
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._owned: dict[str, LinuxNetns] = {}  # by path, from before it is made until it is dropped
         self.keep = max(CHUNK, min(KEEP, soft // 8 if soft > 0 else KEEP))
 
     def make(self, ids: Sequence[str]) -> list[LinuxNetns]:
@@ -166,11 +171,32 @@ class Sandboxes:
             made = threading.Event()
             paths = [str(self._instance.namespaces / _checked(id)) for id in chunk]
             batches.append((made, [LinuxNetns(self, path, Ownership.OWNED, made) for path in paths]))
-        if len(ids) == 1:
-            self._make(batches)
-        elif batches:
-            threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces").start()
-        return [netns for _, batch in batches for netns in batch]
+        many = [netns for _, batch in batches for netns in batch]
+        maker = threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces")
+        try:
+            with self.lock:
+                self._owned.update((netns.key, netns) for netns in many)
+            if len(ids) == 1:
+                self._make(batches)
+            elif batches:
+                try:
+                    maker.start()
+                except RuntimeError:  # no thread is to be had: then not beside the links, but before them
+                    self._make(batches)
+        except BaseException:  # an interrupt
+            if maker.ident is None:  # nobody else will say that their making is over
+                for made, _ in batches:
+                    made.set()
+            self.drop(many)
+            raise
+        return many
+
+    def discard(self, ids: Sequence[str] | None = None) -> None:
+        """Drop those of the ids, or of all, that nobody has dropped: their makers were interrupted."""
+        with self.lock:
+            paths = list(self._owned) if ids is None else [str(self._instance.namespaces / id) for id in ids]
+            left = [self._owned[path] for path in paths if path in self._owned]
+        self.drop(left)
 
     def _make(self, batches: Sequence[tuple[threading.Event, Sequence[LinuxNetns]]]) -> None:
         for made, batch in batches:
@@ -225,6 +251,10 @@ class Sandboxes:
         for netns in many:
             netns.rest(used=False)
         answers = dict(zip(map(id, owned), _native.drop_namespaces([netns.key for netns in owned]), strict=True))
+        with self.lock:
+            for netns in owned:
+                if answers[id(netns)] is None:
+                    self._owned.pop(netns.key, None)
         refused = [answers.get(id(netns)) for netns in many]
         return [
             None if error is None else _refused("drop", netns.key, error)

@@ -8,7 +8,7 @@ from driverapi import errors
 from driverapi._native import Batch
 from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.groups import COMMON
-from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
+from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, pinned
 from driverapi.dataplane.routes import pass_gateways_on
 from driverapi.plan import MoveLink, VethLink
 
@@ -24,7 +24,10 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
     endpoint, or a note of the error that it has.
     """
     for job in jobs:
-        _move_out(kernel, job)
+        try:
+            _move_out(kernel, job)
+        except Exception as fault:  # the others go on
+            job.fail(fault)
     _unpin(kernel, jobs)
     groups: dict[int, list[_Member]] = {}
     for job in jobs:
@@ -37,7 +40,7 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
         for interface in job.interfaces:
             if not interface.there:
                 job.netns.give_back(interface.name, interface.index)
-    pass_gateways_on(kernel, jobs)
+    pass_gateways_on(jobs)
 
 
 def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
@@ -45,17 +48,25 @@ def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
     for interface in job.interfaces:
         if not interface.there or not isinstance(interface.plan.link, MoveLink):
             continue
-        batch = Batch()
-        batch.set_link(interface.index, up=False)
-        batch.set_link(interface.index, namespace=kernel.home, new_name=interface.plan.link.source)
         try:
-            refused = first_failure(job.what, job.use().socket.execute(batch), GONE)
+            socket = job.netns.use().socket
         except errors.NoSandboxError:
-            refused = None  # the namespace is gone, and the link with it
+            interface.there = False  # the namespace is gone, and the link with it
+            continue
+        try:
+            # An interrupt may have come before its index was known.
+            found = link(socket, name=interface.name)
+            if found is not None:
+                batch = Batch()
+                batch.set_link(found.index, up=False)
+                batch.set_link(found.index, namespace=kernel.home, new_name=interface.plan.link.source)
+                refused = first_failure(job.what, socket, batch, GONE)
+                job.fail(refused)
+                interface.there = refused is not None
+            else:
+                interface.there = False
         finally:
-            job.rest()
-        job.fail(refused)
-        interface.there = refused is not None
+            job.netns.rest()
 
 
 def _unpin(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
@@ -68,7 +79,7 @@ def _unpin(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
             owners.append(job)
     if not owners:
         return
-    refused = first_failure("delete neighbours", kernel.host.execute(batch), GONE)
+    refused = first_failure("delete neighbours", kernel.host, batch, GONE)
     if refused is not None:
         for job in owners:
             job.fail(refused)
@@ -92,11 +103,14 @@ def _delete_veths(kernel: Kernel, number: int, members: Sequence[_Member]) -> No
         for index in indexes:
             batch.set_link(index, new_group=groups.value(fresh))
         batch.delete_link(group=groups.value(fresh))
-    refused = first_failure("delete links", kernel.host.execute(batch), GONE)
-    groups.give_back(fresh)
+    refused = first_failure("delete links", kernel.host, batch, GONE)
+    groups.discard(number, indexes)
+    groups.give_back(number)
     if refused is None:
-        groups.discard(number, indexes)
-        groups.give_back(number)
+        groups.give_back(fresh)
+    else:  # which of the two groups they are in is not known: from now on each goes by itself
+        groups.add(COMMON, indexes)
     for job, interface in members:
         interface.there = refused is not None
+        interface.group = COMMON
         job.fail(refused)

@@ -95,7 +95,7 @@ class BridgeDriver(Driver):
                 )
         gateways = tuple(one.gateway for one in data if one.gateway is not None)
         lowest = MIN_MTU_IPV6 if any(one.pool.version == 6 for one in data) else MIN_MTU
-        mtu = labels.as_int(labels.MTU, options.get(labels.MTU, 0) or 0, 0, MAX_MTU)
+        mtu = labels.as_int(labels.MTU, options.get(labels.MTU, 0), 0, MAX_MTU)
         if 0 < mtu < lowest:
             raise errors.InvalidError(
                 f"option {labels.MTU!r}: {mtu} is too small, this network needs at least {lowest} bytes"

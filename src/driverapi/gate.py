@@ -1,0 +1,124 @@
+"""The gate of a controller: who may call, and when it may close."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from driverapi import errors
+
+__all__ = ["Gate", "changes", "reads"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _State(enum.Enum):
+    OPEN = enum.auto()
+    CLOSING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Gate:
+    """Counts the calls under way, so that closing waits for them; refuses calls after it, and after a fork.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._idle = threading.Condition()
+        self._state = _State.OPEN
+        self._callers: dict[int, int] = {}  # calls under way, by thread: a call may call again
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process that made the controller."""
+        return os.getpid() == self._pid
+
+    def check_process(self) -> None:
+        """Raise ``ForkedError`` in a child process: what it sees of the parent's is a snapshot that nobody tends."""
+        if not self.ours:
+            raise errors.ForkedError(
+                "this controller belongs to the parent process; make one in the child after the fork"
+            )
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Hold the controller open for the time of a call."""
+        self.check_process()
+        me = threading.get_ident()
+        with self._idle:
+            if self._state is not _State.OPEN and me not in self._callers:
+                raise errors.ClosedError("the controller is closed; make another")
+            self._callers[me] = self._callers.get(me, 0) + 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._callers[me] -= 1
+                if not self._callers[me]:
+                    del self._callers[me]
+                    self._idle.notify_all()
+
+    @contextmanager
+    def closing(self) -> Iterator[bool]:
+        """Refuse new calls and wait for those under way; gives False where it is closed already.
+
+        If the block raises, the gate is open again: what could not be taken away is still owned.
+        """
+        with self._idle:
+            if threading.get_ident() in self._callers:
+                raise errors.BusyError("a controller cannot be closed from inside one of its own calls")
+            self._idle.wait_for(lambda: self._state is not _State.CLOSING)
+            first = self._state is _State.OPEN
+            if first:
+                self._state = _State.CLOSING
+        if not first:
+            yield False
+            return
+        after = _State.OPEN
+        try:
+            with self._idle:
+                self._idle.wait_for(lambda: not self._callers)
+            yield True
+            after = _State.CLOSED
+        finally:
+            with self._idle:
+                self._state = after
+                self._idle.notify_all()
+
+
+class _Gated(Protocol):
+    @property
+    def _gate(self) -> Gate: ...
+
+
+S = TypeVar("S", bound=_Gated)
+
+
+def changes(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Let a method be called only while the controller is open, and keep it open meanwhile."""
+
+    @functools.wraps(method)
+    def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._gate.call():
+            return method(self, *args, **kwargs)
+
+    return gated
+
+
+def reads(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Refuse a method in a child process, where a lock may be held for ever; a closed controller may be read."""
+
+    @functools.wraps(method)
+    def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._gate.check_process()
+        return method(self, *args, **kwargs)
+
+    return gated
