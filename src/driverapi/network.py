@@ -603,15 +603,15 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def _check_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise errors.InvalidError(f"progress {progress!r} cannot be called")
-
-
 def _some(names: Collection[str]) -> str:
     """Count endpoints and name the first five of them."""
     shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
     return f"{len(names)} endpoint{'' if len(names) == 1 else 's'} ({shown})"
+
+
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise errors.InvalidError(f"progress {progress!r} cannot be called")
 
 
 def _count(what: object) -> int:
