@@ -210,6 +210,7 @@ class Controller:
     def _take_pools(
         self, network: Network, driver: Driver, wanted: Sequence[tuple[int, Address | None, IPLike | None]]
     ) -> tuple[IPAMData, ...]:
+        network._addressing.gives = driver.requires_ipam
         none_given = all(prefix is None for _, prefix, _ in wanted)
         data = []
         for version, prefix, gateway in wanted:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from driverapi import errors, labels
-from driverapi.addresses import Address, parse_ip, parse_mac
+from driverapi.addresses import parse_ip, parse_mac
+from driverapi.addressing import Addressing, Wanted, catch
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, reads
-from driverapi.ipam.contract import Pool
 from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 
@@ -27,22 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "check_name"]
 
-P = ParamSpec("P")
-
 MAX_BULK: Final = 1_000_000
 """Endpoints that one call may ask for: more than any kernel has room for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is asked for one endpoint; addresses and MAC packed."""
-
-    name: str
-    ipv4: bytes | None = None
-    ipv6: bytes | None = None
-    mac: bytes | None = None
-    origin: Origin | None = None
-    options: Mapping[str, Any] | None = None
 
 
 @final
@@ -69,11 +54,10 @@ class Network:
         self.type = type
         self._controller = controller
         self._driver: Driver | None = None  # set when it is ready
-        self._pools: dict[int, Pool] = {}
-        self._gateways: dict[int, Address] = {}
+        self._addressing = Addressing(controller._ipam, name)
+        self._pools = self._addressing.pools
+        self._gateways = self._addressing.gateways
         self._lock = threading.Lock()
-        self._released = threading.Condition(self._lock)
-        self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
         self._endpoints: dict[str, Endpoint | None] = {}  # None: the name is claimed
         self._deleting = False
         self._gate = controller._gate
@@ -191,7 +175,7 @@ class Network:
         parsed = labels.normalise(options)
         if mac is None and labels.ENDPOINT_MAC in parsed:
             mac = parsed[labels.ENDPOINT_MAC]
-        wanted = _Wanted(
+        wanted = Wanted(
             name,
             None if ipv4 is None else self._parse(ipv4, 4),
             None if ipv6 is None else self._parse(ipv6, 6),
@@ -254,7 +238,7 @@ class Network:
             else:
                 host = self._driver is not None and self._driver.host_sandbox
                 sandboxes = controller._make_sandboxes(_count(what), host=host)
-            endpoints = self._create_many([_Wanted("") for _ in sandboxes])
+            endpoints = self._create_many([Wanted("") for _ in sandboxes])
             self._join_many(endpoints, sandboxes, self._gate.watched(progress))
             failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
             if made:
@@ -355,7 +339,7 @@ class Network:
 
     # --- steps ----------------------------------------------------------------------------------
 
-    def _create_many(self, wanted: Sequence[_Wanted]) -> list[Endpoint]:
+    def _create_many(self, wanted: Sequence[Wanted]) -> list[Endpoint]:
         """Create endpoints: names, addresses, the driver. Failures are in ``error``, undone."""
         lifecycle = self._controller._lifecycle
         endpoints: list[Endpoint] = []
@@ -363,7 +347,7 @@ class Network:
             for one in wanted:
                 self._claim(one, endpoints)
             alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
-            self._address(endpoints, wanted, alive)
+            self._addressing.assign(endpoints, wanted, alive)
             alive = [position for position in alive if endpoints[position].error is None]
             requests = [
                 CreateRequest(
@@ -393,7 +377,7 @@ class Network:
         can be deleted. Of what it does not have, the name and the addresses are free again.
         """
         lifecycle = self._controller._lifecycle
-        taken: dict[str, list[bytes]] = {}
+        gone = []
         with self._lock:
             for endpoint in endpoints:
                 name, claimed = endpoint.name, endpoint._claimed
@@ -403,16 +387,13 @@ class Network:
                     continue
                 if claimed or self._endpoints.get(name) is endpoint:  # else it is another's
                     self._endpoints.pop(name, None)
-                for pool, ip in endpoint._taken:
-                    taken.setdefault(pool, []).append(ip)
-                endpoint._taken = []
-        for pool, addresses in taken.items():
-            self._controller._ipam.release_addresses(pool, addresses)
+                gone.append(endpoint)
+        self._addressing.release(gone)
 
     def _has(self, endpoint: Endpoint) -> bool:
         return self._endpoints.get(endpoint.name) is endpoint
 
-    def _claim(self, wanted: _Wanted, endpoints: list[Endpoint]) -> None:
+    def _claim(self, wanted: Wanted, endpoints: list[Endpoint]) -> None:
         """Claim the name of one more endpoint."""
         id = secrets.token_hex(32)
         origin = wanted.origin
@@ -434,70 +415,12 @@ class Network:
                 endpoint._claimed = True
                 self._endpoints[endpoint.name] = None
 
-    def _address(self, endpoints: Sequence[Endpoint], wanted: Sequence[_Wanted], alive: Sequence[int]) -> None:
-        """Put the given interface into each list: wanted addresses, or the next that are free."""
-        due = [position for position in alive if endpoints[position].origin is not Origin.EMPTY]
-        chosen: dict[int, dict[int, Address]] = {position: {} for position in due}
-        for version in (4, 6):
-            by_choice = [position for position in due if _pick(wanted[position], version) is not None]
-            for position in by_choice:
-                endpoint = endpoints[position]
-                _catch(endpoint, self._take_wanted, endpoint, wanted[position], version, chosen[position])
-            if version in self._pools:
-                rest = [
-                    position
-                    for position in due
-                    if position not in set(by_choice)
-                    and endpoints[position].error is None
-                    and self._gives(endpoints[position])
-                ]
-                self._take_free(
-                    [endpoints[position] for position in rest],
-                    version,
-                    [chosen[position] for position in rest],
-                )
-        for position in due:
-            if endpoints[position].error is None:
-                ipv4, ipv6 = chosen[position].get(4), chosen[position].get(6)
-                endpoints[position]._info._append(0, wanted[position].mac, ipv4, ipv6)
-
-    def _gives(self, endpoint: Endpoint) -> bool:
-        return self._driver is not None and self._driver.requires_ipam and endpoint.origin is Origin.GIVEN
-
-    def _take_wanted(self, endpoint: Endpoint, wanted: _Wanted, version: int, chosen: dict[int, Address]) -> None:
-        ip = _pick(wanted, version)
-        assert ip is not None
-        pool = self._pools.get(version)
-        if pool is None:
-            if self._driver is not None and self._driver.requires_ipam:
-                raise errors.InvalidError(f"network {self.name!r} has no IPv{version} prefix; leave ipv{version} out")
-            chosen[version] = Address(ip, len(ip) * 8)
-            return
-        chosen[version] = self._controller._ipam.request_address(pool.id, ip)
-        endpoint._taken.append((pool.id, ip))
-
-    def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
-        """Take the next free addresses; where the pool has too few, the last endpoints fail."""
-        ipam, pool = self._controller._ipam, self._pools[version]
-        addresses: list[Address] = []
-        while endpoints and not addresses:
-            try:
-                addresses = ipam.request_addresses(pool.id, len(endpoints))
-            except errors.AddressesExhaustedError as error:
-                free = min(ipam.free(pool.id), len(endpoints) - 1)
-                for endpoint in endpoints[free:]:
-                    endpoint.error = errors.AddressesExhaustedError(str(error))
-                endpoints = endpoints[:free]
-        for endpoint, address, slot in zip(endpoints, addresses, chosen, strict=False):
-            endpoint._taken.append((pool.id, address.ip))
-            slot[version] = address
-
     def _check_chosen(self, endpoints: Sequence[Endpoint]) -> None:
         """Record the addresses that the driver chose itself; a conflict undoes the endpoint."""
         refused: list[Endpoint] = []
         for endpoint in endpoints:
             if endpoint.error is None and endpoint.origin is Origin.EMPTY and self._pools:
-                _catch(endpoint, self._take_chosen, endpoint)
+                catch(endpoint, self._addressing.record_chosen, endpoint)
                 if endpoint.error is not None:
                     refused.append(endpoint)
         for endpoint, outcome in zip(
@@ -505,26 +428,6 @@ class Network:
         ):
             if outcome is not None and endpoint.error is not None:
                 endpoint.error.add_note(f"while undoing: {outcome}")
-
-    def _take_chosen(self, endpoint: Endpoint) -> None:
-        for interface in endpoint._info.interfaces:
-            for address in interface.packed_addresses:
-                pool = self._pools.get(address.version)
-                if pool is not None:
-                    self._take_certain(pool.id, address.ip)
-                    endpoint._taken.append((pool.id, address.ip))
-
-    def _take_certain(self, pool: str, ip: bytes) -> None:
-        """Take an address; one whose endpoint is being deleted is waited for.
-
-        The driver knows that it is free as soon as it has deleted the endpoint, the pool a little later.
-        """
-        try:
-            self._controller._ipam.request_address(pool, ip)
-        except errors.AddressTakenError:
-            with self._released:
-                self._released.wait_for(lambda: (pool, ip) not in self._parting)
-            self._controller._ipam.request_address(pool, ip)
 
     def _join_many(
         self, endpoints: Sequence[Endpoint], sandboxes: Sequence[Sandbox], progress: Progress | None
@@ -534,7 +437,7 @@ class Network:
         try:
             for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
                 if endpoint.error is None:
-                    _catch(endpoint, sandbox._enter)
+                    catch(endpoint, sandbox._enter)
                 if endpoint.error is None:
                     pairs.append((endpoint, sandbox))
             requests = [endpoint._request(sandbox) for endpoint, sandbox in pairs]
@@ -551,18 +454,11 @@ class Network:
                 endpoint.error.add_note(f"while undoing: {outcome}")
 
     def _delete_many(self, endpoints: Sequence[Endpoint]) -> list[Outcome]:
-        with self._lock:
-            parting = {taken for endpoint in endpoints for taken in endpoint._taken}
-            self._parting |= parting
-        try:
-            return self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
-        finally:
+        with self._addressing.parting(endpoints):
             try:
-                self._settle(endpoints)
+                return self._controller._lifecycle.delete([endpoint.id for endpoint in endpoints])
             finally:
-                with self._released:
-                    self._parting -= parting
-                    self._released.notify_all()
+                self._settle(endpoints)
 
     def _take_away(
         self, endpoints: Sequence[Endpoint], progress: Progress | None = None, *, faults: list[Exception]
@@ -620,15 +516,3 @@ def _count(what: object) -> int:
             f"attach takes a number of sandboxes, 0 to {MAX_BULK}, or a sequence of them, not {what!r}"
         )
     return what
-
-
-def _pick(wanted: _Wanted, version: int) -> bytes | None:
-    return wanted.ipv4 if version == 4 else wanted.ipv6
-
-
-def _catch(endpoint: Endpoint, step: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Run one endpoint's step; its failure is its own."""
-    try:
-        step(*args, **kwargs)
-    except errors.DriverAPIError as error:
-        endpoint.error = error

@@ -121,7 +121,7 @@ class FakeDataplane:
             exact = {link.name for link in plan.links if link.exact}
             taken = exact & self.links
             if taken:
-                raise errors.KernelError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
+                raise errors.KernelConflictError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
             self.links |= exact
             self.networks[network] = plan
 
@@ -188,7 +188,7 @@ class FakeDataplane:
                 raise errors.InvalidError(f"master {link.master!r} is no link of the network's plan")
             ports = sum(one.plan.network == plan.network for one in self.endpoints.values())
             if ports >= BRIDGE_PORTS:
-                raise errors.KernelError("the bridge has as many ports as the kernel allows", 54)
+                raise errors.KernelLimitError("the bridge has as many ports as the kernel allows", 54)
 
     @staticmethod
     def _name(netns: FakeNetns, name: str, *, exact: bool) -> str:

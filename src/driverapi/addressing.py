@@ -1,0 +1,168 @@
+"""Addresses of a network's endpoints: who gets which, and that each comes back once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from driverapi import errors
+from driverapi.addresses import Address
+from driverapi.api import Origin
+from driverapi.ipam.contract import IPAM, Pool
+
+if TYPE_CHECKING:
+    from driverapi.endpoint import Endpoint
+
+__all__ = ["Addressing", "Wanted", "catch"]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for one endpoint; addresses and MAC packed."""
+
+    name: str
+    ipv4: bytes | None = None
+    ipv6: bytes | None = None
+    mac: bytes | None = None
+    origin: Origin | None = None
+    options: Mapping[str, Any] | None = None
+
+
+class Addressing:
+    """The pools of one network and the addresses that its endpoints have of them.
+
+    Attributes
+    ----------
+    pools, gateways : dict
+        By IP version; filled when the network is made.
+    gives : bool
+        Whether endpoints that bring no addresses are given some: the driver wants it.
+
+    Notes
+    -----
+    Thread safety: all methods.
+    """
+
+    def __init__(self, ipam: IPAM, network: str) -> None:
+        self._ipam = ipam
+        self._network = network
+        self.pools: dict[int, Pool] = {}
+        self.gateways: dict[int, Address] = {}
+        self.gives = False
+        self._released = threading.Condition()
+        self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
+
+    def assign(self, endpoints: Sequence[Endpoint], wanted: Sequence[Wanted], alive: Sequence[int]) -> None:
+        """Put the given interface into each list: wanted addresses, or the next that are free."""
+        due = [position for position in alive if endpoints[position].origin is not Origin.EMPTY]
+        chosen: dict[int, dict[int, Address]] = {position: {} for position in due}
+        for version in (4, 6):
+            rest = []
+            for position in due:
+                endpoint = endpoints[position]
+                if _pick(wanted[position], version) is not None:
+                    catch(endpoint, self._take_wanted, endpoint, wanted[position], version, chosen[position])
+                elif self.gives and endpoint.origin is Origin.GIVEN and endpoint.error is None:
+                    rest.append(position)
+            if version in self.pools:
+                self._take_free(
+                    [endpoints[position] for position in rest],
+                    version,
+                    [chosen[position] for position in rest],
+                )
+        for position in due:
+            if endpoints[position].error is None:
+                ipv4, ipv6 = chosen[position].get(4), chosen[position].get(6)
+                endpoints[position]._info._append(0, wanted[position].mac, ipv4, ipv6)
+
+    def _take_wanted(self, endpoint: Endpoint, wanted: Wanted, version: int, chosen: dict[int, Address]) -> None:
+        ip = _pick(wanted, version)
+        assert ip is not None
+        pool = self.pools.get(version)
+        if pool is None:
+            if self.gives:
+                raise errors.InvalidError(
+                    f"network {self._network!r} has no IPv{version} prefix; leave ipv{version} out"
+                )
+            chosen[version] = Address(ip, len(ip) * 8)
+            return
+        chosen[version] = self._ipam.request_address(pool.id, ip)
+        endpoint._taken.append((pool.id, ip))
+
+    def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
+        """Take the next free addresses; where the pool has too few, the last endpoints fail."""
+        ipam, pool = self._ipam, self.pools[version]
+        addresses: list[Address] = []
+        while endpoints and not addresses:
+            try:
+                addresses = ipam.request_addresses(pool.id, len(endpoints))
+            except errors.AddressesExhaustedError as error:
+                free = min(ipam.free(pool.id), len(endpoints) - 1)
+                for endpoint in endpoints[free:]:
+                    endpoint.error = errors.AddressesExhaustedError(str(error))
+                endpoints = endpoints[:free]
+        for endpoint, address, slot in zip(endpoints, addresses, chosen, strict=False):
+            endpoint._taken.append((pool.id, address.ip))
+            slot[version] = address
+
+    def record_chosen(self, endpoint: Endpoint) -> None:
+        """Take the addresses that the driver chose itself; a conflict raises."""
+        for interface in endpoint._info.interfaces:
+            for address in interface.packed_addresses:
+                pool = self.pools.get(address.version)
+                if pool is not None:
+                    self._take_certain(pool.id, address.ip)
+                    endpoint._taken.append((pool.id, address.ip))
+
+    def _take_certain(self, pool: str, ip: bytes) -> None:
+        """Take an address; one whose endpoint is being deleted is waited for.
+
+        The driver knows that it is free as soon as it has deleted the endpoint, the pool a little later.
+        """
+        try:
+            self._ipam.request_address(pool, ip)
+        except errors.AddressTakenError:
+            with self._released:
+                self._released.wait_for(lambda: (pool, ip) not in self._parting)
+            self._ipam.request_address(pool, ip)
+
+    @contextmanager
+    def parting(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
+        """Let others wait for the addresses of endpoints that are being deleted."""
+        with self._released:
+            parting = {taken for endpoint in endpoints for taken in endpoint._taken}
+            self._parting |= parting
+        try:
+            yield
+        finally:
+            with self._released:
+                self._parting -= parting
+                self._released.notify_all()
+
+    def release(self, endpoints: Sequence[Endpoint]) -> None:
+        """Give back what endpoints that are gone have, each address once."""
+        taken: dict[str, list[bytes]] = {}
+        with self._released:
+            for endpoint in endpoints:
+                for pool, ip in endpoint._taken:
+                    taken.setdefault(pool, []).append(ip)
+                endpoint._taken = []
+        for pool, addresses in taken.items():
+            self._ipam.release_addresses(pool, addresses)
+
+
+def _pick(wanted: Wanted, version: int) -> bytes | None:
+    return wanted.ipv4 if version == 4 else wanted.ipv6
+
+
+def catch(endpoint: Endpoint, step: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run one endpoint's step; its failure is its own."""
+    try:
+        step(*args, **kwargs)
+    except errors.DriverAPIError as error:
+        endpoint.error = error
