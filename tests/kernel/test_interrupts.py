@@ -61,6 +61,6 @@ report(interrupted=interrupted, links=links, mounts=mounts, there=namespaces.exi
 @pytest.mark.parametrize("what", ["sandbox", "attach", "detach"])
 def test_interrupted_at_random(what: str) -> None:
     said = run(SCRIPT.format(seed=20, what=what))
-    assert said["interrupted"] > 10
+    assert said["interrupted"] > 2
     assert said["links"] == said["mounts"] == []
     assert said["there"] is False
