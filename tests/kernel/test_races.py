@@ -204,3 +204,16 @@ def test_a_default_route_that_is_not_ours_stays() -> None:
             assert gateways(theirs) == ["192.0.2.254"]
             network.detach(network.endpoints)
             assert gateways(theirs) == ["192.0.2.254"]
+
+
+def test_one_sandbox_takes_the_last_room() -> None:
+    """A single one needs room for itself alone: it does not wait for that of a whole chunk."""
+    with Controller() as ctl:
+        sandboxes = ctl._dataplane._sandboxes  # type: ignore[attr-defined]
+        sandboxes.kept += sandboxes.keep - 1  # as if a bulk call held all but one
+        try:
+            [netns] = sandboxes.make(["single"])
+            assert netns.namespace is not None
+            assert sandboxes.drop([netns]) == [None]
+        finally:
+            sandboxes.kept -= sandboxes.keep - 1

@@ -13,6 +13,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from driverapi import _native, errors
@@ -198,11 +199,14 @@ class Sandboxes:
             left = [self._owned[path] for path in paths if path in self._owned]
         self.drop(left)
 
+    def _has_room(self, more: int) -> bool:
+        return self.kept + more <= self.keep
+
     def _make(self, batches: Sequence[tuple[threading.Event, Sequence[LinuxNetns]]]) -> None:
         for made, batch in batches:
             try:
                 with self.let_go:
-                    roomy = self.let_go.wait_for(lambda: self.kept + CHUNK <= self.keep, PATIENCE)
+                    roomy = self.let_go.wait_for(partial(self._has_room, len(batch)), PATIENCE)
                 wanted = [netns for netns in batch if not netns.cancelled]
                 for netns, answer in zip(
                     wanted, _native.create_namespaces([netns.key for netns in wanted]), strict=True
