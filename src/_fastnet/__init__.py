@@ -19,6 +19,7 @@ records     links, addresses, routes and neighbours out of the kernel's dumps
 socket      the only place with system calls on netlink sockets
 netns       make, enter, bind and drop network namespaces, on a private thread
 errors      what the modules above raise
+_floor      what a call costs at the least, for benchmarks
 ==========  =====================================================================
 """
 
