@@ -31,6 +31,7 @@ class Wanted:
     mac: bytes | None = None
     origin: Origin | None = None
     options: Mapping[str, Any] | None = None
+    warm: bool = False
 
 
 class Addressing:
@@ -109,6 +110,10 @@ class Addressing:
         for endpoint, address, slot in zip(endpoints, addresses, chosen, strict=False):
             endpoint._taken.append((pool.id, address.ip))
             slot[version] = address
+
+    def lacking(self, count: int) -> int:
+        """Return how many addresses the pools have too few to give endpoints of that number one each."""
+        return max((count - self._ipam.free(pool.id) for pool in self.pools.values()), default=0) if self.gives else 0
 
     def record_chosen(self, endpoint: Endpoint) -> None:
         """Take the addresses that the driver chose itself; a conflict raises."""

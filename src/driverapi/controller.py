@@ -27,6 +27,7 @@ from driverapi.network import Network, check_name
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
 from driverapi.store.memory import MemoryStore
+from driverapi.warm import WarmPool
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
@@ -244,14 +245,52 @@ class Controller:
         with self._lock:
             del self._networks[network.name]
 
+    def warm(self, network: Network | str, n: int, *, wait: bool = True) -> WarmPool:
+        """Keep ``n`` complete endpoints of a network ready, which ``Network.attach`` then takes without kernel work.
+
+        They are refilled in the background. A request for certain addresses, options or sandboxes goes past them.
+        Each holds one address of each of the network's prefixes, a namespace and a link; see :mod:`driverapi.warm`.
+
+        Parameters
+        ----------
+        network : Network or str
+            A network of this controller, or its name or id.
+        n : int
+            How many, at most 10,000; 0 ends the pool and takes away what is ready.
+        wait : bool
+            Return only when they are ready, or when making them has failed (``pool.fault`` says how).
+
+        Returns
+        -------
+        WarmPool
+            The network's one pool, whatever its size.
+
+        Raises
+        ------
+        errors.InvalidError, errors.NoNetworkError
+            No such number; no network of this controller.
+        """
+        pool = self._keep_warm(network, n)
+        if wait:
+            pool.wait()  # outside of the gate: it can be interrupted, and closed, meanwhile
+        return pool
+
+    @changes
+    def _keep_warm(self, network: Network | str, n: int) -> WarmPool:
+        if isinstance(network, str):
+            network = self.network(network)
+        if not isinstance(network, Network) or network._controller is not self:
+            raise errors.InvalidError(f"{network!r} is no network of this controller")
+        return network._keep_warm(n)
+
     # --- sandboxes ------------------------------------------------------------------------------
 
     @property
     @reads
     def sandboxes(self) -> list[Sandbox]:
-        """The sandboxes that there are."""
+        """The sandboxes that there are, but for those of warm pools that nobody has taken yet."""
         with self._lock:
-            return [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
+            return [box for box in self._sandboxes.values() if box._netns is not None and not box._warm]
 
     @reads
     def sandbox(self, name: str) -> Sandbox:
@@ -265,7 +304,7 @@ class Controller:
         check_name(name, "sandbox name")
         with self._lock:
             found = self._sandboxes.get(name)
-        if found is None or found._netns is None:
+        if found is None or found._netns is None or found._warm:
             raise errors.NoSandboxError(f"no sandbox {name!r}")
         return found
 
@@ -315,7 +354,7 @@ class Controller:
             raise
         return sandbox
 
-    def _make_sandboxes(self, count: int, *, host: bool = False) -> list[Sandbox]:
+    def _make_sandboxes(self, count: int, *, host: bool = False, warm: bool = False) -> list[Sandbox]:
         """Begin to make sandboxes for a bulk call; named by their ids."""
         ids = [secrets.token_hex(8) for _ in range(count)]
         made: list[Sandbox] = []
@@ -325,6 +364,8 @@ class Controller:
             else:
                 places = self._dataplane.make_sandboxes(ids)
             made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
+            for sandbox in made:
+                sandbox._warm = warm
             with self._lock:
                 self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
         except BaseException:
@@ -398,7 +439,8 @@ class Controller:
                 faults.append(fault)
 
         for network in self.networks:
-            attempt(partial(network._take_away, network.endpoints, faults=faults))
+            network._warm.close()
+            attempt(partial(network._take_away, network._everyone(), faults=faults))
             attempt(network._delete)
         with self._lock:
             owned = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]

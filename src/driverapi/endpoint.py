@@ -53,6 +53,7 @@ class Endpoint:
         self._claimed = False  # its name is claimed, and it is not in the network's table yet
         self._taken: list[tuple[str, bytes]] = []  # (pool, address): what goes back when it is deleted
         self._made_sandbox: Sandbox | None = None  # by attach, so detach deletes it
+        self._warm = False  # a warm pool has it: nobody knows of it
 
     @property
     @reads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, reads
 from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
+from driverapi.warm import MAX_WARM, WarmPool
 
 if TYPE_CHECKING:
     import netaddr
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from driverapi.controller import Controller
 
 __all__ = ["Network", "check_name"]
+
+log = logging.getLogger(__name__)
 
 MAX_BULK: Final = 1_000_000
 """Endpoints that one call may ask for: more than any kernel has room for."""
@@ -60,6 +64,7 @@ class Network:
         self._lock = threading.Lock()
         self._endpoints: dict[str, Endpoint | None] = {}  # None: the name is claimed
         self._deleting = False
+        self._warm = WarmPool(self)
         self._gate = controller._gate
 
     # --- what it is -----------------------------------------------------------------------------
@@ -93,7 +98,10 @@ class Network:
     @property
     @reads
     def endpoints(self) -> list[Endpoint]:
-        """Its endpoints."""
+        """Its endpoints, but for those of a warm pool that nobody has taken yet."""
+        return [endpoint for endpoint in self._everyone() if not endpoint._warm]
+
+    def _everyone(self) -> list[Endpoint]:
         with self._lock:
             return [endpoint for endpoint in self._endpoints.values() if endpoint is not None]
 
@@ -108,7 +116,7 @@ class Network:
         """
         check_name(name, "endpoint name")
         found = self._endpoints.get(name)
-        if found is None:
+        if found is None or found._warm:
             raise errors.NoEndpointError(f"network {self.name!r} has no endpoint {name!r}")
         return found
 
@@ -206,7 +214,8 @@ class Network:
         Parameters
         ----------
         what : int or sequence of Sandbox
-            How many new sandboxes to make, each with an endpoint; or the sandboxes to join.
+            How many new sandboxes to make, each with an endpoint; or the sandboxes to join. Of a number, those
+            come first that a warm pool has ready (``Controller.warm``): they cost no kernel work.
         strict : bool
             Raise if any failed.
         progress : callable, optional
@@ -225,36 +234,14 @@ class Network:
         errors.InvalidError, errors.NoSandboxError
             ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
-        controller = self._controller
-        made = not isinstance(what, Sequence)  # strings are refused
         _check_progress(progress)
-        sandboxes: list[Sandbox] = []
-        endpoints: list[Endpoint] = []
-        try:
-            if isinstance(what, Sequence) and not isinstance(what, str | bytes):
-                sandboxes = list(what)
-                for sandbox in sandboxes:
-                    controller._check_sandbox(sandbox)
-            else:
-                host = self._driver is not None and self._driver.host_sandbox
-                sandboxes = controller._make_sandboxes(_count(what), host=host)
-            endpoints = self._create_many([Wanted("") for _ in sandboxes])
-            self._join_many(endpoints, sandboxes, self._gate.watched(progress))
-            failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
-            if made:
-                for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
-                    endpoint._made_sandbox = None if endpoint.error is not None else sandbox
-                controller._drop_sandboxes(
-                    [sandboxes[position] for position in failed if sandboxes[position]._retire()]
-                )
-            self._gate.safe_point()
-        except BaseException:
-            try:
-                self._take_away(endpoints, faults=[])
-            finally:
-                if made:
-                    controller._drop_sandboxes([sandbox for sandbox in sandboxes if not sandbox._deleted])
-            raise
+        if isinstance(what, Sequence) and not isinstance(what, str | bytes):
+            for sandbox in what:
+                self._controller._check_sandbox(sandbox)
+            endpoints = self._bring_up(list(what), progress)
+        else:
+            endpoints = self._attach_new(_count(what), progress)
+        failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
         if strict and failed:
             faults = [fault for position in failed if (fault := endpoints[position].error) is not None]
             raise errors.BulkError(
@@ -315,21 +302,34 @@ class Network:
 
     @changes
     def delete(self) -> None:
-        """Delete the network.
+        """Delete the network, and its warm pool.
 
         Raises
         ------
         errors.BusyError
             It has endpoints.
         """
-        self._delete()
+        with self._lock:
+            known = [name for name, endpoint in self._endpoints.items() if endpoint is None or not endpoint._warm]
+        self._check_empty(known)
+        size = self._warm.size
+        self._take_spare_away(self._warm.close())
+        try:
+            self._delete()
+        except BaseException:
+            if not self._deleting:
+                self._warm.resize(size)
+            raise
+
+    def _check_empty(self, names: Collection[str]) -> None:
+        if names:
+            raise errors.BusyError(f"network {self.name!r} has {_some(names)}; delete them first")
 
     def _delete(self) -> None:
         with self._lock:
             if self._deleting:
                 raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is being deleted")
-            if self._endpoints:
-                raise errors.BusyError(f"network {self.name!r} has {_some(self._endpoints)}; delete them first")
+            self._check_empty(self._endpoints)
             self._deleting = True
         try:
             self._controller._delete_network(self)
@@ -337,12 +337,103 @@ class Network:
             self._deleting = False
             raise
 
+    # --- the warm pool --------------------------------------------------------------------------
+
+    def _keep_warm(self, size: object) -> WarmPool:
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_WARM:
+            raise errors.InvalidError(f"a warm pool keeps 0 to {MAX_WARM} endpoints ready, not {size!r}")
+        with self._lock:
+            if self._deleting or self._driver is None:
+                raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is not ready")
+        self._take_spare_away(self._warm.resize(size) if size else self._warm.close())
+        return self._warm
+
+    @changes
+    def _warm_up(self, count: int) -> list[Endpoint]:
+        """Make endpoints for the warm pool: nobody sees them."""
+        return self._bring_up(self._new_sandboxes(count, warm=True), made=True, warm=True)
+
+    def _take_spare_away(self, endpoints: Sequence[Endpoint]) -> None:
+        """Take endpoints of the warm pool away; one that resists can be seen, and detached, from now on."""
+        if not endpoints:
+            return
+        self._take_away(endpoints, faults=[])
+        for endpoint in endpoints:
+            if endpoint.error is not None:
+                log.error("warm endpoint %r could not be taken away: %s", endpoint.name, endpoint.error)
+                endpoint._warm = False
+                if endpoint.sandbox is not None:
+                    endpoint.sandbox._warm = False
+
+    def _make_way(self, wanted: Sequence[Wanted]) -> None:
+        """Take from the warm pool what holds an address that is wanted, or the last that are free."""
+        if self._warm.ready:
+            addresses = {ip for one in wanted for ip in (one.ipv4, one.ipv6) if ip is not None}
+            macs = {one.mac for one in wanted if one.mac is not None}
+            lacking = self._addressing.lacking(len(wanted))
+            if addresses or macs or lacking > 0:
+                self._take_spare_away(self._warm.spare(lacking, addresses, macs))
+
     # --- steps ----------------------------------------------------------------------------------
+
+    def _attach_new(self, count: int, progress: Progress | None) -> list[Endpoint]:
+        """Attach new sandboxes: those that are ready, then others."""
+        ready = self._warm.take(count)
+        try:
+            if ready and progress is not None:
+                progress(len(ready))
+            if len(ready) == count:
+                self._gate.safe_point()
+                return ready
+            rest = None if progress is None else lambda done: progress(len(ready) + done)
+            return ready + self._bring_up(self._new_sandboxes(count - len(ready)), rest, made=True)
+        except BaseException:
+            self._take_away(ready, faults=[])
+            raise
+
+    def _new_sandboxes(self, count: int, *, warm: bool = False) -> list[Sandbox]:
+        host = self._driver is not None and self._driver.host_sandbox
+        return self._controller._make_sandboxes(count, host=host, warm=warm)
+
+    def _bring_up(
+        self,
+        sandboxes: Sequence[Sandbox],
+        progress: Progress | None = None,
+        *,
+        made: bool = False,
+        warm: bool = False,
+    ) -> list[Endpoint]:
+        """Create an endpoint for each sandbox and join it; ``made``: the sandboxes come and go with them."""
+        controller = self._controller
+        endpoints: list[Endpoint] = []
+        try:
+            endpoints = self._create_many([Wanted("", warm=warm) for _ in sandboxes])
+            self._join_many(endpoints, sandboxes, self._gate.watched(progress))
+            if made:
+                for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
+                    endpoint._made_sandbox = None if endpoint.error is not None else sandbox
+                controller._drop_sandboxes(
+                    [
+                        sandbox
+                        for endpoint, sandbox in zip(endpoints, sandboxes, strict=True)
+                        if endpoint.error is not None and sandbox._retire()
+                    ]
+                )
+            self._gate.safe_point()
+        except BaseException:
+            try:
+                self._take_away(endpoints, faults=[])
+            finally:
+                if made:
+                    controller._drop_sandboxes([sandbox for sandbox in sandboxes if not sandbox._deleted])
+            raise
+        return endpoints
 
     def _create_many(self, wanted: Sequence[Wanted]) -> list[Endpoint]:
         """Create endpoints: names, addresses, the driver. Failures are in ``error``, undone."""
         lifecycle = self._controller._lifecycle
         endpoints: list[Endpoint] = []
+        self._make_way(wanted)
         try:
             for one in wanted:
                 self._claim(one, endpoints)
@@ -403,6 +494,7 @@ class Network:
             )
             origin = Origin.GIVEN if given else Origin.EMPTY
         endpoint = Endpoint(self, id, wanted.name or id[:12], EndpointInfo(origin))
+        endpoint._warm = wanted.warm
         endpoints.append(endpoint)  # first: an interrupt must find what is claimed
         with self._lock:
             if self._deleting or self._driver is None:

@@ -37,6 +37,7 @@ class Sandbox:
         self._endpoints: set[Endpoint] = set()
         self._joining = 0  # calls that are about to join an endpoint, or try to
         self._deleted = False
+        self._warm = False  # that of an endpoint of a warm pool
 
     @property
     @reads

@@ -1,0 +1,214 @@
+"""Warm pools: complete endpoints, made before anybody asks for them.
+
+A pool's endpoints are ordinary ones, made by the same steps as those of ``Network.attach``: sandbox, link,
+addresses and routes are there. Only nobody has them yet, so no listing shows them. To take one is to
+change whose it is: no kernel work, some microseconds.
+
+What it costs: each ready endpoint holds one address of each of its network's prefixes, a namespace (some
+300 kB of kernel memory) and a veth pair. An endpoint that is wanted with an address or MAC that a ready one
+holds, and a network whose addresses run out, get them from the pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final, final
+
+from driverapi import errors
+
+if TYPE_CHECKING:
+    from driverapi.endpoint import Endpoint
+    from driverapi.network import Network
+
+__all__ = ["MAX_WARM", "WarmPool"]
+
+log = logging.getLogger(__name__)
+
+MAX_WARM: Final = 10_000
+"""Endpoints that one pool may keep ready."""
+
+FILL: Final = 64
+"""Endpoints made at once while nobody takes any."""
+
+REFILL: Final = 8
+"""Endpoints made at once beside takers: no longer than a millisecond between two chances to come in between."""
+
+IDLE: Final = 0.01
+"""Seconds after the last taking that count as quiet; a pool that is more than half full waits for quiet."""
+
+PAUSES: Final = (0.1, 5.0)
+"""Seconds before another try after a failure: the first, doubled each time, and the most."""
+
+
+@final
+class WarmPool:
+    """Keeps a number of complete endpoints of one network ready; made by ``Controller.warm``.
+
+    Refilling goes on in a thread of its own. What goes wrong there is kept in :attr:`fault`, logged, and
+    tried again a little later, at longer and longer intervals.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._ready: deque[Endpoint] = deque()
+        self._size = 0
+        self._changed = threading.Condition()
+        self._taken_at = 0.0
+        self._asleep = False  # the thread waits for somebody to take
+        self._fault: Exception | None = None
+        self._faults = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def size(self) -> int:
+        """How many it shall keep ready; 0 once it is closed."""
+        return self._size
+
+    @property
+    def ready(self) -> int:
+        """How many are ready now."""
+        return len(self._ready)
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the last refilling failed; None if it did not."""
+        return self._fault
+
+    @property
+    def faults(self) -> int:
+        """How many refillings have failed so far."""
+        return self._faults
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is full, or a refilling has failed since the call; tell whether it is full."""
+        with self._changed:
+            before = self._faults
+            self._changed.wait_for(lambda: len(self._ready) >= self._size or self._faults != before, timeout)
+            return len(self._ready) >= self._size
+
+    def __repr__(self) -> str:
+        return f"<WarmPool of {self.network.name!r}, {len(self._ready)} of {self._size} ready>"
+
+    # --- for the network -------------------------------------------------------------------------
+
+    def take(self, count: int) -> list[Endpoint]:
+        """Take up to that many: from now on they are the caller's."""
+        taken: list[Endpoint] = []
+        while len(taken) < count:
+            try:
+                endpoint = self._ready.popleft()
+            except IndexError:
+                break
+            endpoint._warm = False
+            if endpoint.sandbox is not None:
+                endpoint.sandbox._warm = False
+            taken.append(endpoint)
+        if taken:
+            # While takers follow each other nobody is woken before half of it is gone: he would come in between.
+            self._taken_at = time.monotonic()
+            if self._asleep or self._hungry():
+                with self._changed:
+                    self._asleep = False
+                    self._changed.notify_all()
+        return taken
+
+    def spare(self, count: int = 0, addresses: Collection[bytes] = (), macs: Collection[bytes] = ()) -> list[Endpoint]:
+        """Give up to ``count`` ready endpoints away, and those that hold an address; the caller takes them away."""
+        with self._changed:
+            held = [
+                endpoint
+                for endpoint in self._ready
+                if any(ip in addresses for _, ip in endpoint._taken)
+                or any(one.packed_mac in macs for one in endpoint._info.interfaces)
+            ]
+            for endpoint in held:
+                self._ready.remove(endpoint)
+            while count > len(held) and self._ready:
+                held.append(self._ready.pop())
+            return held
+
+    def resize(self, size: int) -> list[Endpoint]:
+        """Keep so many from now on; gives away what is too much, for the caller to take away."""
+        with self._changed:
+            self._size = size
+            spare = [self._ready.pop() for _ in range(len(self._ready) - size)]
+            if size and (self._thread is None or not self._thread.is_alive()):
+                # A daemon, so that a forgotten controller is closed at the interpreter's end, and this with it.
+                self._thread = threading.Thread(target=self._run, name="driverapi-warm", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        return spare
+
+    def close(self) -> list[Endpoint]:
+        """Stop refilling, once what is being made is there; gives away all that is ready."""
+        spare = self.resize(0)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        with self._changed:
+            spare += self._ready
+            self._ready.clear()
+        return spare
+
+    # --- refilling -------------------------------------------------------------------------------
+
+    def _hungry(self) -> bool:
+        return len(self._ready) * 2 < self._size
+
+    def _run(self) -> None:
+        pause = 0.0
+        while self._wait_for_need(pause):
+            lacking = self._size - len(self._ready)
+            busy = time.monotonic() - self._taken_at < IDLE
+            made: list[Endpoint] = []
+            failed: Exception | None
+            try:
+                made = self.network._warm_up(min(lacking, REFILL if busy else FILL))
+            except errors.ClosedError:
+                return
+            except Exception as fault:  # an interrupt cannot come here; any other fault is told and survived
+                failed = fault
+            else:
+                failed = next((endpoint.error for endpoint in made if endpoint.error is not None), None)
+            pause = self._note(made, failed, pause)
+            self.network._take_spare_away(self._too_many())
+
+    def _too_many(self) -> list[Endpoint]:
+        with self._changed:
+            return [self._ready.pop() for _ in range(len(self._ready) - self._size)] if self._size else []
+
+    def _wait_for_need(self, pause: float) -> bool:
+        """Wait until endpoints are wanted and nobody is disturbed; False when there is nothing more to do."""
+        until = time.monotonic() + pause
+        with self._changed:
+            while self._size:
+                self._asleep = True  # before the look: who takes after it will tell
+                if len(self._ready) >= self._size:
+                    self._changed.wait()
+                    continue
+                self._asleep = False
+                at = max(until, 0.0 if self._hungry() else self._taken_at + IDLE)
+                now = time.monotonic()
+                if now >= at:
+                    return True
+                self._changed.wait(at - now)
+            return False
+
+    def _note(self, made: Sequence[Endpoint], failed: Exception | None, pause: float) -> float:
+        """Enter what was made, or why it was not; gives the seconds to pause."""
+        with self._changed:
+            self._ready.extend(endpoint for endpoint in made if endpoint.error is None)
+            self._fault = failed
+            if failed is not None:
+                self._faults += 1
+                pause = min(max(pause * 2, PAUSES[0]), PAUSES[1])
+                log.warning("warm pool of network %r: %s; next try in %.1f s", self.network.name, failed, pause)
+            else:
+                pause = 0.0
+            self._changed.notify_all()
+        return pause
