@@ -312,14 +312,8 @@ class Network:
         with self._lock:
             known = [name for name, endpoint in self._endpoints.items() if endpoint is None or not endpoint._warm]
         self._check_empty(known)
-        size = self._warm.size
-        self._take_spare_away(self._warm.close())
-        try:
-            self._delete()
-        except BaseException:
-            if not self._deleting:
-                self._warm.resize(size)
-            raise
+        self._take_spare_away(self._warm.close())  # it stays closed if the deletion fails
+        self._delete()
 
     def _check_empty(self, names: Collection[str]) -> None:
         if names:

@@ -131,6 +131,7 @@ class WarmPool:
                 self._ready.remove(endpoint)
             while count > len(held) and self._ready:
                 held.append(self._ready.pop())
+            self._changed.notify_all()
             return held
 
     def resize(self, size: int) -> list[Endpoint]:

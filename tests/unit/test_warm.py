@@ -1,0 +1,242 @@
+"""Warm pools, on the dataplane in memory: who has which endpoint, and what becomes of the ready ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from driverapi import Controller, errors
+from driverapi.network import Network
+from driverapi.warm import MAX_WARM, WarmPool
+from tests.support import World, at_once
+
+
+def until(truth: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not truth():
+        assert time.monotonic() < end, "it does not come true"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def world() -> Any:
+    world = World()
+    yield world
+    world.ctl.close()
+    world.assert_empty()
+
+
+@pytest.fixture
+def web(world: World) -> Network:
+    return world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64")
+
+
+def test_attach_takes_what_is_ready(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 3)
+    assert (pool.ready, pool.size, pool.fault) == (3, 3, None)
+    assert web.endpoints == []
+    assert world.ctl.sandboxes == []
+    ready = set(world.dataplane.endpoints)
+    taken = web.attach(1)
+    assert {endpoint.id for endpoint in taken} < ready
+    assert web.endpoints == taken
+    assert world.ctl.sandboxes == [taken[0].sandbox]
+    assert web.endpoint(taken[0].name) is taken[0]
+    info = taken[0].info()
+    assert info["interfaces"][0]["address"] == str(taken[0].interfaces[0].address)
+    assert pool.wait(20)
+    web.detach(taken)
+    assert web.endpoints == []
+
+
+def test_more_than_is_ready(world: World, web: Network) -> None:
+    world.ctl.warm("web", 2)
+    told: list[int] = []
+    endpoints = web.attach(7, progress=told.append)
+    assert len({endpoint.id for endpoint in endpoints}) == 7
+    assert all(endpoint.error is None and endpoint.sandbox is not None for endpoint in endpoints)
+    assert told[0] == 2
+    assert told[-1] == 7
+    web.detach(endpoints)
+
+
+def test_what_a_pool_has_is_hidden(world: World, web: Network) -> None:
+    world.ctl.warm(web, 1)
+    hidden = web._everyone()[0]
+    assert hidden.sandbox is not None
+    with pytest.raises(errors.NoEndpointError):
+        web.endpoint(hidden.name)
+    with pytest.raises(errors.NoSandboxError):
+        world.ctl.sandbox(hidden.sandbox.name)
+
+
+def test_certain_addresses_go_past_the_pool_or_come_from_it(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 4)
+    held = web._everyone()[0]
+    ipv4, mac = held.interfaces[0].packed_address, held.interfaces[0].packed_mac
+    assert ipv4 is not None
+    assert mac is not None
+    mine = web.create_endpoint("mine", ipv4=str(ipv4).split("/")[0])
+    assert mine.interfaces[0].packed_address == ipv4
+    until(lambda: pool.ready == 4)
+    other = next(one.interfaces[0].packed_mac for one in web._everyone() if one._warm)
+    assert other is not None
+    assert web.create_endpoint("by MAC", mac=other.hex(":")).interfaces[0].packed_mac == other
+    until(lambda: pool.ready == 4)
+    before = {one.id for one in web._everyone() if one._warm}
+    box = world.ctl.create_sandbox("box")
+    [there] = web.attach([box])
+    assert there.id not in before
+    assert there.sandbox is box
+    there.leave()
+
+
+def test_the_last_addresses_are_given_up(world: World) -> None:
+    small = world.ctl.create_network("bridge", "small", ipv4="10.9.0.0/29")  # five for endpoints
+    pool = world.ctl.warm(small, 5)
+    assert pool.ready == 5
+    made = [small.create_endpoint(f"e{number}") for number in range(5)]
+    assert len({str(one.interfaces[0].packed_address) for one in made}) == 5
+    with pytest.raises(errors.AddressesExhaustedError):
+        small.create_endpoint("one too many")
+    until(lambda: pool.faults)
+    assert isinstance(pool.fault, errors.AddressesExhaustedError)
+
+
+def test_refilling_survives_failures(world: World, web: Network, caplog: pytest.LogCaptureFixture) -> None:
+    inner = world.dataplane.realise
+    failing = threading.Event()
+
+    def realise(works: Any, progress: Any = None) -> Any:
+        if failing.is_set():
+            return [errors.KernelError("no more of it") for _ in works]
+        return inner(works, progress)
+
+    world.dataplane.realise = realise  # type: ignore[method-assign]
+    pool = world.ctl.warm(web, 2)
+    failing.set()
+    taken = web.attach(2)
+    until(lambda: pool.faults >= 2)
+    assert isinstance(pool.fault, errors.KernelError)
+    assert "no more of it" in caplog.text
+    failing.clear()
+    until(lambda: pool.ready == 2)
+    assert pool.fault is None
+    web.detach(taken)
+
+
+def test_a_first_filling_that_fails_is_not_waited_for(world: World, web: Network) -> None:
+    world.dataplane.realise = lambda works, progress=None: [errors.KernelError("no") for _ in works]  # type: ignore[method-assign, misc]
+    pool = world.ctl.warm(web, 2)
+    assert isinstance(pool.fault, errors.KernelError)
+    assert pool.ready == 0
+    assert web._everyone() == []
+
+
+def test_sizes(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 6)
+    assert world.ctl.warm(web, 2) is pool
+    assert (pool.ready, len(web._everyone())) == (2, 2)
+    world.ctl.warm(web, 3)
+    assert pool.ready == 3
+    world.ctl.warm(web, 0)
+    assert (pool.ready, pool.size, web._everyone()) == (0, 0, [])
+    taken = web.attach(1)
+    time.sleep(0.05)
+    assert pool.ready == 0
+    web.detach(taken)
+    assert world.ctl.warm(web, 1).ready == 1
+
+
+@pytest.mark.parametrize("size", [-1, True, 1.5, "2", None, MAX_WARM + 1])
+def test_a_size_that_is_none(world: World, web: Network, size: Any) -> None:
+    with pytest.raises(errors.InvalidError, match="keeps 0 to"):
+        world.ctl.warm(web, size)
+
+
+def test_a_network_that_is_none(world: World, web: Network) -> None:
+    with pytest.raises(errors.NoNetworkError):
+        world.ctl.warm("none", 1)
+    with pytest.raises(errors.InvalidError):
+        world.ctl.warm(3, 1)  # type: ignore[arg-type]
+    with World().ctl as other, pytest.raises(errors.InvalidError):
+        other.warm(web, 1)
+    web.delete()
+    with pytest.raises(errors.NoNetworkError):
+        world.ctl.warm(web, 1)
+
+
+def test_deleting_the_network_takes_its_pool_away(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 3)
+    taken = web.attach(1)
+    with pytest.raises(errors.BusyError, match="1 endpoint "):
+        web.delete()
+    assert pool.wait(20)
+    assert pool.size == 3
+    web.detach(taken)
+    web.delete()
+    assert world.dataplane.endpoints == {}
+    assert world.dataplane.sandboxes == {}
+    assert pool.size == 0
+
+
+def test_a_deletion_that_fails_can_be_had_again(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 2)
+    world.dataplane.stuck[web.id] = errors.KernelError("it stays")
+    with pytest.raises(errors.KernelError):
+        web.delete()
+    assert pool.size == 0
+    assert world.dataplane.endpoints == {}
+    world.dataplane.stuck.clear()
+    web.delete()
+
+
+def test_closing_ends_refilling(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 50, wait=False)
+    world.ctl.close()
+    world.assert_empty()
+    assert pool.ready == 0
+    assert pool._thread is not None
+    assert not pool._thread.is_alive()
+
+
+def test_what_cannot_be_taken_away_is_shown(world: World, web: Network) -> None:
+    world.ctl.warm(web, 2)
+    stuck = web._everyone()[0]
+    world.dataplane.stuck[stuck.id] = errors.KernelError("it stays")
+    world.ctl.warm(web, 0)
+    assert web.endpoints == [stuck]
+    world.dataplane.stuck.clear()
+    web.detach([stuck])
+
+
+def test_takers_at_once_get_each_their_own(world: World, web: Network) -> None:
+    world.ctl.warm(web, 64)
+    taken = [endpoint for answer in at_once(lambda _: web.attach(1), 64) for endpoint in answer]
+    assert len({endpoint.id for endpoint in taken}) == 64
+    assert len({str(endpoint.interfaces[0].packed_address) for endpoint in taken}) == 64
+    web.detach(taken)
+
+
+def test_an_interrupt_undoes_what_was_taken(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 2)
+
+    def interrupt(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        web.attach(2, progress=interrupt)
+    assert web.endpoints == []
+    assert pool.wait(20)
+    assert len(world.dataplane.endpoints) == 2
+
+
+def test_it_says_what_it_is(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 1)
+    assert isinstance(pool, WarmPool)
+    assert repr(pool) == "<WarmPool of 'web', 1 of 1 ready>"
+    assert isinstance(world.ctl, Controller)
