@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import pickle
 import random
 from collections.abc import Callable
@@ -168,3 +169,121 @@ def test_no_copies() -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(InterfaceList())
     assert repr(InterfaceList()) == "<InterfaceList: 0>"
+
+
+def test_extend() -> None:
+    interfaces = InterfaceList()
+    assert interfaces.extend(0) == 0
+    assert interfaces.extend(3) == 0
+    assert interfaces.extend(2, first_id=10) == 3
+    assert interfaces.extend(1) == 5
+    assert [interfaces.id(row) for row in range(6)] == [0, 1, 2, 10, 11, 12]
+    assert interfaces.extend(7, first_id=3) == 6
+    assert {interfaces.mac(row) for row in range(13)} == {interfaces.ipv6(12)} == {None}
+    assert [interfaces.find(number) for number in (3, 9, 10, 12, 13)] == [6, 12, 3, 5, -1]
+
+
+def test_extend_is_found_whatever_the_order() -> None:
+    """An index that a search made before goes on with the rows that came after."""
+    interfaces = InterfaceList()
+    for number in range(50, 0, -2):
+        interfaces.append(number)
+    assert interfaces.find(4) == 23
+    interfaces.extend(1000, first_id=60)
+    assert (interfaces.find(1059), interfaces.find(60), interfaces.find(59)) == (1024, 25, -1)
+    interfaces.append(7)
+    interfaces.extend(2, first_id=2000)
+    interfaces.append(1)
+    assert [interfaces.find(number) for number in (7, 2001, 1, 4)] == [1025, 1027, 1028, 23]
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "error"),
+    [
+        (3, 2, Taken),
+        (1, 4, Taken),
+        (2**31, 0, Taken),
+        (-1, None, ValueError),
+        (2**31 - 4, None, OutOfRange),
+        (2, 2**31 - 1, OutOfRange),
+        (2**64, 0, OutOfRange),
+        pytest.param(10**5000, None, OutOfRange, id="huge"),
+        (1, 2**31, OutOfRange),
+        (1, -1, OutOfRange),
+        ("1", None, TypeError),
+        (1, "1", TypeError),
+    ],
+)
+def test_extend_refused(count: int, first: int | None, error: type[Exception]) -> None:
+    interfaces = InterfaceList()
+    interfaces.append(4)
+    with pytest.raises(error):
+        interfaces.extend(count, first_id=first)
+    assert (len(interfaces), interfaces.find(4)) == (1, 0)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 1000])
+def test_columns(rows: int) -> None:
+    interfaces = InterfaceList()
+    draw = random.Random(rows)
+    for row in range(rows):
+        interfaces.append(
+            draw.randrange(2**20) * 1024 + row,
+            draw.randbytes(6) if draw.random() < 0.8 else None,
+            draw.randbytes(4) if draw.random() < 0.8 else None,
+            draw.randrange(33),
+            draw.randbytes(16) if draw.random() < 0.8 else None,
+            draw.randrange(129),
+        )
+    for name, width in (("mac", 6), ("ipv4", 4), ("ipv6", 16)):
+        with interfaces.column(name) as view:
+            assert (view.format, view.shape, view.strides, view.readonly) == ("B", (rows, width), (36, 1), True)
+            wanted = [getattr(interfaces, name)(row) or bytes(width) for row in range(rows)]
+            assert view.tobytes() == b"".join(wanted)
+    for name in ("id", "ipv4_prefix", "ipv6_prefix"):
+        with interfaces.column(name) as view:
+            assert (view.format, view.shape, view.strides) == ("i" if name == "id" else "B", (rows,), (36,))
+            assert view.tolist() == [getattr(interfaces, name)(row) for row in range(rows)]
+    with interfaces.column("fields") as view:
+        assert view.tolist() == [
+            (1 if interfaces.mac(row) else 0) | (2 if interfaces.ipv4(row) else 0) | (4 if interfaces.ipv6(row) else 0)
+            for row in range(rows)
+        ]
+
+
+def test_a_view_pins_the_rows() -> None:
+    interfaces = InterfaceList()
+    interfaces.append(1, MAC)
+    first, second = interfaces.column("mac"), interfaces.column("id")
+    for add in (lambda: interfaces.append(2), lambda: interfaces.extend(1)):
+        with pytest.raises(BufferError, match="release the view"):
+            add()
+    interfaces.set_mac(0, bytes(6))
+    assert first.tobytes() == bytes(6)
+    with pytest.raises(TypeError):
+        first[0, 0] = 1
+    part = first[:1]
+    first.release()
+    second.release()
+    with pytest.raises(BufferError):
+        interfaces.append(2)
+    part.release()
+    assert interfaces.append(2) == 1
+    assert interfaces.extend(1) == 2
+
+
+def test_a_view_outlives_the_list() -> None:
+    interfaces = InterfaceList()
+    interfaces.extend(500)
+    view = interfaces.column("id")
+    del interfaces
+    assert view.tolist() == list(range(500))
+    with pytest.raises(BufferError, match="strided"):
+        array.array("B").frombytes(view.obj)
+
+
+def test_no_such_column() -> None:
+    with pytest.raises(ValueError, match="there are id, mac"):
+        InterfaceList().column("MAC")
+    with pytest.raises(TypeError):
+        InterfaceList().column(None)  # type: ignore[arg-type]
