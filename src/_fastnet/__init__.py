@@ -16,7 +16,8 @@ rtnl        one rtnetlink message at a time (C level only)
 batch       many messages in one buffer; no I/O
 answers     what the kernel said of each message of a batch
 records     links, addresses, routes and neighbours out of the kernel's dumps
-socket      the only place with system calls on netlink sockets
+socket      netlink sockets; with exchange the only place with system calls on them
+exchange    one conversation with the kernel, without the GIL (C level only)
 netns       make, enter, bind and drop network namespaces, on a private thread
 errors      what the modules above raise
 _floor      what a call costs at the least, for benchmarks

@@ -1,9 +1,9 @@
-"""The only place with system calls on netlink sockets."""
+"""Netlink sockets: batches executed, dumps read. With ``exchange`` the only place with system calls on them."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from _fastnet.batch cimport Batch
+from _fastnet.exchange cimport Exchange
 
 # Open a NETLINK_ROUTE socket in the calling thread's namespace: a descriptor, or -errno.
 # Sizes are in bytes, 0 = the kernel's default. No Python: also for threads that know none.
@@ -20,4 +20,6 @@ cdef class NetlinkSocket:
 
     # Read the buffers' sizes of `fd` and take it over; on failure -errno and nothing is taken.
     cdef int take(self, int fd) noexcept nogil
+    # Make one exchange on this socket; fd = -1 afterwards where it is closed.
+    cdef void run(self, Exchange* job) noexcept nogil
     cdef bytes dump(self, uint16_t type, uint8_t family, str what)

@@ -1,5 +1,6 @@
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 from _fastnet.answers import Answers
 from _fastnet.batch import Batch
@@ -28,3 +29,13 @@ class NetlinkSocket:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+def execute_many(sockets: Iterable[NetlinkSocket], batches: Iterable[Batch], /) -> list[Answers]:
+    """Execute one batch on each of many sockets, one after the other, without the GIL in between."""
+
+observer: Callable[[int, list[tuple[int, bool, bytes]], Answers | None], Any] | None
+
+def observe(
+    told: Callable[[int, list[tuple[int, bool, bytes]], Answers | None], Any] | None, /
+) -> Callable[[int, list[tuple[int, bool, bytes]], Answers | None], Any] | None:
+    """Have somebody told of every exchange of this process from now on, and give who was before."""

@@ -1,4 +1,4 @@
-"""The only place with system calls on netlink sockets."""
+"""Netlink sockets: batches executed, dumps read. With ``exchange`` the only place with system calls on them."""
 
 import errno
 import os
@@ -8,61 +8,33 @@ from _fastnet.records import addresses, links, neighbours, routes
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
 from cython cimport final
-from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, ENOBUFS, ENOMEM, ETIMEDOUT
+from libc.errno cimport EBADF, EINTR, ENOBUFS, ENOMEM
 from libc.errno cimport errno as c_errno
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from _fastnet.answers cimport LOST, Answers, new_answers
+from _fastnet.answers cimport Answers, new_answers
 from _fastnet.args cimport INT_LIMIT, read_number
 from _fastnet.batch cimport Batch
+from _fastnet.exchange cimport Exchange, Journal, Note, exchange, read_dump
 from _fastnet.rtnl cimport (
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_GETROUTE,
     encode_dump,
-    is_get,
 )
-from _fastnet.wire cimport (
-    NLM_F_ACK,
-    NLM_F_DUMP_INTR,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NLMSG_NOOP,
-    Cursor,
-    MessageHeader,
-    Wire,
-    next_message,
-    wire_append,
-    wire_free,
-)
+from _fastnet.wire cimport Wire, aligned, wire_free
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
-    struct sockaddr:
-        pass
     int SOL_SOCKET, SO_RCVBUF, SO_SNDBUF, SO_DOMAIN, SO_PROTOCOL, AF_NETLINK, SOCK_RAW, SOCK_CLOEXEC
-    int MSG_DONTWAIT, MSG_TRUNC
     int c_socket "socket"(int domain, int type, int protocol)
     int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
-    ssize_t send(int fd, const void* data, size_t size, int flags)
-    ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* address_size)
-
-cdef extern from "<linux/netlink.h>" nogil:
-    struct sockaddr_nl:
-        uint32_t nl_pid
-
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    int POLLIN
-    int poll(pollfd* fds, unsigned long count, int milliseconds)
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
@@ -84,19 +56,10 @@ cdef enum:
     # The kernel charges an answer for its sk_buff and for its power-of-two data: 768 bytes for a plain one
     # (832 seen), 1280 for one with the kernel's words. Both fit.
     ANSWER_CHARGE = 1280
-    # What a get is answered with: a link is some kilobytes.
-    REPLY_ANSWERS = 8
     # net/netlink/af_netlink.c, netlink_sendmsg(): if (len > sk->sk_sndbuf - 32) return -EMSGSIZE
     SEND_SLACK = 32
     # A larger sendmsg wins nothing and holds up more.
     CHUNK_BYTES = 65536
-    # More than any acknowledgement, and than a link's answer without its statistics.
-    ANSWER_BYTES = 16384
-    # netlink_dump() never fills more: min(max_recvmsg_len, SKB_WITH_OVERHEAD(32768))
-    DUMP_BYTES = 32768
-    # The kernel answers before send() returns, so a wait at all is a fault already.
-    ANSWER_MILLISECONDS = 2000
-    DUMP_MILLISECONDS = 5000
     DUMP_TRIES = 3
 
 
@@ -125,170 +88,6 @@ cdef int open_route_socket(int send_buffer, int receive_buffer) noexcept nogil:
     if receive_buffer:
         set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer)
     return fd
-
-
-cdef ssize_t receive(int fd, uint8_t* data, size_t room) noexcept nogil:
-    """Read one datagram of the kernel's without waiting: its true size (maybe more than `room`), or -errno."""
-    cdef sockaddr_nl sender
-    cdef socklen_t size
-    cdef ssize_t got
-    while True:
-        size = sizeof(sender)
-        got = recvfrom(fd, data, room, MSG_DONTWAIT | MSG_TRUNC, <sockaddr*> &sender, &size)
-        if got >= 0 and size >= sizeof(sender) and sender.nl_pid == 0:
-            return got
-        if got < 0 and c_errno != EINTR:
-            return -c_errno
-
-
-cdef bint readable(int fd, int milliseconds) noexcept nogil:
-    """Wait until something can be read; False when the time is over."""
-    cdef pollfd waited
-    cdef int got
-    waited.fd = fd
-    waited.events = POLLIN
-    waited.revents = 0
-    while True:
-        got = poll(&waited, 1, milliseconds)
-        if got >= 0 or c_errno != EINTR:
-            return got > 0
-
-
-# One execution of a batch: what `exchange` works on, without the GIL.
-cdef struct Exchange:
-    int fd
-    uint8_t* data               # the batch's messages
-    const uint32_t* starts      # where each begins
-    size_t count
-    size_t used                 # bytes of them all
-    int32_t* status             # out: one per message, LOST at first
-    uint32_t base               # the sequence number of message 0
-    size_t send_limit
-    size_t answer_limit
-    Wire heard                  # out: errors with their words, and replies
-
-
-cdef size_t chunk_end(const Exchange* job, size_t first) noexcept nogil:
-    """The end of the messages, from `first` on, that one send may carry; at least one."""
-    cdef size_t last = first
-    cdef size_t answers = 0
-    cdef size_t end
-    cdef uint16_t type
-    while last < job.count:
-        end = job.starts[last + 1] if last + 1 < job.count else job.used
-        memcpy(&type, job.data + job.starts[last] + 4, sizeof(type))
-        answers += REPLY_ANSWERS if is_get(type) else 1
-        if last > first and (end - job.starts[first] > job.send_limit or answers > job.answer_limit):
-            break
-        last += 1
-    return last
-
-
-cdef int note_answers(Exchange* job, const uint8_t* data, size_t size, size_t first, size_t last) noexcept nogil:
-    """Enter one datagram's answers: bit 0 = the last message was acknowledged, bit 1 = something was lost."""
-    cdef Cursor cursor, body
-    cdef MessageHeader header
-    cdef const uint8_t* start
-    cdef size_t position
-    cdef int32_t code
-    cdef int result = 0
-    cdef int got
-    cursor.at = data
-    cursor.end = data + size
-    while True:
-        start = cursor.at
-        got = next_message(&cursor, &header, &body)
-        if got == 0:
-            return result
-        if got < 0:
-            return result | 2
-        position = <uint32_t> (header.sequence - job.base)
-        if position < first or position >= last:
-            continue                    # a late answer to an earlier exchange
-        if header.type == NLMSG_ERROR:
-            if body.end - body.at < <ssize_t> sizeof(code):
-                return result | 2
-            memcpy(&code, body.at, sizeof(code))
-            job.status[position] = -code
-            if position == last - 1:
-                result |= 1
-            if code == 0:
-                continue
-        elif header.type == NLMSG_NOOP:
-            continue
-        elif job.status[position] == LOST:
-            job.status[position] = 0
-        # Without memory the words are lost, not the error itself.
-        wire_append(&job.heard, start, header.size)
-
-
-cdef void collect(Exchange* job, size_t first, size_t last) noexcept nogil:
-    """Read the answers to the messages first…last-1, which were sent just now."""
-    cdef uint8_t buffer[ANSWER_BYTES]
-    cdef ssize_t got
-    cdef int seen
-    cdef bint lost = False
-    cdef bint done = False
-    cdef size_t i
-    # A lost answer shows as ENOBUFS *before* the queued ones, so the last acknowledgement read without
-    # ENOBUFS before it means that nothing was lost.
-    while lost or not done:
-        got = receive(job.fd, buffer, ANSWER_BYTES)
-        if got == -ENOBUFS:
-            lost = True
-        elif got == -EAGAIN:
-            if lost or not readable(job.fd, ANSWER_MILLISECONDS):
-                lost = True
-                break
-        elif got < 0:
-            lost = True
-            break
-        else:
-            if got > ANSWER_BYTES:
-                lost = True
-                got = ANSWER_BYTES
-            seen = note_answers(job, buffer, <size_t> got, first, last)
-            done = done or seen & 1
-            lost = lost or seen & 2
-    if not lost:
-        for i in range(first, last):
-            if job.status[i] == LOST:
-                job.status[i] = 0       # errors are always answered
-
-
-cdef void exchange(Exchange* job) noexcept nogil:
-    """Send all messages, in as few sends as is safe, and enter every answer."""
-    cdef size_t first = 0
-    cdef size_t last, i, end
-    cdef uint32_t sequence
-    cdef uint16_t flags
-    cdef uint8_t* place
-    cdef int code
-    while first < job.count:
-        last = chunk_end(job, first)
-        end = job.starts[last] if last < job.count else job.used
-        for i in range(first, last):
-            sequence = job.base + <uint32_t> i
-            memcpy(job.data + job.starts[i] + 8, &sequence, sizeof(sequence))
-        # Errors are always answered, success only when asked for: ask at the last one.
-        place = job.data + job.starts[last - 1] + 6
-        memcpy(&flags, place, sizeof(flags))
-        flags |= NLM_F_ACK
-        memcpy(place, &flags, sizeof(flags))
-        code = 0
-        while send(job.fd, job.data + job.starts[first], end - job.starts[first], 0) < 0:
-            code = c_errno
-            if code != EINTR:
-                break
-            code = 0
-        flags = <uint16_t> (flags & ~NLM_F_ACK)
-        memcpy(place, &flags, sizeof(flags))
-        if code:
-            for i in range(first, last):
-                job.status[i] = code    # the kernel took none of them
-        else:
-            collect(job, first, last)
-        first = last
 
 
 @final
@@ -433,6 +232,7 @@ cdef class NetlinkSocket:
         cdef Batch work
         cdef Answers answers
         cdef Exchange job
+        cdef object told = observer
         if not isinstance(batch, Batch):
             raise TypeError(f"batch must be a Batch, not {type(batch).__name__}")
         work = batch
@@ -444,37 +244,43 @@ cdef class NetlinkSocket:
         work.pins += 1
         try:
             answers = new_answers(work.count)
-            job.data = work.wire.data
-            job.starts = work.starts
-            job.count = work.count
-            job.used = work.wire.used
-            job.status = answers.status
+            fill_job(&job, work, answers, told is not None)
             with nogil:
-                with self.lock:
-                    job.fd = self.fd
-                    if job.fd >= 0:
-                        job.base = self.sequence
-                        self.sequence += <uint32_t> job.count
-                        job.send_limit = self.send_limit
-                        job.answer_limit = self.answer_limit
-                        exchange(&job)
+                self.run(&job)
             if job.fd < 0:
                 raise ValueError("the netlink socket is closed")
             answers.fill(work, &job.heard, job.base)
+            if told is not None:
+                tell(told, &job.journal, answers)
         finally:
             wire_free(&job.heard)
+            wire_free(&job.journal.wire)
             work.pins -= 1
             work.executing = False
         return answers
+
+    cdef void run(self, Exchange* job) noexcept nogil:
+        with self.lock:
+            job.fd = self.fd
+            if job.fd >= 0:
+                job.base = self.sequence
+                self.sequence += <uint32_t> job.count
+                job.send_limit = self.send_limit
+                job.answer_limit = self.answer_limit
+                exchange(job)
 
     # ------------------------------------------------------------------------------------------------- dumps
     cdef bytes dump(self, uint16_t type, uint8_t family, str what):
         """Read everything of one kind: the kernel's messages, one after the other."""
         cdef Wire request, heard
+        cdef Journal journal
+        cdef object told = observer
         cdef int code = 0
         cdef int tries = 0
         memset(&request, 0, sizeof(request))
         memset(&heard, 0, sizeof(heard))
+        memset(&journal, 0, sizeof(journal))
+        journal.open = told is not None
         try:
             if encode_dump(&request, type, family) < 0:
                 raise MemoryError
@@ -483,10 +289,12 @@ cdef class NetlinkSocket:
                     while tries < DUMP_TRIES:
                         tries += 1
                         heard.used = 0
-                        code = read_dump(self.fd, &request, self.sequence, &heard)
+                        code = read_dump(self.fd, &request, self.sequence, &heard, &journal)
                         self.sequence += 1
                         if code != -EINTR and code != -ENOBUFS:
                             break
+            if told is not None:
+                tell(told, &journal, None)
             if code == -EINTR:
                 raise NetlinkError(errno.EAGAIN, f"dump {what}", f"they changed during each of {DUMP_TRIES} readings")
             if code == -errno.EBADF and self.fd < 0:
@@ -499,6 +307,7 @@ cdef class NetlinkSocket:
         finally:
             wire_free(&request)
             wire_free(&heard)
+            wire_free(&journal.wire)
 
     def dump_links(self):
         """Read all links of the socket's namespace (without their statistics)."""
@@ -517,59 +326,157 @@ cdef class NetlinkSocket:
         return neighbours(self.dump(RTM_GETNEIGH, <uint8_t> read_number(family, "family", 0, 255), "neighbours"))
 
 
-cdef int read_dump(int fd, Wire* request, uint32_t sequence, Wire* heard) noexcept nogil:
-    """Ask, and read to the end: 0, or -errno (-EINTR: what was dumped changed meanwhile)."""
-    cdef uint8_t* buffer
-    cdef Cursor cursor, body
-    cdef MessageHeader header
-    cdef const uint8_t* start
-    cdef ssize_t got
-    cdef int result = 0
-    cdef int32_t code
-    # First of all: a dump that is asked for must be read to its end, or the next one is EBUSY.
-    buffer = <uint8_t*> malloc(DUMP_BYTES)
-    if buffer == NULL:
-        return -ENOMEM
-    memcpy(request.data + 8, &sequence, sizeof(sequence))
-    while send(fd, request.data, request.used, 0) < 0:
-        if c_errno != EINTR:
-            result = -c_errno
-            free(buffer)
-            return result
-    while True:
-        got = receive(fd, buffer, DUMP_BYTES)
-        if got == -EAGAIN:
-            if readable(fd, DUMP_MILLISECONDS):
-                continue
-            got = -ETIMEDOUT
-        if got == -ENOBUFS:
-            result = -ENOBUFS
-            continue
-        if got < 0:
-            result = <int> got
-            break
-        if got > DUMP_BYTES:
-            result = -EMSGSIZE
-            got = DUMP_BYTES
-        cursor.at = buffer
-        cursor.end = buffer + got
-        while True:
-            start = cursor.at
-            if next_message(&cursor, &header, &body) != 1:
-                break
-            if header.sequence != sequence:
-                continue
-            if header.flags & NLM_F_DUMP_INTR:
-                result = -EINTR
-            if header.type == NLMSG_ERROR or header.type == NLMSG_DONE:
-                # Both begin with an int: 0, or -errno.
-                if body.end - body.at >= <ssize_t> sizeof(code):
-                    memcpy(&code, body.at, sizeof(code))
-                    if code < 0:
-                        result = code
-                free(buffer)
-                return result
-            if not wire_append(heard, start, header.size):
-                result = -ENOMEM
-    free(buffer)
+def execute_many(sockets, batches, /):
+    """Execute one batch on each of many sockets, one after the other, without the GIL in between.
+
+    What :meth:`NetlinkSocket.execute` says holds for each pair. A pair that fails does not stop the others. A socket
+    or a batch may come several times.
+
+    Parameters
+    ----------
+    sockets : iterable of NetlinkSocket
+    batches : iterable of Batch
+        As many as sockets.
+
+    Returns
+    -------
+    list of Answers
+        One per pair, in order. Where another thread closed a socket meanwhile, all its messages have EBADF.
+
+    Raises
+    ------
+    ValueError
+        The numbers differ, or a socket is closed: nothing was sent.
+    BufferError
+        Another thread executes one of the batches just now: nothing was sent.
+
+    Notes
+    -----
+    Thread safety: as that of ``execute``; one socket's lock is held at a time. A signal's handler runs after
+    the last pair, so it is the caller who bounds how many go in one call.
+    """
+    cdef list ends = list(sockets)
+    cdef list works = list(batches)
+    cdef list distinct, result
+    cdef Batch work
+    cdef NetlinkSocket end
+    cdef Answers answers
+    cdef Exchange* jobs
+    cdef size_t count = <size_t> len(ends)
+    cdef Py_ssize_t marked = 0
+    cdef size_t i, k
+    cdef object told = observer
+    if len(works) != len(ends):
+        raise ValueError(f"{len(ends)} sockets and {len(works)} batches: one batch is wanted for each socket")
+    for one in ends:
+        if not isinstance(one, NetlinkSocket):
+            raise TypeError(f"sockets must hold NetlinkSocket objects, not {type(one).__name__}")
+        if (<NetlinkSocket> one).fd < 0:
+            raise ValueError("a netlink socket is closed")
+    for one in works:
+        if not isinstance(one, Batch):
+            raise TypeError(f"batches must hold Batch objects, not {type(one).__name__}")
+    distinct = list(set(works))
+    # calloc checks the product.
+    jobs = <Exchange*> calloc(count or 1, sizeof(Exchange))
+    if jobs == NULL:
+        raise MemoryError
+    try:
+        for work in distinct:
+            if work.executing:
+                raise BufferError("another thread executes one of the batches")
+            work.executing = True
+            work.pins += 1
+            marked += 1
+        result = []
+        for i in range(count):
+            work = works[i]
+            answers = new_answers(work.count)
+            result.append(answers)
+            fill_job(&jobs[i], work, answers, told is not None)
+            jobs[i].socket = <PyObject*> ends[i]
+        with nogil:
+            for i in range(count):
+                (<NetlinkSocket> jobs[i].socket).run(&jobs[i])
+                if jobs[i].fd < 0:
+                    for k in range(jobs[i].count):
+                        jobs[i].status[k] = EBADF
+        for i in range(count):
+            answers = result[i]
+            answers.fill(works[i], &jobs[i].heard, jobs[i].base)
+        if told is not None:
+            for i in range(count):
+                tell(told, &jobs[i].journal, result[i])
+    finally:
+        for i in range(count):
+            wire_free(&jobs[i].heard)
+            wire_free(&jobs[i].journal.wire)
+        free(jobs)
+        for work in distinct[:marked]:
+            work.pins -= 1
+            work.executing = False
     return result
+
+
+# -------------------------------------------------------------------------------------------------- observing
+# Who is told of every exchange: an object of Python's in the module's own namespace, None = nobody.
+observer = None
+
+
+def observe(told, /):
+    """Have somebody told of every exchange of this process from now on, and give who was before.
+
+    Parameters
+    ----------
+    told : callable or None
+        Called after each exchange, by the thread that made it, as ``told(namespace, datagrams, answers)``:
+        the inode of the socket's namespace (0 where the kernel does not say); a list of
+        ``(nanoseconds since the epoch, sent, bytes)``, where `sent` is False of what the kernel answered; the
+        batch's answers, or None of a dump. Its ``Exception`` goes to :func:`sys.unraisablehook`.
+
+    Notes
+    -----
+    Thread safety: may be called at any time; exchanges under way still tell the former one.
+    """
+    global observer
+    if told is not None and not callable(told):
+        raise TypeError(f"an observer must be callable, not {type(told).__name__}")
+    before = observer
+    observer = told
+    return before
+
+
+cdef int fill_job(Exchange* job, Batch work, Answers answers, bint watched) except -1:
+    job.data = work.wire.data
+    job.starts = work.starts
+    job.count = work.count
+    job.used = work.wire.used
+    job.status = answers.status
+    job.journal.open = watched
+    return 0
+
+
+cdef int tell(object told, const Journal* journal, Answers answers) except -1:
+    """Tell the observer; an error of its own must not cost the caller the kernel's answers."""
+    cdef list datagrams = []
+    cdef size_t at = 0
+    cdef Note note
+    while at < journal.wire.used:
+        memcpy(&note, journal.wire.data + at, sizeof(note))
+        at += sizeof(note)
+        datagrams.append((
+            note.time,
+            note.sent != 0,
+            PyBytes_FromStringAndSize(<const char*> journal.wire.data + at, <Py_ssize_t> note.size),
+        ))
+        at += aligned(note.size)
+    try:
+        told(journal.namespace, datagrams, answers)
+    except Exception as error:
+        observer_failed(error)
+    return 0
+
+
+cdef void observer_failed(object error) noexcept:
+    # What a function that may not raise raises goes to sys.unraisablehook.
+    raise error

@@ -18,7 +18,7 @@ from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import open as open_namespace
 from _fastnet.records import LinkRecord, links
-from _fastnet.socket import NetlinkSocket
+from _fastnet.socket import NetlinkSocket, execute_many, observe
 
 __all__ = [
     "CLONE_NEWNET",
@@ -42,9 +42,11 @@ __all__ = [
     "Taken",
     "create_namespaces",
     "drop_namespaces",
+    "execute_many",
     "ip_text",
     "links",
     "mac_text",
+    "observe",
     "open_namespace",
     "pack_ip",
     "pack_mac",
