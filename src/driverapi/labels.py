@@ -28,6 +28,7 @@ __all__ = [
     "ENDPOINT_IFNAME",
     "ENDPOINT_MAC",
     "ENDPOINT_SYSCTLS",
+    "FORWARDING",
     "GENERIC",
     "HOST_IPV4",
     "IFACE_PREFIX",
@@ -50,6 +51,9 @@ GENERIC: Final = PREFIX + "generic"
 
 IPAM_DATA: Final = "driverapi.ipam_data"
 """The prefixes of a network: a tuple of :class:`driverapi.api.IPAMData`. Ours; never on the wire."""
+
+FORWARDING: Final = "driverapi.forwarding"
+"""What a routed network switches on so that its sandboxes reach each other. Ours."""
 
 MTU: Final = PREFIX + "driver.mtu"
 IFACE_PREFIX: Final = PREFIX + "container_iface_prefix"

@@ -19,7 +19,7 @@ from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.dataplane.contract import Dataplane, Netns, Ownership, Progress, Work
-from driverapi.plan import EndpointPlan, InterfacePlan, NetworkPlan, Route, check_network_plan
+from driverapi.plan import EndpointPlan, InterfacePlan, Link, NetworkPlan, Route, VethLink, check_network_plan
 from driverapi.store.contract import Record, State, Store
 
 __all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "Lifecycle", "NetworkRecord", "Outcome"]
@@ -493,7 +493,9 @@ def _may_join(record: EndpointRecord, netns: Netns) -> Outcome:
 def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
     """Make the plan of what the driver declared."""
     interfaces = tuple(
-        InterfacePlan(info.id, name._link, name._name, name._exact, info.packed_mac, info.packed_addresses)
+        InterfacePlan(
+            info.id, name._link, name._name, name._exact, info.packed_mac, _inside(name._link, info.packed_addresses)
+        )
         for info, name in zip(record.info.interfaces, join._names, strict=True)
         if name._link is not None
     )
@@ -503,6 +505,13 @@ def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
     if join._gateway_ipv6 is not None:
         routes.append(Route(_ANY_IPV6, join._gateway_ipv6))
     return EndpointPlan(record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours), record.name)
+
+
+def _inside(link: Link, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    """Return the addresses as the sandbox shall have them: alone where only the host is on the link."""
+    if isinstance(link, VethLink) and link.gateway is not None:
+        return tuple(Address(address.ip, address.bits) for address in addresses)
+    return addresses
 
 
 def _ask(driver: Driver, call: Callable[[], T]) -> T:

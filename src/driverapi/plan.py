@@ -18,6 +18,7 @@ __all__ = [
     "Address",
     "BridgeLink",
     "EndpointPlan",
+    "GatewayLink",
     "InterfacePlan",
     "Link",
     "MoveLink",
@@ -92,11 +93,16 @@ class VethLink:
         In bytes, both ends; 0 for the kernel's default.
     pin_neighbours : bool
         The master gets a permanent neighbour entry for each address of the interface.
+    gateway : str or None
+        Name of a :class:`GatewayLink` of the network's own plan. The host end has that link's
+        MAC and no master; the host gets a route and a permanent neighbour entry for each
+        address, and the sandbox its addresses alone (/32, /128): nobody but the host is on the link.
     """
 
     master: str | None = None
     mtu: int = 0
     pin_neighbours: bool = False
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +142,37 @@ class BridgeLink:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayLink:
+    """The gateway of a routed network: a link of the host that has the addresses, and no ports.
+
+    A packet for the gateway comes in by the host end of its sender: the host takes it, as one
+    of its links has the address (``arp_ignore`` concerns ARP alone, and none is needed).
+
+    Attributes
+    ----------
+    name : str
+        Its name inside the plan.
+    mac : bytes
+        Of the link, and of the host end of every endpoint.
+    addresses : tuple of Address
+        The gateway's, with the network's prefixes. What is sent to an address of a prefix that
+        no endpoint has goes nowhere: it does not follow the host's default route.
+    forward : bool
+        What comes in by host ends is forwarded to where the host has routes to, switched on for
+        each host end and for nothing else.
+    """
+
+    name: str
+    mac: bytes
+    addresses: tuple[Address, ...] = ()
+    forward: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkPlan:
     """What a whole network needs on the host."""
 
-    links: tuple[BridgeLink, ...] = ()
+    links: tuple[BridgeLink | GatewayLink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +237,10 @@ def check_link(link: Link, what: str) -> Link:
     else:
         if link.master is not None:
             check_link_name(link.master, f"{what}: master")
+        if link.gateway is not None:
+            check_link_name(link.gateway, f"{what}: gateway")
+            if link.master is not None:
+                raise errors.InvalidError(f"{what}: a veth has a master or a gateway, not both")
         _check_mtu(link.mtu, what)
     return link
 
@@ -214,14 +251,17 @@ def check_network_plan(plan: NetworkPlan, what: str) -> NetworkPlan:
         raise errors.InvalidError(f"{what}: {plan!r} is no NetworkPlan")
     names = set()
     for link in plan.links:
-        if not isinstance(link, BridgeLink):
-            raise errors.InvalidError(f"{what}: {link!r} is no link of a network; declare a BridgeLink")
-        check_link_name(link.name, f"{what}: bridge")
+        if not isinstance(link, BridgeLink | GatewayLink):
+            raise errors.InvalidError(
+                f"{what}: {link!r} is no link of a network; declare a BridgeLink or a GatewayLink"
+            )
+        check_link_name(link.name, f"{what}: link")
         if link.name in names:
             raise errors.InvalidError(f"{what}: two links are named {link.name!r}")
         names.add(link.name)
-        parse_mac(link.mac, f"{what}: MAC address of bridge {link.name!r}")
-        _check_mtu(link.mtu, what)
+        parse_mac(link.mac, f"{what}: MAC address of {link.name!r}")
+        if isinstance(link, BridgeLink):
+            _check_mtu(link.mtu, what)
         for address in link.addresses:
             if not isinstance(address, Address):
                 raise errors.InvalidError(f"{what}: {address!r} is no Address")

@@ -19,6 +19,7 @@ BUILTIN: Final[dict[str, str]] = {
     "null": "driverapi.drivers.null:NullDriver",
     "host": "driverapi.drivers.host:HostDriver",
     "bridge": "driverapi.drivers.bridge:BridgeDriver",
+    "routed": "driverapi.drivers.routed:RoutedDriver",
 }
 """The drivers of this package; each is imported when first asked for."""
 

@@ -6,6 +6,7 @@ One chunk of endpoints goes like this; its links share a group::
                      RTM_NEWLINK by group     no link-local address; then up
     each namespace   lo up, link up, addresses, permanent neighbours, routes     one sendmsg
     host socket      RTM_NEWNEIGH, n of       the permanent entries of the master
+                     RTM_NEWROUTE, n of       and, where there is none, the routes to the host ends
 
 Nothing is moved (but what a driver made itself) and nothing is looked up: names and ifindexes
 are chosen here. Where a chosen one is taken, by somebody else in an existing namespace, the
@@ -24,6 +25,7 @@ from driverapi.dataplane.contract import Ownership, Work
 from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
+from driverapi.dataplane.routed import forward_ipv4, forward_ipv6, put_host_routes
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.teardown import take_away
@@ -59,9 +61,11 @@ class BringUp:
             self._make_veths(jobs)
             self._raise_group(jobs)
             for job in jobs:
+                self._try(job, forward_ipv6, self._kernel, job.interfaces)
                 self._try(job, self._move_in, job)
                 self._try(job, self._configure, job)
             self._pin([job for job in jobs if job.error is None])
+            put_host_routes(self._kernel, [job for job in jobs if job.error is None])
         except BaseException:
             take_away(self._kernel, jobs)
             raise
@@ -108,6 +112,12 @@ class BringUp:
                         raise errors.InvalidError(
                             f"{job.what}: master {plan.link.master!r} is no link of the network's plan"
                         ) from None
+                if plan.link.gateway is not None:
+                    interface.gateway = self._kernel.gateways.get((job.plan.network, plan.link.gateway))
+                    if interface.gateway is None:
+                        raise errors.InvalidError(
+                            f"{job.what}: gateway {plan.link.gateway!r} is no gateway of the network's plan"
+                        )
 
     @staticmethod
     def _name(job: LinuxRealised, plan: InterfacePlan) -> str:
@@ -131,6 +141,7 @@ class BringUp:
             index=interface.host_index,
             peer_index=interface.index,
             namespace=job.use().fileno(),
+            mac=None if interface.gateway is None else interface.gateway.mac,
             peer_mac=interface.plan.mac,
             master=interface.master,
             mtu=interface.plan.link.mtu,
@@ -202,11 +213,19 @@ class BringUp:
         if not born:
             return
         batch = Batch()
+        routed = [interface for interface in born if interface.gateway is not None and interface.gateway.forward]
         if self._group == COMMON:  # the numbers ran out: the group has links of others in it
             for interface in born:
                 batch.set_link(interface.host_index, addr_gen_mode=ADDR_GEN_NONE)
+                if interface in routed:
+                    batch.append(forward_ipv4(interface.host_index))
                 batch.set_link(interface.host_index, up=True)
         else:
+            if len(routed) == len(born):
+                batch.append(forward_ipv4(group=self._kernel.groups.value(self._group)))
+            else:
+                for interface in routed:
+                    batch.append(forward_ipv4(interface.host_index))
             batch.set_link(group=self._kernel.groups.value(self._group), addr_gen_mode=ADDR_GEN_NONE)
             batch.set_link(group=self._kernel.groups.value(self._group), up=True)
         refused = first_failure("bring the host ends up", self._kernel.host, batch)

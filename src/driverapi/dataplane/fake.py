@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.dataplane.contract import Ownership, Progress, Work
-from driverapi.plan import EndpointPlan, MoveLink, NetworkPlan, VethLink
+from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, MoveLink, NetworkPlan, VethLink
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
 
@@ -118,7 +118,7 @@ class FakeDataplane:
         if fault is not None:
             raise fault
         with self._lock:
-            exact = {link.name for link in plan.links if link.exact}
+            exact = _exact(plan)
             taken = exact & self.links
             if taken:
                 raise errors.KernelConflictError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
@@ -133,7 +133,7 @@ class FakeDataplane:
         with self._lock:
             plan = self.networks.pop(network, None)
             if plan is not None:
-                self.links -= {link.name for link in plan.links if link.exact}
+                self.links -= _exact(plan)
 
     def realise(self, works: Sequence[Work], progress: Progress | None = None) -> list[FakeRealised | Exception]:
         """Realise endpoints one after the other."""
@@ -182,13 +182,18 @@ class FakeDataplane:
         if isinstance(link, MoveLink):
             if link.source not in self.links:
                 raise errors.NotFoundError(f"there is no link {link.source!r} to move into the sandbox")
+        elif link.gateway is not None:
+            self._find(plan, "gateway", link.gateway, GatewayLink)
         elif link.master is not None:
-            network = self.networks.get(plan.network, NetworkPlan())
-            if link.master not in {one.name for one in network.links}:
-                raise errors.InvalidError(f"master {link.master!r} is no link of the network's plan")
+            self._find(plan, "master", link.master, BridgeLink)
             ports = sum(one.plan.network == plan.network for one in self.endpoints.values())
             if ports >= BRIDGE_PORTS:
                 raise errors.KernelLimitError("the bridge has as many ports as the kernel allows", 54)
+
+    def _find(self, plan: EndpointPlan, what: str, name: str, kind: type) -> None:
+        network = self.networks.get(plan.network, NetworkPlan())
+        if name not in {one.name for one in network.links if isinstance(one, kind)}:
+            raise errors.InvalidError(f"{what} {name!r} is no such link of the network's plan")
 
     @staticmethod
     def _name(netns: FakeNetns, name: str, *, exact: bool) -> str:
@@ -227,6 +232,11 @@ class FakeDataplane:
     def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
+
+
+def _exact(plan: NetworkPlan) -> set[str]:
+    """Names that links of a network have in the kernel too."""
+    return {link.name for link in plan.links if isinstance(link, BridgeLink) and link.exact}
 
 
 def _answer(faults: dict[str, BaseException], id: str) -> Exception | None:

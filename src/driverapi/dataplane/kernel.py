@@ -10,10 +10,11 @@ from typing import Final
 from driverapi import _native, errors
 from driverapi._native import Batch, LinkRecord, Namespace, NetlinkSocket
 from driverapi.addresses import Address
+from driverapi.dataplane.forwarding import Forwarding
 from driverapi.dataplane.groups import COMMON, LinkGroups
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.instance import Instance
-from driverapi.plan import EndpointPlan, InterfacePlan, VethLink
+from driverapi.plan import EndpointPlan, GatewayLink, InterfacePlan, VethLink
 
 __all__ = [
     "ADDR_GEN_NONE",
@@ -53,6 +54,8 @@ class Kernel:
         self.instance = instance
         self.groups = LinkGroups(instance)
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
+        self.gateways: dict[tuple[str, str], GatewayLink] = {}  # those of them that have no ports
+        self.forwarding = Forwarding()
         try:
             self.host = NetlinkSocket(send_buffer=HOST_BUFFER, receive_buffer=HOST_BUFFER)
             try:
@@ -65,6 +68,7 @@ class Kernel:
 
     def close(self) -> None:
         """Let go of descriptors."""
+        self.forwarding.close()
         self.host.close()
         os.close(self.home)
 
@@ -79,6 +83,7 @@ class Interface:
     host_name: str = ""
     host_index: int = 0
     master: int = 0
+    gateway: GatewayLink | None = None
     group: int = COMMON
     there: bool = False  # in the kernel, or maybe: set before the kernel is asked
 

@@ -1,26 +1,25 @@
 """The dataplane of the Linux kernel: sandboxes, networks, and endpoints in chunks.
 
-``bringup`` makes a chunk of endpoints, ``teardown`` takes one away, ``sandboxes`` makes the
-namespaces beside them; ``kernel`` is what they share.
+``networks`` makes what a whole network needs, ``bringup`` a chunk of endpoints, ``teardown`` takes
+one away, ``sandboxes`` makes the namespaces beside them; ``kernel`` is what they share.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from typing import Final, final
 
-from driverapi._native import Batch, NetlinkError, NetlinkSocket
+from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.bringup import BringUp
 from driverapi.dataplane.contract import Progress, Work
-from driverapi.dataplane.failures import failure, first_failure
-from driverapi.dataplane.groups import COMMON
-from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Kernel, LinuxRealised
+from driverapi.dataplane.failures import failure
+from driverapi.dataplane.kernel import CHUNK, Kernel, LinuxRealised
+from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
 from driverapi.instance import LINK_MARK, Instance
-from driverapi.plan import BridgeLink, NetworkPlan
+from driverapi.plan import NetworkPlan
 
 __all__ = ["LinuxDataplane", "ids_in_use"]
 
@@ -43,6 +42,7 @@ class LinuxDataplane:
 
     def __init__(self, instance: Instance) -> None:
         self._kernel = Kernel(instance)
+        self._networks = Networks(self._kernel)
         self._sandboxes = Sandboxes(instance)
         # A chunk holds its namespaces open, and the next ones are made meanwhile.
         self._chunk = min(CHUNK, self._sandboxes.keep // 2)
@@ -84,54 +84,12 @@ class LinuxDataplane:
     # --- networks -------------------------------------------------------------------------------
 
     def realise_network(self, network: str, plan: NetworkPlan) -> None:
-        """Make the network's bridges with their addresses, all or nothing."""
-        try:
-            for link in plan.links:
-                self._make_bridge(network, link)
-        except BaseException:
-            self.remove_network(network)
-            raise
-
-    def _make_bridge(self, network: str, link: BridgeLink) -> None:
-        kernel = self._kernel
-        what = f"network {network[:12]}"
-        taken = (errno.EBUSY,) if link.exact else (errno.EBUSY, errno.EEXIST)
-        batch = Batch()
-        for attempt in range(TRIES):
-            name = link.name if link.exact else kernel.instance.link_name("b")
-            index = kernel.instance.link_index()
-            batch.clear()
-            batch.add_bridge(name, index=index, mac=link.mac, mtu=link.mtu, group=kernel.groups.value(COMMON))
-            kernel.masters[network, link.name] = index  # before it is asked for: an interrupt must find it
-            error = kernel.host.execute(batch).error(0)
-            if error is None:
-                break
-            if error.errno != errno.ENOBUFS:  # not made for certain
-                del kernel.masters[network, link.name]
-            if error.errno not in taken or attempt == TRIES - 1:
-                raise failure(what, error)
-        batch.clear()
-        batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
-        for address in link.addresses:
-            batch.add_address(index, address.ip, address.prefix)
-        batch.set_link(index, up=True)
-        refused = first_failure(what, kernel.host, batch)
-        if refused is not None:
-            raise refused
+        """Make the network's links with their addresses, all or nothing."""
+        self._networks.realise(network, plan)
 
     def remove_network(self, network: str) -> None:
-        """Delete the network's bridges."""
-        kernel = self._kernel
-        keys = [key for key in list(kernel.masters) if key[0] == network]
-        batch = Batch()
-        for key in keys:
-            batch.delete_link(kernel.masters[key])
-        if keys:
-            refused = first_failure(f"network {network[:12]}", kernel.host, batch, GONE)
-            if refused is not None:
-                raise refused
-        for key in keys:
-            del kernel.masters[key]
+        """Delete the network's links."""
+        self._networks.remove(network)
 
     def host_prefixes(self) -> list[Address]:
         """Return the prefixes that the host has routes to, the default routes left out."""

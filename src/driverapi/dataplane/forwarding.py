@@ -1,0 +1,85 @@
+"""Forwarding for routed endpoints: which switches are set, and how those of IPv6 are.
+
+For each host end of a network that forwards, and for nothing else:
+
+* IPv4: the device's ``forwarding`` (``IFLA_INET_CONF``; one message for a chunk of host ends). The
+  kernel asks the device that a packet comes in by (``IN_DEV_FORWARD`` in ``ip_route_input_slow``).
+* IPv6: the device's ``net.ipv6.conf.DEVICE.force_forwarding`` (Linux 6.17), unless
+  ``net.ipv6.conf.all.forwarding`` is on already. There is no netlink message for it.
+
+Both go with the device. ``net.ipv4.ip_forward`` and ``net.ipv6.conf.all.forwarding`` are never
+written: the latter would make a router of every interface, and end its use of router advertisements.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from driverapi import errors
+
+__all__ = ["Forwarding"]
+
+_CONF_IPV6: Final = "/proc/sys/net/ipv6/conf"
+
+
+class Forwarding:
+    """IPv6's switches of one network namespace: that of the thread that makes it.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self) -> None:
+        try:  # an open directory stays that of the namespace, whichever thread walks from it
+            self._conf = os.open(_CONF_IPV6, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:  # without IPv6, or without /proc: who needs it is told then
+            self._conf = -1
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        if self._conf >= 0:
+            os.close(self._conf)
+            self._conf = -1
+
+    def for_all(self) -> bool:
+        """Tell whether the host forwards IPv6 from every device anyway."""
+        return self._read("all/forwarding") == b"1"
+
+    def check(self, what: str) -> None:
+        """See that it can be switched on for single devices, or is on for all.
+
+        Raises
+        ------
+        errors.KernelUnsupportedError
+            Neither; the text says what to do.
+        """
+        if self._read("all/force_forwarding") is None and not self.for_all():
+            raise errors.KernelUnsupportedError(
+                f"{what}: this kernel cannot forward IPv6 from single devices (Linux 6.17 can), and that is not "
+                "switched on for all of them silently: run 'sysctl net.ipv6.conf.all.forwarding=1' first (with "
+                "accept_ra=2 where an interface needs router advertisements), leave ipv6 out, or give the network "
+                "the option driverapi.forwarding=none",
+                errno.EOPNOTSUPP,
+            )
+
+    def switch_on(self, device: str) -> None:
+        """Have what comes in by a device forwarded."""
+        # ipv6_sysctl_forward and its like answer ERESTARTNOINTR while RTNL is held: the kernel asks again itself.
+        descriptor = os.open(f"{device}/force_forwarding", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._conf)
+        try:
+            os.write(descriptor, b"1")
+        finally:
+            os.close(descriptor)
+
+    def _read(self, name: str) -> bytes | None:
+        if self._conf < 0:
+            return None
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._conf)
+        except OSError:
+            return None
+        try:
+            return os.read(descriptor, 16).strip()
+        finally:
+            os.close(descriptor)

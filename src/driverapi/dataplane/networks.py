@@ -1,0 +1,101 @@
+"""What a whole network has on the host: its bridge, or the link with the gateway of a routed one."""
+
+from __future__ import annotations
+
+import errno
+from typing import final
+
+from driverapi._native import Batch
+from driverapi.dataplane.failures import failure, first_failure
+from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
+from driverapi.dataplane.routed import dress_gateway, strip_gateway
+from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan
+
+__all__ = ["Networks"]
+
+
+@final
+class Networks:
+    """Makes and removes what networks have on the host.
+
+    Thread safety: all methods, for different networks.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def realise(self, network: str, plan: NetworkPlan) -> None:
+        """Make the links of a plan with their addresses, all or nothing."""
+        try:
+            for link in plan.links:
+                if isinstance(link, GatewayLink):
+                    self._make_gateway(network, link)
+                else:
+                    self._make_bridge(network, link)
+        except BaseException:
+            self.remove(network)
+            raise
+
+    def _make_bridge(self, network: str, link: BridgeLink) -> None:
+        index = self._make_link(network, link, "b")
+        batch = Batch()
+        batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
+        for address in link.addresses:
+            batch.add_address(index, address.ip, address.prefix)
+        batch.set_link(index, up=True)
+        self._carry_out(network, batch)
+
+    def _make_gateway(self, network: str, link: GatewayLink) -> None:
+        # A bridge without ports: every kernel that has bridges at all has it, others may lack dummy links.
+        if link.forward and any(address.version == 6 for address in link.addresses):
+            self._kernel.forwarding.check(f"network {network[:12]}")
+        index = self._make_link(network, link, "g")
+        self._kernel.gateways[network, link.name] = link
+        batch = Batch()
+        dress_gateway(batch, self._kernel, index, link)
+        self._carry_out(network, batch)
+
+    def _carry_out(self, network: str, batch: Batch) -> None:
+        refused = first_failure(f"network {network[:12]}", self._kernel.host, batch)
+        if refused is not None:
+            raise refused
+
+    def _make_link(self, network: str, link: BridgeLink | GatewayLink, letter: str) -> int:
+        """Make a bridge, down and bare; return its ifindex."""
+        kernel = self._kernel
+        exact = isinstance(link, BridgeLink) and link.exact
+        mtu = link.mtu if isinstance(link, BridgeLink) else 0
+        taken = (errno.EBUSY,) if exact else (errno.EBUSY, errno.EEXIST)
+        batch = Batch()
+        for attempt in range(TRIES):
+            name = link.name if exact else kernel.instance.link_name(letter)
+            index = kernel.instance.link_index()
+            batch.clear()
+            batch.add_bridge(name, index=index, mac=link.mac, mtu=mtu, group=kernel.groups.value(COMMON))
+            kernel.masters[network, link.name] = index  # before it is asked for: an interrupt must find it
+            error = kernel.host.execute(batch).error(0)
+            if error is None:
+                break
+            if error.errno != errno.ENOBUFS:  # not made for certain
+                del kernel.masters[network, link.name]
+            if error.errno not in taken or attempt == TRIES - 1:
+                raise failure(f"network {network[:12]}", error)
+        return index
+
+    def remove(self, network: str) -> None:
+        """Delete the links of a network; what is gone already is passed over."""
+        kernel = self._kernel
+        keys = [key for key in list(kernel.masters) if key[0] == network]
+        batch = Batch()
+        for key in keys:
+            if key in kernel.gateways:
+                strip_gateway(batch, kernel, kernel.gateways[key])
+            batch.delete_link(kernel.masters[key])
+        if keys:
+            refused = first_failure(f"network {network[:12]}", kernel.host, batch, GONE)
+            if refused is not None:
+                raise refused
+        for key in keys:
+            del kernel.masters[key]
+            kernel.gateways.pop(key, None)

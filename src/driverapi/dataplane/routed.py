@@ -1,0 +1,100 @@
+"""The host's side of routed endpoints: the link with the gateway addresses, routes, forwarding.
+
+The switches are those of :mod:`driverapi.dataplane.forwarding`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from driverapi._native import Batch
+from driverapi.dataplane.failures import carry_out, failure
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, Interface, Kernel, LinuxRealised
+from driverapi.plan import GatewayLink
+
+__all__ = ["dress_gateway", "forward_ipv4", "forward_ipv6", "put_host_routes", "strip_gateway"]
+
+METRIC_MARK: Final = 0x64760000
+"""The upper half of the metric of our routes that end prefixes; the instance id stands in the lower."""
+
+_RTM_NEWLINK: Final = 16  # linux/rtnetlink.h
+_RTM_SETLINK: Final = 19
+_IFLA_AF_SPEC: Final = 26  # linux/if_link.h
+_IFLA_GROUP: Final = 27
+_IFLA_INET_CONF: Final = 1
+_IPV4_DEVCONF_FORWARDING: Final = 1  # linux/ip.h
+_AF_INET: Final = 2
+
+
+def dress_gateway(batch: Batch, kernel: Kernel, index: int, link: GatewayLink) -> None:
+    """Append what gives the gateway's link its addresses, and the prefixes an end.
+
+    The addresses stand alone: a route to the prefix over this link would have the host look
+    for neighbours where there are none.
+    """
+    batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
+    batch.set_link(index, up=True)
+    for address in link.addresses:
+        batch.add_address(index, address.ip, address.bits)
+        batch.add_route(address.network.ip, address.prefix, blackhole=True, metric=_metric(kernel))
+
+
+def strip_gateway(batch: Batch, kernel: Kernel, link: GatewayLink) -> None:
+    """Append what takes the routes away that would outlive the link."""
+    for address in link.addresses:
+        batch.delete_route(address.network.ip, address.prefix, metric=_metric(kernel))
+
+
+def _metric(kernel: Kernel) -> int:
+    """Return the metric of the routes that end prefixes: it says whose they are, and any other route goes first."""
+    return METRIC_MARK | kernel.instance.number
+
+
+def forward_ipv4(index: int = 0, group: int = 0) -> bytes:
+    """Make the message that has IPv4 forwarded which comes in by a link, or by all links of a group."""
+    spec = struct.pack("=HHI", 8, _IPV4_DEVCONF_FORWARDING, 1)
+    for kind in (_IFLA_INET_CONF, _AF_INET, _IFLA_AF_SPEC):
+        spec = struct.pack("=HH", 4 + len(spec), kind) + spec
+    if group:
+        spec = struct.pack("=HHI", 8, _IFLA_GROUP, group) + spec
+    body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + spec
+    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWLINK if group else _RTM_SETLINK, 1, 0, 0) + body
+
+
+def forward_ipv6(kernel: Kernel, interfaces: Sequence[Interface]) -> None:
+    """Have IPv6 forwarded which comes in by host ends, where the host does not do so anyway."""
+    due = [
+        interface
+        for interface in interfaces
+        if interface.gateway is not None and interface.gateway.forward
+        if any(address.version == 6 for address in interface.plan.addresses)
+    ]
+    if due and not kernel.forwarding.for_all():
+        for interface in due:
+            kernel.forwarding.switch_on(interface.host_name)
+
+
+def put_host_routes(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
+    """Route the addresses of endpoints to their host ends, with permanent neighbour entries.
+
+    Both go with the host ends.
+    """
+    batch = Batch()
+    owners = []
+    for job in jobs:
+        for interface in job.interfaces:
+            if interface.gateway is None:
+                continue
+            sources = {len(address.ip): address.ip for address in interface.gateway.addresses}
+            for address in interface.plan.addresses:
+                batch.add_neighbour(interface.host_index, address.ip, interface.plan.mac or b"")
+                batch.add_route(
+                    address.ip, address.bits, index=interface.host_index, source=sources.get(len(address.ip))
+                )
+                owners += [job, job]
+    if not owners:
+        return
+    for position, error in carry_out(kernel.host, batch).items():
+        owners[position].fail(failure(owners[position].what, error))

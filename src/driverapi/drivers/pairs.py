@@ -1,0 +1,204 @@
+"""What the drivers have in common whose endpoints are veth pairs: ``bridge`` and ``routed``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from driverapi import errors, labels
+from driverapi._native import MACPool, Taken
+from driverapi.addresses import Address, format_ip, format_mac
+from driverapi.api import Driver, EndpointInfo, IPAMData, Options, Origin
+from driverapi.drivers.options import Rules
+from driverapi.plan import MAX_MTU, check_link_name
+
+__all__ = ["PairDriver", "PairNetwork"]
+
+log = logging.getLogger(__name__)
+
+MIN_MTU: Final = 68
+"""ETH_MIN_MTU; the least that IPv4 can work with (RFC 791)."""
+MIN_MTU_IPV6: Final = 1280
+"""IPV6_MIN_MTU (RFC 8200, section 5): below it the kernel takes IPv6 off the link."""
+
+_NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL)
+_ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    mac: bytes
+    name: str | None
+
+
+@dataclass(slots=True)
+class PairNetwork:
+    """One network.
+
+    Attributes
+    ----------
+    mac : bytes
+        Of what has the gateway addresses.
+    mtu : int
+        Bytes; 0 for the kernel's default.
+    prefix : str
+        What names of interfaces in sandboxes begin with.
+    internal : bool
+        Sandboxes get no default route.
+    """
+
+    data: tuple[IPAMData, ...]
+    mac: bytes
+    mtu: int
+    prefix: str
+    internal: bool
+    macs: MACPool
+    endpoints: dict[str, _Endpoint] = field(default_factory=dict)
+
+    @property
+    def gateways(self) -> tuple[Address, ...]:
+        """The gateway addresses, with the prefixes."""
+        return tuple(one.gateway for one in self.data if one.gateway is not None)
+
+
+N = TypeVar("N", bound=PairNetwork)
+
+
+class PairDriver(Driver, Generic[N]):
+    """Networks and endpoints by id; a derived class says what a network is, and what joins declare.
+
+    Thread safety: all methods.
+    """
+
+    requires_ipam = True
+    rules: Rules
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._networks: dict[str, N] = {}
+
+    def config(self, options: Options) -> None:
+        """Take the seed's driver options where their values are what this driver does anyway."""
+        self.rules.check_configuration(options)
+
+    def create_network(self, network_id: str, options: Options) -> None:
+        """Keep what the network shall be; the plan is made of it."""
+        network = self._make(options)
+        with self._lock:
+            if network_id in self._networks:
+                raise errors.NetworkExistsError(f"network {network_id} exists already")
+            self._networks[network_id] = network
+
+    @abstractmethod
+    def _make(self, options: Options) -> N:
+        """Make a network of its options."""
+
+    def _common(self, options: Options, more: Iterable[str] = ()) -> PairNetwork:
+        """Read what all have, and refuse what the derived class does not read (``more``) itself."""
+        data: tuple[IPAMData, ...] = options.get(labels.IPAM_DATA, ())
+        self.rules.check(options, (*_NETWORK, *more), {one.pool.version for one in data})
+        if not data:
+            raise errors.InvalidError(f"a {self.type()} network needs an IPv4 or an IPv6 prefix")
+        for one in data:
+            if one.pool.prefix == one.pool.bits:
+                raise errors.InvalidError(
+                    f"prefix {one.pool} has one address; a {self.type()} network needs one for its gateway and one "
+                    f"for each endpoint: use a /{one.pool.bits - 1} or shorter"
+                )
+        lowest = MIN_MTU_IPV6 if any(one.pool.version == 6 for one in data) else MIN_MTU
+        mtu = labels.as_int(labels.MTU, options.get(labels.MTU, 0), 0, MAX_MTU)
+        if 0 < mtu < lowest:
+            raise errors.InvalidError(
+                f"option {labels.MTU!r}: {mtu} is too small, this network needs at least {lowest} bytes"
+            )
+        macs = MACPool()
+        return PairNetwork(
+            data=data,
+            mac=_mac_for(macs, tuple(one.gateway for one in data if one.gateway is not None)),
+            mtu=mtu,
+            prefix=check_link_name(
+                options.get(labels.IFACE_PREFIX, "eth"), f"option {labels.IFACE_PREFIX!r}", limit=12
+            ),
+            internal=labels.as_bool(labels.INTERNAL, options.get(labels.INTERNAL, False)),
+            macs=macs,
+        )
+
+    def delete_network(self, network_id: str) -> None:
+        """Forget the network; the dataplane takes away what it had on the host."""
+        with self._lock:
+            network = self._network(network_id)
+            if network.endpoints:
+                raise errors.BusyError(
+                    f"network {network_id} has {len(network.endpoints)} endpoints; delete them first"
+                )
+            del self._networks[network_id]
+
+    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
+        """Fill the MAC address where it is empty: 02:42 and the IPv4 address, or drawn."""
+        network = self._network(network_id)
+        self.rules.check(options, _ENDPOINT)
+        if len(info.interfaces) != 1:
+            raise errors.InvalidError(
+                f"a {self.type()} endpoint has one interface with its addresses given, not {len(info.interfaces)}"
+            )
+        interface = info.interfaces[0]
+        name = options.get(labels.ENDPOINT_IFNAME)
+        if name is not None:
+            check_link_name(name, f"option {labels.ENDPOINT_IFNAME!r}")
+        with self._lock:
+            if endpoint_id in network.endpoints:
+                raise errors.EndpointExistsError(f"endpoint {endpoint_id} exists already")
+            mac = interface.packed_mac
+            if mac is None:
+                mac = _mac_for(network.macs, interface.packed_addresses)
+                if info.origin is not Origin.NOTICED:  # what lives elsewhere is only remembered
+                    interface.set_mac_address(mac)
+            else:
+                try:
+                    network.macs.reserve(mac)
+                except Taken:
+                    raise errors.AddressTakenError(f"MAC address {format_mac(mac)} is in use on this network") from None
+            network.endpoints[endpoint_id] = _Endpoint(mac, name)
+
+    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
+        """Give the MAC address back."""
+        network = self._network(network_id)
+        with self._lock:
+            network.macs.release(self._endpoint(network, endpoint_id).mac)
+            del network.endpoints[endpoint_id]
+
+    def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Mapping[str, Any]:
+        """Return the MAC address under its label."""
+        return {labels.ENDPOINT_MAC: format_mac(self._endpoint(self._network(network_id), endpoint_id).mac)}
+
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        """Check that the endpoint is known; the dataplane takes the pair away."""
+        self._endpoint(self._network(network_id), endpoint_id)
+
+    def _network(self, network_id: str) -> N:
+        try:
+            return self._networks[network_id]
+        except KeyError:
+            raise errors.NoNetworkError(f"the {self.type()} driver has no network {network_id}") from None
+
+    @staticmethod
+    def _endpoint(network: PairNetwork, endpoint_id: str) -> _Endpoint:
+        try:
+            return network.endpoints[endpoint_id]
+        except KeyError:
+            raise errors.NoEndpointError(f"the network has no endpoint {endpoint_id}") from None
+
+
+def _mac_for(macs: MACPool, addresses: tuple[Address, ...]) -> bytes:
+    """Derive a MAC from the IPv4 address, as libnetwork does, or draw one."""
+    for address in addresses:
+        if address.version == 4:
+            try:
+                return macs.derive(address.ip)
+            except Taken:  # by a MAC that a user chose
+                log.debug("the MAC derived from %s is in use, drawing one", format_ip(address.ip))
+    return macs.allocate_packed()
