@@ -153,7 +153,7 @@ class Controller:
         Parameters
         ----------
         driver : str
-            The network type: ``"bridge"``, ``"host"``, ``"null"`` or an installed one.
+            The network type: ``"bridge"``, ``"routed"``, ``"host"``, ``"null"`` or an installed one.
         name : str
             Unique within the controller.
         ipv4, ipv6 : prefix, optional

@@ -35,6 +35,7 @@ __all__ = [
     "INTERNAL",
     "IPAM_DATA",
     "MTU",
+    "OURS",
     "PORT_MAP",
     "SEED_NAMES",
     "as_bool",
@@ -49,10 +50,13 @@ OLD_PREFIX: Final = "io.docker.network."
 GENERIC: Final = PREFIX + "generic"
 """Under it the engine nests the ``-o`` options of a network."""
 
-IPAM_DATA: Final = "driverapi.ipam_data"
+OURS: Final = "driverapi."
+"""How our own names begin: an unknown one is an error."""
+
+IPAM_DATA: Final = OURS + "ipam_data"
 """The prefixes of a network: a tuple of :class:`driverapi.api.IPAMData`. Ours; never on the wire."""
 
-FORWARDING: Final = "driverapi.forwarding"
+FORWARDING: Final = OURS + "forwarding"
 """What a routed network switches on so that its sandboxes reach each other. Ours."""
 
 MTU: Final = PREFIX + "driver.mtu"

@@ -15,6 +15,7 @@ from driverapi import Driver, EndpointInfo, JoinInfo, errors
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.drivers.host import HostDriver
 from driverapi.drivers.null import NullDriver
+from driverapi.drivers.routed import RoutedDriver
 from driverapi.registry import BUILTIN
 from driverapi.testing import DriverConformance
 
@@ -47,6 +48,18 @@ class TestBridgeWithANameOfItsOwn(DriverConformance):
 
     def make_driver(self) -> Driver:
         return BridgeDriver()
+
+
+class TestRouted(DriverConformance):
+    def make_driver(self) -> Driver:
+        return RoutedDriver()
+
+
+class TestRoutedIPv6Alone(DriverConformance):
+    network_arguments: ClassVar[Mapping[str, Any]] = {"ipv6": "fd99::/64"}
+
+    def make_driver(self) -> Driver:
+        return RoutedDriver()
 
 
 class SeedStyle(Driver):

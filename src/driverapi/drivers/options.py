@@ -48,7 +48,7 @@ class Rules:
         object.__setattr__(self, "_all", every)
 
     def check(self, options: Options, acted_upon: Iterable[str] = (), versions: Iterable[int] | None = None) -> None:
-        """Refuse the options that cannot be honoured, and those without a dot that nobody knows.
+        """Refuse the options that cannot be honoured, and those that nobody knows: without a dot, or of this package.
 
         Labels of others pass. Labels of ``com.docker.network`` that are not acted upon here pass with a warning.
 
@@ -64,7 +64,7 @@ class Rules:
         errors.NotImplementedYetError
             The option asks for what this version does not do; the text says what to use instead.
         errors.InvalidError
-            The name has no dot and is unknown; the text names the nearest known one.
+            The name is unknown, and no label of others; the text names the nearest known one.
         """
         acted_upon = set(acted_upon)
         for name, value in options.items():
@@ -80,7 +80,7 @@ class Rules:
                 has = version in versions
                 use = f"the network has an IPv{version} prefix" if has else f"use create_network(ipv{version}=…)"
                 _check_truth(name, value, (has, use))
-            elif "." not in name:
+            elif "." not in name or (name.startswith(labels.OURS) and name != labels.IPAM_DATA):
                 raise self._unknown(name)
             elif name.startswith(labels.PREFIX):
                 hint = "" if name in self._all else self._nearest(name)

@@ -76,7 +76,7 @@ class RoutedDriver(PairDriver[_Routed]):
     def _make(self, options: Options) -> _Routed:
         network = self._common(options, (labels.FORWARDING,))
         forwarding = options.get(labels.FORWARDING, "devices")
-        if forwarding not in _FORWARDING:
+        if not isinstance(forwarding, str) or forwarding not in _FORWARDING:
             raise errors.InvalidError(
                 f"option {labels.FORWARDING!r}: {forwarding!r} is not one of {', '.join(_FORWARDING)}"
             )
