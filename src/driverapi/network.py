@@ -343,6 +343,17 @@ class Network:
         return self._warm
 
     @changes
+    def _attach_ready(self, count: int) -> list[Endpoint] | None:
+        """Attach that many out of the warm pool, or give None: no kernel work, and nothing to wait for."""
+        if not 0 < _count(count) <= self._warm.ready:
+            return None
+        taken = self._warm.take(count)
+        if len(taken) == count:
+            return taken
+        self._warm.give_back(taken)  # somebody was quicker
+        return None
+
+    @changes
     def _warm_up(self, count: int) -> list[Endpoint]:
         """Make endpoints for the warm pool: nobody sees them."""
         return self._bring_up(self._new_sandboxes(count, warm=True), made=True, warm=True)
@@ -359,14 +370,19 @@ class Network:
                 if endpoint.sandbox is not None:
                     endpoint.sandbox._warm = False
 
-    def _make_way(self, wanted: Sequence[Wanted]) -> None:
+    @contextmanager
+    def _making_way(self, wanted: Sequence[Wanted]) -> Iterator[None]:
         """Take from the warm pool what holds an address that is wanted, or the last that are free."""
-        if self._warm.ready:
-            addresses = {ip for one in wanted for ip in (one.ipv4, one.ipv6) if ip is not None}
-            macs = {one.mac for one in wanted if one.mac is not None}
+        addresses = {ip for one in wanted for ip in (one.ipv4, one.ipv6) if ip is not None}
+        macs = {one.mac for one in wanted if one.mac is not None}
+        warm = any(one.warm for one in wanted)
+        if not self._warm.size or warm or not (addresses or macs or self._addressing.lacking(len(wanted)) > 0):
+            yield
+            return
+        with self._warm.resting():  # else it might take at once what it gave up
             lacking = self._addressing.lacking(len(wanted))
-            if addresses or macs or lacking > 0:
-                self._take_spare_away(self._warm.spare(lacking, addresses, macs))
+            self._take_spare_away(self._warm.spare(lacking, addresses, macs))
+            yield
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -425,9 +441,12 @@ class Network:
 
     def _create_many(self, wanted: Sequence[Wanted]) -> list[Endpoint]:
         """Create endpoints: names, addresses, the driver. Failures are in ``error``, undone."""
+        with self._making_way(wanted):
+            return self._create_all(wanted)
+
+    def _create_all(self, wanted: Sequence[Wanted]) -> list[Endpoint]:
         lifecycle = self._controller._lifecycle
         endpoints: list[Endpoint] = []
-        self._make_way(wanted)
         try:
             for one in wanted:
                 self._claim(one, endpoints)

@@ -15,7 +15,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
@@ -60,6 +61,8 @@ class WarmPool:
         self._size = 0
         self._changed = threading.Condition()
         self._taken_at = 0.0
+        self._resting = 0  # callers that want no refilling just now
+        self._filling = False
         self._asleep = False  # the thread waits for somebody to take
         self._fault: Exception | None = None
         self._faults = 0
@@ -105,9 +108,7 @@ class WarmPool:
                 endpoint = self._ready.popleft()
             except IndexError:
                 break
-            endpoint._warm = False
-            if endpoint.sandbox is not None:
-                endpoint.sandbox._warm = False
+            _mark(endpoint, warm=False)
             taken.append(endpoint)
         if taken:
             # While takers follow each other nobody is woken before half of it is gone: he would come in between.
@@ -117,6 +118,12 @@ class WarmPool:
                     self._asleep = False
                     self._changed.notify_all()
         return taken
+
+    def give_back(self, taken: Sequence[Endpoint]) -> None:
+        """Take back what :meth:`take` gave, and nobody has used."""
+        for endpoint in taken:
+            _mark(endpoint, warm=True)
+        self._ready.extendleft(reversed(taken))
 
     def spare(self, count: int = 0, addresses: Collection[bytes] = (), macs: Collection[bytes] = ()) -> list[Endpoint]:
         """Give up to ``count`` ready endpoints away, and those that hold an address; the caller takes them away."""
@@ -133,6 +140,19 @@ class WarmPool:
                 held.append(self._ready.pop())
             self._changed.notify_all()
             return held
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Keep it from refilling for the time of a block, once what is being made is there."""
+        with self._changed:
+            self._resting += 1
+            self._changed.wait_for(lambda: not self._filling)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._resting -= 1
+                self._changed.notify_all()
 
     def resize(self, size: int) -> list[Endpoint]:
         """Keep so many from now on; gives away what is too much, for the caller to take away."""
@@ -171,6 +191,7 @@ class WarmPool:
             try:
                 made = self.network._warm_up(min(lacking, REFILL if busy else FILL))
             except errors.ClosedError:
+                self._note(made, None, 0.0)
                 return
             except Exception as fault:  # an interrupt cannot come here; any other fault is told and survived
                 failed = fault
@@ -189,13 +210,14 @@ class WarmPool:
         with self._changed:
             while self._size:
                 self._asleep = True  # before the look: who takes after it will tell
-                if len(self._ready) >= self._size:
+                if self._resting or len(self._ready) >= self._size:
                     self._changed.wait()
                     continue
                 self._asleep = False
                 at = max(until, 0.0 if self._hungry() else self._taken_at + IDLE)
                 now = time.monotonic()
                 if now >= at:
+                    self._filling = True
                     return True
                 self._changed.wait(at - now)
             return False
@@ -203,6 +225,7 @@ class WarmPool:
     def _note(self, made: Sequence[Endpoint], failed: Exception | None, pause: float) -> float:
         """Enter what was made, or why it was not; gives the seconds to pause."""
         with self._changed:
+            self._filling = False
             self._ready.extend(endpoint for endpoint in made if endpoint.error is None)
             self._fault = failed
             if failed is not None:
@@ -213,3 +236,9 @@ class WarmPool:
                 pause = 0.0
             self._changed.notify_all()
         return pause
+
+
+def _mark(endpoint: Endpoint, *, warm: bool) -> None:
+    endpoint._warm = warm
+    if endpoint.sandbox is not None:
+        endpoint.sandbox._warm = warm

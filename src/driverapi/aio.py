@@ -1,0 +1,474 @@
+"""The same verbs for asyncio: nothing here blocks the loop.
+
+::
+
+    async with aio.Controller() as ctl:
+        net = await ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+        async with net.attached(100) as eps:
+            ...
+
+Each verb runs in a thread of the controller's own; the native core lets go of the GIL while the kernel works.
+What is only read (names, addresses, listings) needs no ``await``, and so does nothing that a warm pool has ready.
+
+Cancelling. A task that is cancelled in the middle of a verb gets its ``CancelledError`` when nothing of the
+verb is left: what makes things is undone (``attach`` at its next chunk, the others once they are through), what
+takes things away is carried to its end. A second cancellation changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
+
+from driverapi import controller as blocking
+from driverapi import errors
+from driverapi.endpoint import Endpoint as BlockingEndpoint
+from driverapi.network import Network as BlockingNetwork
+from driverapi.sandbox import Sandbox as BlockingSandbox
+
+if TYPE_CHECKING:
+    import os
+
+    import netaddr
+
+    from driverapi.addresses import IPLike, MACLike, PrefixLike
+    from driverapi.api import InterfaceInfo
+    from driverapi.dataplane.contract import Progress
+    from driverapi.warm import WarmPool
+
+__all__ = ["Controller", "Endpoint", "Network", "Sandbox"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+THREADS: Final = 8
+"""Verbs of one controller that run at once; further ones queue. The kernel makes links one after the other anyway."""
+
+
+class _Abandoned(BaseException):
+    """Raised inside a bulk call whose task was cancelled: it undoes itself as after an interrupt."""
+
+
+@final
+class _Worker:
+    """Runs verbs in threads.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="driverapi-aio")
+
+    async def run(
+        self,
+        call: Callable[[], T],
+        undo: Callable[[T], object] | None = None,
+        abandon: Callable[[], object] | None = None,
+    ) -> T:
+        """Run a verb; cancelled, abandon it or wait for it, undo it, and only then pass the cancellation on."""
+        work = self._threads.submit(call)
+        future = asyncio.wrap_future(work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if work.cancel():  # it has not begun
+                raise
+            if abandon is not None:
+                abandon()
+            fault = await _outlast(future)
+            if undo is not None and (fault is None or isinstance(fault, errors.BulkError)):
+                made: Any = future.result() if fault is None else fault.results
+                fault = await _outlast(asyncio.wrap_future(self._threads.submit(undo, made)))
+            if fault is not None and not isinstance(fault, _Abandoned):
+                log.error("a verb whose task was cancelled failed: %s", fault)
+            raise
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False)
+
+
+async def _outlast(future: asyncio.Future[Any]) -> BaseException | None:
+    """Wait for a future's end, whatever is cancelled meanwhile; give what it raised."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    return future.exception()
+
+
+class _Face(Generic[T]):
+    """One object of the blocking API as asyncio sees it; two of the same object are equal.
+
+    Attributes
+    ----------
+    sync : object
+        The object of the blocking API.
+    """
+
+    __slots__ = ("_worker", "sync")
+
+    def __init__(self, worker: _Worker, sync: T) -> None:
+        self._worker = worker
+        self.sync = sync
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Face) and other.sync is self.sync
+
+    def __hash__(self) -> int:
+        return hash(self.sync)
+
+    def __repr__(self) -> str:
+        return f"<aio {self.sync!r}>"
+
+
+@final
+class Sandbox(_Face[BlockingSandbox]):
+    """A sandbox; see :class:`driverapi.Sandbox`.
+
+    Thread safety: all methods, each in the thread of its own loop.
+    """
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """Unique within the controller."""
+        return self.sync.name
+
+    @property
+    def key(self) -> str:
+        """Path of its namespace."""
+        return self.sync.key
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """The endpoints that have joined it."""
+        return [Endpoint(self._worker, one) for one in self.sync.endpoints]
+
+    async def delete(self) -> None:
+        """See :meth:`driverapi.Sandbox.delete`."""
+        await self._worker.run(self.sync.delete)
+
+
+@final
+class Endpoint(_Face[BlockingEndpoint]):
+    """An endpoint; see :class:`driverapi.Endpoint`.
+
+    Thread safety: all methods, each in the thread of its own loop.
+    """
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits, unique for ever."""
+        return self.sync.id
+
+    @property
+    def name(self) -> str:
+        """Unique within the network."""
+        return self.sync.name
+
+    @property
+    def network(self) -> Network:
+        """The network that it is on."""
+        return Network(self._worker, self.sync.network)
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """The sandbox that it has joined."""
+        joined = self.sync.sandbox
+        return None if joined is None else Sandbox(self._worker, joined)
+
+    @property
+    def error(self) -> Exception | None:
+        """Why a bulk call could not bring it up; it has been undone."""
+        return self.sync.error
+
+    @property
+    def interfaces(self) -> list[InterfaceInfo]:
+        """Its interfaces."""
+        return self.sync.interfaces
+
+    def info(self) -> dict[str, Any]:
+        """Return all that is known of it, as plain data."""
+        return self.sync.info()
+
+    async def driver_info(self) -> Mapping[str, Any]:
+        """See :meth:`driverapi.Endpoint.driver_info`."""
+        return await self._worker.run(self.sync.driver_info)
+
+    async def join(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> None:
+        """See :meth:`driverapi.Endpoint.join`; cancelled, it has left again."""
+        place = _beneath(sandbox, Sandbox)
+        await self._worker.run(partial(self.sync.join, place, options), lambda _: self.sync.leave(place))
+
+    async def leave(self, sandbox: Sandbox | None = None) -> None:
+        """See :meth:`driverapi.Endpoint.leave`."""
+        await self._worker.run(partial(self.sync.leave, None if sandbox is None else _beneath(sandbox, Sandbox)))
+
+    async def delete(self) -> None:
+        """See :meth:`driverapi.Endpoint.delete`."""
+        await self._worker.run(self.sync.delete)
+
+
+@final
+class Network(_Face[BlockingNetwork]):
+    """A network; see :class:`driverapi.Network`.
+
+    Thread safety: all methods, each in the thread of its own loop.
+    """
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits, unique for ever."""
+        return self.sync.id
+
+    @property
+    def name(self) -> str:
+        """Unique within the controller."""
+        return self.sync.name
+
+    @property
+    def type(self) -> str:
+        """Its driver's network type."""
+        return self.sync.type
+
+    @property
+    def gateway(self) -> netaddr.IPAddress | None:
+        """The IPv4 gateway."""
+        return self.sync.gateway
+
+    @property
+    def gateway_ipv6(self) -> netaddr.IPAddress | None:
+        """The IPv6 gateway."""
+        return self.sync.gateway_ipv6
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Its endpoints."""
+        return self._faces(self.sync.endpoints)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return the endpoint of a name; see :meth:`driverapi.Network.endpoint`."""
+        return Endpoint(self._worker, self.sync.endpoint(name))
+
+    def _faces(self, endpoints: Sequence[BlockingEndpoint]) -> list[Endpoint]:
+        return [Endpoint(self._worker, one) for one in endpoints]
+
+    async def create_endpoint(
+        self,
+        name: str,
+        ipv4: IPLike | None = None,
+        ipv6: IPLike | None = None,
+        mac: MACLike | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Endpoint:
+        """See :meth:`driverapi.Network.create_endpoint`; cancelled, it is deleted again."""
+        call = partial(self.sync.create_endpoint, name, ipv4, ipv6, mac, options)
+        return Endpoint(self._worker, await self._worker.run(call, lambda made: made.delete()))
+
+    async def notice_endpoint(
+        self,
+        name: str,
+        ipv4: IPLike | None = None,
+        ipv6: IPLike | None = None,
+        mac: MACLike | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Endpoint:
+        """See :meth:`driverapi.Network.notice_endpoint`; cancelled, it is deleted again."""
+        call = partial(self.sync.notice_endpoint, name, ipv4, ipv6, mac, options)
+        return Endpoint(self._worker, await self._worker.run(call, lambda made: made.delete()))
+
+    async def attach(
+        self, what: int | Sequence[Sandbox], *, strict: bool = False, progress: Progress | None = None
+    ) -> list[Endpoint]:
+        """See :meth:`driverapi.Network.attach`; cancelled, all of the call is undone.
+
+        ``progress`` is called in the loop. What a warm pool has ready is given at once.
+        """
+        ready = None if isinstance(what, Sequence) else self.sync._attach_ready(what)
+        if ready is not None:
+            if progress is not None:
+                progress(len(ready))
+            return self._faces(ready)
+        wanted = what if isinstance(what, int | str) else [_beneath(one, Sandbox) for one in what]
+        cancelled = threading.Event()
+        tell = None if progress is None else _in_loop(asyncio.get_running_loop(), progress)
+
+        def report(done: int) -> None:
+            if cancelled.is_set():
+                raise _Abandoned
+            if tell is not None:
+                tell(done)
+
+        call = partial(self.sync.attach, wanted, strict=strict, progress=report)
+        try:
+            made = await self._worker.run(call, self.sync.detach, cancelled.set)
+        except errors.BulkError as failed:
+            failed.results[:] = self._faces(failed.results)
+            raise
+        return self._faces(made)
+
+    async def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
+        """See :meth:`driverapi.Network.detach`; cancelled, it is carried to its end.
+
+        ``progress`` is called in the loop.
+        """
+        loop = asyncio.get_running_loop()
+        report = None if progress is None else _in_loop(loop, progress)
+        beneath = [_beneath(one, Endpoint) for one in endpoints]
+        await self._worker.run(partial(self.sync.detach, beneath, progress=report))
+
+    @asynccontextmanager
+    async def attached(self, what: int | Sequence[Sandbox], *, strict: bool = False) -> AsyncIterator[list[Endpoint]]:
+        """See :meth:`driverapi.Network.attached`."""
+        try:
+            endpoints = await self.attach(what, strict=strict)
+        except errors.BulkError as failed:
+            await self.detach(failed.results)
+            raise
+        try:
+            yield endpoints
+        finally:
+            with suppress(errors.ClosedError):  # they went with the controller
+                await self.detach(endpoints)
+
+    async def delete(self) -> None:
+        """See :meth:`driverapi.Network.delete`."""
+        await self._worker.run(self.sync.delete)
+
+
+@final
+class Controller:
+    """A controller; takes what :class:`driverapi.Controller` takes, and is used with ``async with``.
+
+    Attributes
+    ----------
+    sync : driverapi.Controller
+        The controller of the blocking API; its calls and these may be mixed.
+
+    Notes
+    -----
+    Thread safety: all methods, each in the thread of its own loop.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._worker = _Worker()
+        self._sync: blocking.Controller | None = None
+
+    @property
+    def sync(self) -> blocking.Controller:
+        """The controller of the blocking API."""
+        if self._sync is None:
+            raise errors.ClosedError("the controller is not open: use it inside 'async with'")
+        return self._sync
+
+    async def __aenter__(self) -> Self:
+        if self._sync is not None:
+            raise errors.ClosedError("the controller was open already; make another")
+        make = partial(blocking.Controller, **self._options)
+        self._sync = await self._worker.run(make, lambda made: made.close())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """See :meth:`driverapi.Controller.close`."""
+        if self._sync is not None:
+            await self._worker.run(self._sync.close)
+            self._worker.close()
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks that are ready."""
+        return [Network(self._worker, one) for one in self.sync.networks]
+
+    def network(self, name: str) -> Network:
+        """Return the network of a name or an id."""
+        return Network(self._worker, self.sync.network(name))
+
+    @property
+    def sandboxes(self) -> list[Sandbox]:
+        """The sandboxes that there are."""
+        return [Sandbox(self._worker, one) for one in self.sync.sandboxes]
+
+    def sandbox(self, name: str) -> Sandbox:
+        """Return the sandbox of a name."""
+        return Sandbox(self._worker, self.sync.sandbox(name))
+
+    async def create_network(
+        self,
+        driver: str,
+        name: str,
+        *,
+        ipv4: PrefixLike | None = None,
+        ipv6: PrefixLike | None = None,
+        gateway: IPLike | None = None,
+        gateway_ipv6: IPLike | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Network:
+        """See :meth:`driverapi.Controller.create_network`; cancelled, it is deleted again."""
+        call = partial(
+            self.sync.create_network,
+            driver,
+            name,
+            ipv4=ipv4,
+            ipv6=ipv6,
+            gateway=gateway,
+            gateway_ipv6=gateway_ipv6,
+            options=options,
+        )
+        return Network(self._worker, await self._worker.run(call, lambda made: made.delete()))
+
+    async def create_sandbox(
+        self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False
+    ) -> Sandbox:
+        """See :meth:`driverapi.Controller.create_sandbox`; cancelled, it is deleted again."""
+        call = partial(self.sync.create_sandbox, name, netns=netns, host=host)
+        return Sandbox(self._worker, await self._worker.run(call, lambda made: made.delete()))
+
+    async def warm(self, network: Network | str, n: int, *, wait: bool = True) -> WarmPool:
+        """See :meth:`driverapi.Controller.warm`; cancelled, the pool has the size that it had."""
+        place = network if isinstance(network, str) else _beneath(network, Network)
+        before = (self.sync.network(place) if isinstance(place, str) else place)._warm.size
+        restore = partial(self.sync.warm, place, before, wait=False)
+        pool = await self._worker.run(partial(self.sync.warm, place, n, wait=False), lambda _: restore())
+        if wait:
+            cancelled = threading.Event()
+            await self._worker.run(partial(_until_warm, pool, cancelled), lambda _: restore(), cancelled.set)
+        return pool
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, progress: Progress) -> Progress:
+    def report(done: int) -> None:
+        loop.call_soon_threadsafe(progress, done)
+
+    return report
+
+
+def _until_warm(pool: WarmPool, cancelled: threading.Event) -> None:
+    faults = pool.faults
+    while not (pool.wait(0.05) or pool.faults != faults or cancelled.is_set()):
+        pass
+
+
+def _beneath(face: Any, kind: type[_Face[T]]) -> T:
+    """Return the object of the blocking API that is meant."""
+    if not isinstance(face, kind):
+        raise errors.InvalidError(f"{face!r} is no driverapi.aio.{kind.__name__}")
+    return face.sync
