@@ -28,7 +28,8 @@ from driverapi.bench import (
 )
 from driverapi.bench.alloc import PoolTask
 from driverapi.bench.runner import WorkerProcess
-from driverapi.bench.stats import ratio, summarise
+from driverapi.bench.stats import ratio, summarise, verdict
+from driverapi.bench.task import Target
 
 
 class TestStatistics:
@@ -57,6 +58,47 @@ class TestStatistics:
             summarise([], 1)
         with pytest.raises(ValueError, match="0 units"):
             summarise([1.0], 0)
+
+
+class TestTargets:
+    OURS = {"median": 2e-9, "memory": {"held": 3_000, "peak": 4_000}}  # noqa: RUF012 - read only
+    PEERS = {"floor": {"ratio": 0.8, "memory": {"held": 1_000, "peak": 1_000}}}  # noqa: RUF012
+
+    @pytest.mark.parametrize(
+        ("of", "limit", "measured", "met"),
+        [
+            ("seconds", 2e-9, 2e-9, True),
+            ("seconds", 1e-9, 2e-9, False),
+            ("times slower", 1.25, 1.25, True),
+            ("times slower", 1.2, 1.25, False),
+            ("times faster", 0.8, 0.8, True),
+            ("times faster", 0.9, 0.8, False),
+            ("bytes", 3_000, 3_000, True),
+            ("bytes", 2_999, 3_000, False),
+            ("bytes each", 20, 20, True),
+            ("bytes each", 19, 20, False),
+        ],
+    )
+    def test_met_or_missed(self, of: str, limit: float, measured: float, met: bool) -> None:
+        said = verdict(Target("it", of, limit, "floor", each=100), self.OURS, self.PEERS)
+        assert said["measured"] == pytest.approx(measured)
+        assert said["met"] is met
+
+    @pytest.mark.parametrize("of", ["seconds", "times slower", "times faster", "bytes", "bytes each"])
+    def test_what_was_not_measured_is_neither(self, of: str) -> None:
+        said = verdict(Target("it", of, 1, "floor"), {"error": "it broke"}, {"floor": {"ratio": None}})
+        assert (said["measured"], said["met"]) == (None, None)
+
+    def test_of_nothing_known(self) -> None:
+        with pytest.raises(ValueError, match="parsecs"):
+            verdict(Target("it", "parsecs", 1), self.OURS, self.PEERS)
+
+    def test_every_target_names_a_contender(self) -> None:
+        for workload in workloads():
+            for target in workload.targets:
+                assert target.of in {"seconds", "bytes"} or workload.contender(target.against)
+                assert workload.memory or not target.of.startswith("bytes")
+                verdict(target, self.OURS, {target.against: self.PEERS["floor"]})
 
 
 class TestTable:
@@ -135,7 +177,10 @@ for line in sys.stdin:
     if behaviour == "dies":
         print("last words", file=sys.stderr, flush=True)
         sys.exit(7)
-    print(json.dumps({"run": float(seconds), "teardown": 2 * float(seconds)}), flush=True)
+    if line.strip() == "memory":
+        print(json.dumps({"held": 100, "peak": 200}), flush=True)
+    else:
+        print(json.dumps({"run": float(seconds), "teardown": 2 * float(seconds)}), flush=True)
 """
 
 Behave = Callable[..., Workload]
@@ -200,6 +245,17 @@ class TestRunner:
         assert list(row["ours"]) == ["error"]
         assert row["peers"]["peer"]["ratio"] is None
         assert row["peers"]["peer"]["median"] == pytest.approx(0.2)
+
+    def test_memory_is_no_round(self, behave: Behave) -> None:
+        (row,) = runner.run_workload(behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}, rounds=3, memory=True))
+        assert row["ours"]["memory"] == row["peers"]["peer"]["memory"] == {"held": 100, "peak": 200}
+        assert len(row["ours"]["rounds"]) == 3
+
+    def test_targets(self, behave: Behave) -> None:
+        target = Target("at least thrice", "times faster", 3, "peer")
+        (row,) = runner.run_workload(behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}, targets=(target,)))
+        assert row["targets"] == [verdict(target, row["ours"], row["peers"])]
+        assert row["targets"][0]["met"] is False
 
     def test_without_peers(self, behave: Behave, tmp_path: Path) -> None:
         (row,) = runner.run_workload(behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}), peers=False)
@@ -290,7 +346,7 @@ def test_quick_run_is_one_document_of_plain_data() -> None:
     result = json.loads(json.dumps(run(only=[workload], quick=True, progress=told.append)))
     assert {"python", "kernel", "cpus"} <= set(result["machine"])
     (row,) = result["rows"]
-    assert set(row) == {"family", "workload", "unit", "ours", "peers"}
+    assert {"family", "workload", "unit", "parameters", "ours", "peers", "targets"} <= set(row)
     assert set(row["peers"]) == {one.name for one in workload.contenders[1:]}
     for figure in (row["ours"], *row["peers"].values()):
         assert 0 < figure["min"] <= figure["median"] <= figure["max"]

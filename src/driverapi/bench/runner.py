@@ -16,16 +16,20 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from driverapi.bench.stats import Figure, ratio, summarise
+from driverapi.bench.stats import Figure, ratio, summarise, verdict
 from driverapi.bench.task import OURS, Workload
 from driverapi.bench.workloads import DEFAULT_FAMILIES, workloads
 
 __all__ = ["Skipped", "WorkerFailedError", "WorkerProcess", "machine", "run", "run_workload"]
 
 Progress = Callable[[str], None]
+
+_WARMING = "warming up"
 
 
 def worker_command(workload: Workload, contender: str, *, quick: bool, seed: int) -> list[str]:
@@ -104,7 +108,7 @@ class WorkerProcess:
         raise WorkerFailedError(f"{self.name}: {reason}")
 
     def ask(self, verb: str) -> dict[str, Any]:
-        """Have it do ``round``, or ``setup``, ``run``, ``finish``; return its seconds."""
+        """Have it do ``round``, or ``setup``, ``run``, ``finish``, ``memory``; return its figures."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # the answer, which is none then, says why
             self._process.stdin.write(verb + "\n")
@@ -133,6 +137,15 @@ class WorkerProcess:
         self.close()
 
 
+def _cpu() -> str:
+    """Return the processor's name, as the kernel tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     from driverapi import __version__
@@ -143,6 +156,7 @@ def machine() -> dict[str, Any]:
         "implementation": platform.python_implementation(),
         "kernel": platform.release(),
         "architecture": platform.machine(),
+        "cpu": _cpu(),
         "cpus": len(os.sched_getaffinity(0)),
         "root": os.geteuid() == 0,
     }
@@ -155,6 +169,7 @@ class _Entry:
     rounds: list[dict[str, float]] = field(default_factory=list)
     units: int = 0
     version: str = ""
+    memory: dict[str, int] = field(default_factory=dict)
     out: dict[str, str] = field(default_factory=dict)
     """``{"skipped": reason}`` or ``{"error": reason}`` where it gave no figures."""
 
@@ -163,20 +178,38 @@ class _Entry:
         return None if self.out else summarise([one[phase] for one in self.rounds], self.units)
 
 
-def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry]) -> dict[str, Any]:
+def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry], *, quick: bool) -> dict[str, Any]:
     ours = entries[OURS].figure(phase)
-    peers: dict[str, dict[str, Any]] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for who, entry in entries.items():
+        contender = workload.contender(who)
         figure = entry.figure(phase)
+        told: dict[str, Any] = {"about": contender.about} if contender.about else {}
+        if entry.memory and phase == "run":
+            told["memory"] = entry.memory
         if who == OURS:
+            figures[who] = {**(figure or entry.out), **told}
             continue
+        if contender.reference:
+            told["reference"] = True
         if figure is None:
-            peers[who] = {**entry.out, "ratio": None}
+            figures[who] = {**entry.out, "ratio": None, **told}
         else:
             compared: dict[str, Any] = {"ratio": None} if ours is None else {**ratio(ours, figure)}
-            peers[who] = {**figure, **compared, "version": entry.version}
-    mine: dict[str, Any] = {**entries[OURS].out} if ours is None else {**ours}
-    return {"family": workload.family, "workload": name, "unit": workload.unit, "ours": mine, "peers": peers}
+            figures[who] = {**figure, **compared, "version": entry.version, **told}
+    mine = figures.pop(OURS)
+    return {
+        "family": workload.family,
+        "workload": name,
+        "unit": workload.unit,
+        "about": workload.about,
+        "parameters": workload.given(quick),
+        "series": workload.series if phase == "run" else "",
+        "at": workload.at if phase == "run" else "",
+        "ours": mine,
+        "peers": figures,
+        "targets": [verdict(one, mine, figures) for one in workload.targets] if phase == "run" else [],
+    }
 
 
 def run_workload(
@@ -207,25 +240,35 @@ def run_workload(
             else:
                 running[contender.name] = worker
                 entry.units, entry.version = worker.units, worker.version
-        for number in range(1 - workload.warm_up, rounds + 1):
+
+        def turn(verb: str, said: str) -> None:
+            """Have each contender do it, one after the other; who fails is out."""
             for who, worker in list(running.items()):
                 if progress is not None:
-                    turn = f"round {number} of {rounds}" if number > 0 else "warming up"
-                    progress(f"{workload.family}: {workload.name}: {who}, {turn}")
+                    progress(f"{workload.family}: {workload.name}: {who}, {said}")
                 try:
-                    answer = worker.ask("round")
+                    answer = worker.ask(verb)
                 except WorkerFailedError as error:
                     entries[who].out["error"] = str(error)
                     running.pop(who).close()
                 else:
-                    if number > 0:
+                    if verb == "memory":
+                        entries[who].memory = answer
+                    elif said != _WARMING:
                         entries[who].rounds.append(answer)
+
+        for _ in range(workload.warm_up):
+            turn("round", _WARMING)
+        for number in range(1, rounds + 1):
+            turn("round", f"round {number} of {rounds}")
+        if workload.memory:
+            turn("memory", "its memory")
     finally:
         for worker in running.values():
             worker.close()
-    rows = [_row(workload, workload.name, "run", entries)]
+    rows = [_row(workload, workload.name, "run", entries, quick=quick)]
     if workload.teardown:
-        rows.append(_row(workload, workload.teardown, "teardown", entries))
+        rows.append(_row(workload, workload.teardown, "teardown", entries, quick=quick))
     return rows
 
 
@@ -258,14 +301,23 @@ def run(
     Returns
     -------
     dict
-        ``{"machine": …, "quick": …, "seed": …, "rows": [{"family", "workload", "unit",
-        "ours": FIGURE, "peers": {NAME: FIGURE with "ratio"}}]}``. A figure is seconds per unit
-        (``median``, ``min``, ``max``, ``rounds``), ``per_second`` and ``units`` of a round. A
-        ratio above 1 says how many times faster ours is. Who did not take part has ``skipped``
-        with the reason, who failed has ``error``, and no figure.
+        ``{"machine": …, "date": …, "quick": …, "seed": …, "rows": [{"family", "workload", "unit",
+        "about", "parameters", "series", "at", "ours": FIGURE, "peers": {NAME: FIGURE with
+        "ratio"}, "targets": […]}]}``. A figure is seconds per unit (``median``, ``min``, ``max``,
+        ``rounds``), ``per_second``, ``units`` of a round, and where it was measured ``memory``, the
+        bytes ``held`` at the end and at the ``peak``. A ratio above 1 says how many times faster
+        ours is. Who did not take part has ``skipped`` with the reason, who failed has ``error``,
+        and no figure. ``"reference": true`` marks what is no alternative but a yardstick. A target
+        has its words, the ``limit``, what was ``measured`` and whether it is ``met``.
     """
     chosen = list(only) if only is not None else [one for one in workloads() if one.family in families]
     rows: list[dict[str, Any]] = []
     for workload in chosen:
         rows += run_workload(workload, quick=quick, peers=peers, seed=seed, progress=progress)
-    return {"machine": machine(), "quick": quick, "seed": seed, "rows": rows}
+    return {
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": quick,
+        "seed": seed,
+        "rows": rows,
+    }

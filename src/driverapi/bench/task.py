@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-__all__ = ["OURS", "Contender", "Task", "Workload", "WrongResultError"]
+__all__ = ["OURS", "Contender", "Parameters", "Target", "Task", "Workload", "WrongResultError"]
 
 OURS = "driverapi"
 """Name of the contender that all others are set against."""
@@ -59,6 +59,10 @@ class Task:
     def settle(self) -> None:
         """Wait until nothing of this round goes on in the background. Not timed."""
 
+    def hold(self) -> None:
+        """Make what the memory figure is about, and keep it; ``setup`` was done before. Not timed."""
+        self.run()
+
 
 @dataclass(frozen=True, slots=True)
 class Contender:
@@ -75,18 +79,51 @@ class Contender:
         contender is named and skipped.
     about : str
         How it does the work, in a line.
+    reference : bool
+        Not something one would use instead, but what ours is held against: a floor, or another
+        way of ours.
+    command : str
+        The program that must be there (``"ip"``); without it the contender is named and skipped.
     """
 
     name: str
     task: str
     needs: str = ""
     about: str = ""
+    reference: bool = False
+    command: str = ""
 
     def load(self) -> type[Task]:
         """Import the task: in a worker process only."""
         module, name = self.task.split(":")
         task: type[Task] = getattr(import_module(f"driverapi.bench.{module}"), name)
         return task
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a row must reach. Part of the row's data; whether it is met is said, and fails nothing.
+
+    Attributes
+    ----------
+    text : str
+        The target in words.
+    of : str
+        What is looked at: ``"times slower"`` and ``"times faster"`` than ``against``, ``"seconds"``
+        per unit, ``"bytes"`` held, or ``"bytes each"`` held beyond ``against``, divided by ``each``.
+    limit : float
+        The least for ``"times faster"``, the most for all others.
+    against : str
+        The contender that ours is compared with.
+    each : int
+        How many things the bytes are of.
+    """
+
+    text: str
+    of: str
+    limit: float
+    against: str = ""
+    each: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +149,12 @@ class Workload:
         The worker enters a network and a mount namespace of its own first.
     teardown : str
         Where the teardown is a result too: the name of its row.
+    memory : bool
+        The bytes of each contender are measured too, in a round of their own.
+    targets : tuple of Target
+        What the row must reach.
+    series, at : str
+        Rows of one series make a line in the report; ``at`` is the row's place on it.
     """
 
     family: str
@@ -126,6 +169,10 @@ class Workload:
     private: bool = False
     teardown: str = ""
     about: str = ""
+    memory: bool = False
+    targets: tuple[Target, ...] = ()
+    series: str = ""
+    at: str = ""
 
     def given(self, quick: bool) -> dict[str, Any]:
         """Return the parameters of a full or a quick run."""

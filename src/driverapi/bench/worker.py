@@ -3,8 +3,9 @@
 Everything goes over standard input and output, a JSON document a line. First comes
 ``{"ready": …}``, or ``{"skipped": REASON}`` where the contender cannot take part. With
 ``--rounds N`` it does N rounds of its own accord, a line for each; with ``--serve`` it reads
-commands: ``round`` (all of one round), or its parts ``setup``, ``run`` and ``finish``. A
-failure is ``{"error": …}``, the last line; the traceback goes to standard error.
+commands: ``round`` (all of one round), its parts ``setup``, ``run`` and ``finish``, or
+``memory`` (a round off the clock that counts bytes). A failure is ``{"error": …}``, the
+last line; the traceback goes to standard error.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import json
 import os
 import sys
 import traceback
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from shutil import which
 from time import perf_counter
 from typing import Any
 
@@ -64,6 +67,28 @@ class _Rounds:
         self._task.settle()
         return {"teardown": down}
 
+    def memory(self) -> dict[str, Any]:
+        """Do a round under tracemalloc: bytes held at its end, and at the most on the way.
+
+        It counts what goes through Python's allocators, raw ones included, which is where our
+        native core, bitarray and all of the pure Python get their memory. It is exact for the
+        smallest thing, which resident pages are not. The clock does not run: tracing is slow.
+        """
+        self._task.setup()
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            self._task.hold()
+            gc.collect()
+            held, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self._task.teardown()
+        self._task.settle()
+        return {"held": held - before, "peak": peak - before}
+
     def round(self) -> dict[str, Any]:
         """Do one round."""
         return self.setup() | self.run() | self.finish()
@@ -82,7 +107,13 @@ def _version(module: str) -> str:
 
 def _serve(task: Task, commands: Iterable[str]) -> None:
     rounds = _Rounds(task)
-    verbs = {"setup": rounds.setup, "run": rounds.run, "finish": rounds.finish, "round": rounds.round}
+    verbs = {
+        "setup": rounds.setup,
+        "run": rounds.run,
+        "finish": rounds.finish,
+        "round": rounds.round,
+        "memory": rounds.memory,
+    }
     for line in commands:
         verb = line.strip()
         if verb not in verbs:
@@ -125,6 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error.args[0]))
     if contender.needs and find_spec(contender.needs) is None:
         _say({"skipped": f"{contender.needs} is not installed"})
+        return 0
+    if contender.command and which(contender.command) is None:
+        _say({"skipped": f"there is no program {contender.command}"})
         return 0
     # Before any thread exists, and before a peer is imported: it may start one.
     if workload.private and (reason := _enter_private()):
