@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
@@ -128,18 +128,25 @@ class WarmPool:
     def spare(self, count: int = 0, addresses: Collection[bytes] = (), macs: Collection[bytes] = ()) -> list[Endpoint]:
         """Give up to ``count`` ready endpoints away, and those that hold an address; the caller takes them away."""
         with self._changed:
-            held = [
-                endpoint
-                for endpoint in self._ready
-                if any(ip in addresses for _, ip in endpoint._taken)
-                or any(one.packed_mac in macs for one in endpoint._info.interfaces)
-            ]
-            for endpoint in held:
-                self._ready.remove(endpoint)
-            while count > len(held) and self._ready:
-                held.append(self._ready.pop())
+            held = []
+            for endpoint in list(self._ready):
+                if any(ip in addresses for _, ip in endpoint._taken) or any(
+                    one.packed_mac in macs for one in endpoint._info.interfaces
+                ):
+                    with suppress(ValueError):  # taken in this moment
+                        self._ready.remove(endpoint)
+                        held.append(endpoint)
+            held += self._pop(count - len(held))
             self._changed.notify_all()
             return held
+
+    def _pop(self, count: int) -> list[Endpoint]:
+        """Take from the far end up to so many; takers may come in between."""
+        popped: list[Endpoint] = []
+        with suppress(IndexError):
+            while len(popped) < count:
+                popped.append(self._ready.pop())
+        return popped
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -158,8 +165,8 @@ class WarmPool:
         """Keep so many from now on; gives away what is too much, for the caller to take away."""
         with self._changed:
             self._size = size
-            spare = [self._ready.pop() for _ in range(len(self._ready) - size)]
-            if size and (self._thread is None or not self._thread.is_alive()):
+            spare = self._pop(len(self._ready) - size)
+            if size and self._thread is None:
                 # A daemon, so that a forgotten controller is closed at the interpreter's end, and this with it.
                 self._thread = threading.Thread(target=self._run, name="driverapi-warm", daemon=True)
                 self._thread.start()
@@ -168,9 +175,10 @@ class WarmPool:
 
     def close(self) -> list[Endpoint]:
         """Stop refilling, once what is being made is there; gives away all that is ready."""
+        thread = self._thread
         spare = self.resize(0)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if thread is not None:
+            thread.join()
         with self._changed:
             spare += self._ready
             self._ready.clear()
@@ -190,9 +198,8 @@ class WarmPool:
             failed: Exception | None
             try:
                 made = self.network._warm_up(min(lacking, REFILL if busy else FILL))
-            except errors.ClosedError:
-                self._note(made, None, 0.0)
-                return
+            except errors.ClosedError as closed:  # and then this pool soon, too, unless closing fails
+                failed = closed
             except Exception as fault:  # an interrupt cannot come here; any other fault is told and survived
                 failed = fault
             else:
@@ -202,7 +209,7 @@ class WarmPool:
 
     def _too_many(self) -> list[Endpoint]:
         with self._changed:
-            return [self._ready.pop() for _ in range(len(self._ready) - self._size)] if self._size else []
+            return self._pop(len(self._ready) - self._size) if self._size else []
 
     def _wait_for_need(self, pause: float) -> bool:
         """Wait until endpoints are wanted and nobody is disturbed; False when there is nothing more to do."""
@@ -220,6 +227,7 @@ class WarmPool:
                     self._filling = True
                     return True
                 self._changed.wait(at - now)
+            self._thread = None  # from here on another may be started
             return False
 
     def _note(self, made: Sequence[Endpoint], failed: Exception | None, pause: float) -> float:

@@ -197,11 +197,12 @@ def test_a_deletion_that_fails_can_be_had_again(world: World, web: Network) -> N
 
 def test_closing_ends_refilling(world: World, web: Network) -> None:
     pool = world.ctl.warm(web, 50, wait=False)
+    thread = pool._thread
+    assert thread is not None
     world.ctl.close()
     world.assert_empty()
+    assert not thread.is_alive()
     assert pool.ready == 0
-    assert pool._thread is not None
-    assert not pool._thread.is_alive()
 
 
 def test_what_cannot_be_taken_away_is_shown(world: World, web: Network) -> None:
