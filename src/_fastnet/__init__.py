@@ -4,6 +4,10 @@
 bitmap      ordinals 0…n-1: first free, next after, many at once
 ordinals    what a bulk allocation gives
 ippool      a prefix over a bitmap: IPv4 and IPv6 addresses in and out
+addrspace   which addresses a pool has, and their numbers (C level only)
+spans       prefixes, ranges and exclusions as spans (C level only)
+quarantine  released ordinals that wait before they are given again (C level only)
+addresses   what a bulk allocation of addresses gives
 macpool     MAC addresses: derived, drawn, reserved
 iflist      packed interface records: what ``EndpointInfo`` is made of
 addr        text of addresses and MACs, both ways

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 __all__ = [
+    "Excluded",
     "Exhausted",
     "FastnetError",
     "NetlinkError",
@@ -29,6 +30,10 @@ class Taken(FastnetError, ValueError):
 
 class Reserved(Taken):
     """A rule keeps the wanted address for all of the prefix: nobody ever gets it."""
+
+
+class Excluded(Reserved):
+    """An exclusion of this pool keeps the wanted address: nobody ever gets it here."""
 
 
 class NotTaken(FastnetError, ValueError):

@@ -394,7 +394,6 @@ cdef class InterfaceList:
 
 
 @cython.final
-@cython.internal
 @cython.auto_pickle(False)
 @cython.no_gc
 cdef class ColumnView:

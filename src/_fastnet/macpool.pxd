@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from _fastnet.integers cimport Column
 from _fastnet.u64map cimport U64Map
 
 
@@ -13,6 +14,8 @@ cdef class MACPool:
 
     # Take a certain MAC; 0 where it is held.
     cdef int take(self, uint64_t mac) except -1
+    # Give all of them back; NotTaken, and then none is.
+    cdef int drop_all(self, Column column) except -1
     # Take one at random.
     cdef int draw(self, uint64_t* mac) except -1
     cdef uint64_t random(self) noexcept nogil

@@ -29,8 +29,9 @@ cdef void map_open(U64Map* table, bint valued) noexcept nogil
 cdef void map_close(U64Map* table) noexcept nogil
 # Slot of a key, or -1.
 cdef Py_ssize_t map_find(const U64Map* table, uint64_t key) noexcept nogil
-# Makes room for one key more; -1 (and nothing changed) where memory is short.
+# Makes room for one key more, or for so many; -1 (and nothing changed) where memory is short.
 cdef int map_room(U64Map* table) noexcept nogil
+cdef int map_room_for(U64Map* table, size_t count) noexcept nogil
 # Puts a key that is not held, for which there is room; its slot (value 0).
 cdef Py_ssize_t map_put(U64Map* table, uint64_t key) noexcept nogil
 cdef void map_drop(U64Map* table, Py_ssize_t slot) noexcept nogil

@@ -36,20 +36,24 @@ cdef Py_ssize_t map_find(const U64Map* table, uint64_t key) noexcept nogil:
 
 
 cdef int map_room(U64Map* table) noexcept nogil:
+    return map_room_for(table, 1)
+
+
+cdef int map_room_for(U64Map* table, size_t count) noexcept nogil:
     cdef U64Map larger
     cdef size_t i, each = 16 if table.valued else 8
     cdef Py_ssize_t slot
-    if table.used < table.slots - table.slots // 4:
+    if table.slots - table.slots // 4 - table.used >= count:
         return 0
     larger = table[0]
     if table.slots == 0:
         larger.slots = 8
         larger.shift = 61
-    else:
-        if table.slots > SIZE_MAX // 2 // each:
+    while larger.slots - larger.slots // 4 - table.used < count:
+        if larger.slots > SIZE_MAX // 2 // each:
             return -1
-        larger.slots = table.slots * 2
-        larger.shift = table.shift - 1
+        larger.slots *= 2
+        larger.shift -= 1
     larger.used = 0
     larger.keys = <uint64_t*>PyMem_RawMalloc(larger.slots * each)
     if larger.keys == NULL:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from _fastnet.addresses import Addresses
 from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Reserved, Taken
-from _fastnet.ippool import Addresses, IPPool
+from _fastnet.ippool import IPPool
 
 
 @pytest.mark.parametrize(

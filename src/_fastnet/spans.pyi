@@ -1,0 +1,1 @@
+"""Prefixes, ranges and exclusions as spans of addresses (C level only)."""
