@@ -27,3 +27,7 @@ cdef int read_text(object value, str what, size_t low, size_t high, Span* out) e
 cdef const uint8_t* read_mac(object value, str what) except? NULL
 # 4 or 16 bytes.
 cdef int read_address(object value, str what, Span* out) except -1
+# One of a few words; the number that it stands for.
+cdef int read_choice(object value, str what, dict words) except -1
+# True or False.
+cdef bint read_switch(object value, str what) except -1

@@ -72,3 +72,17 @@ cdef int read_address(object value, str what, Span* out) except -1:
         raise ValueError(f"{what} must have 4 or 16 bytes, not {out.size}")
     out.data = <const uint8_t*> PyBytes_AS_STRING(value)
     return 0
+
+
+cdef int read_choice(object value, str what, dict words) except -1:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {type(value).__name__}")
+    if value not in words:
+        raise ValueError(f"{what} must be one of {', '.join(map(repr, words))}, not {value!r}")
+    return words[value]
+
+
+cdef bint read_switch(object value, str what) except -1:
+    if value is not True and value is not False:
+        raise TypeError(f"{what} must be True or False, not {type(value).__name__}")
+    return value is True

@@ -1,4 +1,4 @@
-"""One rtnetlink message at a time: link, address, route, neighbour. C level only.
+"""One rtnetlink message at a time: link, address, route, neighbour, FDB, rule. C level only.
 
 The kernel's structures and constants stand in ``rtnl.pxd``, each under the kernel's own definition.
 """
@@ -6,6 +6,7 @@ The kernel's structures and constants stand in ``rtnl.pxd``, each under the kern
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from _fastnet.options cimport Options, put_options
 from _fastnet.wire cimport (
     NLM_F_CREATE,
     NLM_F_DUMP,
@@ -32,7 +33,7 @@ cdef inline uint16_t creating(bint replace) noexcept nogil:
 
 
 # ---------------------------------------------------------------------------------------------------- links
-cdef inline IfInfoMsg info_of(const LinkSpec* spec) noexcept nogil:
+cdef IfInfoMsg info_of(const LinkSpec* spec) noexcept nogil:
     cdef IfInfoMsg info
     memset(&info, 0, sizeof(info))
     info.index = spec.index
@@ -42,7 +43,7 @@ cdef inline IfInfoMsg info_of(const LinkSpec* spec) noexcept nogil:
     return info
 
 
-cdef inline void put_link(Wire* wire, const LinkSpec* spec) noexcept nogil:
+cdef void put_link(Wire* wire, const LinkSpec* spec) noexcept nogil:
     """The attributes that both ends of a link may have."""
     put_text(wire, IFLA_IFNAME, spec.name)
     if spec.mac != NULL:
@@ -82,19 +83,6 @@ cdef int encode_add_veth(Wire* wire, const LinkSpec* link, const LinkSpec* peer)
     put_link(wire, peer)
     end_nest(wire, end)
     end_nest(wire, data)
-    end_nest(wire, linkinfo)
-    return end_message(wire, start)
-
-
-cdef int encode_add_link(Wire* wire, const LinkSpec* link, Span kind) noexcept nogil:
-    cdef IfInfoMsg info = info_of(link)
-    cdef size_t start = begin_message(
-        wire, RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info)
-    )
-    cdef size_t linkinfo
-    put_link(wire, link)
-    linkinfo = begin_nest(wire, IFLA_LINKINFO)
-    put_text(wire, IFLA_INFO_KIND, kind)
     end_nest(wire, linkinfo)
     return end_message(wire, start)
 
@@ -174,7 +162,7 @@ cdef inline IfAddrMsg address_head(const AddressSpec* spec) noexcept nogil:
     memset(&head, 0, sizeof(head))
     head.family = family_of(spec.address)
     head.prefix = spec.prefix
-    head.scope = RT_SCOPE_UNIVERSE
+    head.scope = spec.scope
     head.index = <uint32_t> spec.index
     return head
 
@@ -193,24 +181,38 @@ cdef int encode_add_address(Wire* wire, const AddressSpec* spec) noexcept nogil:
     cdef IfAddrMsg head = address_head(spec)
     cdef uint16_t flags = creating(spec.replace)
     cdef size_t start = begin_message(wire, RTM_NEWADDR, flags, &head, sizeof(head))
-    if head.family == FAMILY_IPV4:
-        put_bytes(wire, IFA_LOCAL, spec.address.data, 4)
-        put_bytes(wire, IFA_ADDRESS, spec.address.data, 4)
-        if spec.prefix < 31:
-            put_broadcast(wire, spec)
+    cdef IfaCacheInfo lifetimes
+    if head.family == FAMILY_IPV4 or spec.peer.data != NULL:
+        put_bytes(wire, IFA_LOCAL, spec.address.data, spec.address.size)
+    if spec.peer.data != NULL:
+        put_bytes(wire, IFA_ADDRESS, spec.peer.data, spec.peer.size)
     else:
-        put_bytes(wire, IFA_ADDRESS, spec.address.data, 16)
-        if spec.nodad:
-            put_u32(wire, IFA_FLAGS, IFA_F_NODAD)
+        put_bytes(wire, IFA_ADDRESS, spec.address.data, spec.address.size)
+        if head.family == FAMILY_IPV4 and spec.prefix < 31:
+            put_broadcast(wire, spec)
+    if spec.label.data != NULL:
+        put_text(wire, IFA_LABEL, spec.label)
+    if spec.flags:
+        put_u32(wire, IFA_FLAGS, spec.flags)
+    if spec.metric:
+        put_u32(wire, IFA_RT_PRIORITY, spec.metric)
+    if spec.mortal:
+        memset(&lifetimes, 0, sizeof(lifetimes))
+        lifetimes.preferred = spec.preferred
+        lifetimes.valid = spec.valid
+        put_bytes(wire, IFA_CACHEINFO, &lifetimes, sizeof(lifetimes))
     return end_message(wire, start)
 
 
 cdef int encode_delete_address(Wire* wire, const AddressSpec* spec) noexcept nogil:
     cdef IfAddrMsg head = address_head(spec)
     cdef size_t start = begin_message(wire, RTM_DELADDR, NLM_F_REQUEST, &head, sizeof(head))
-    if head.family == FAMILY_IPV4:
-        put_bytes(wire, IFA_LOCAL, spec.address.data, 4)
-    put_bytes(wire, IFA_ADDRESS, spec.address.data, spec.address.size)
+    if head.family == FAMILY_IPV4 or spec.peer.data != NULL:
+        put_bytes(wire, IFA_LOCAL, spec.address.data, spec.address.size)
+    if spec.peer.data != NULL:
+        put_bytes(wire, IFA_ADDRESS, spec.peer.data, spec.peer.size)
+    else:
+        put_bytes(wire, IFA_ADDRESS, spec.address.data, spec.address.size)
     return end_message(wire, start)
 
 
@@ -225,11 +227,25 @@ cdef inline RtMsg route_head(const RouteSpec* spec) noexcept nogil:
     return head
 
 
+cdef void put_gateway(Wire* wire, const RouteSpec* spec) noexcept nogil:
+    """RTA_GATEWAY; or RTA_VIA, where the gateway of an IPv4 route is an IPv6 address."""
+    cdef uint8_t family = family_of(spec.gateway)
+    cdef uint16_t stated = family
+    cdef uint8_t* place
+    if family == spec.family:
+        put_bytes(wire, RTA_GATEWAY, spec.gateway.data, spec.gateway.size)
+        return
+    place = put_space(wire, RTA_VIA, sizeof(stated) + spec.gateway.size)
+    if place != NULL:
+        memcpy(place, &stated, sizeof(stated))
+        memcpy(place + sizeof(stated), spec.gateway.data, spec.gateway.size)
+
+
 cdef inline void put_route(Wire* wire, const RouteSpec* spec) noexcept nogil:
     if spec.destination.data != NULL:
         put_bytes(wire, RTA_DST, spec.destination.data, spec.destination.size)
     if spec.gateway.data != NULL:
-        put_bytes(wire, RTA_GATEWAY, spec.gateway.data, spec.gateway.size)
+        put_gateway(wire, spec)
     if spec.index:
         put_u32(wire, RTA_OIF, <uint32_t> spec.index)
     if spec.source.data != NULL:
@@ -244,15 +260,18 @@ cdef int encode_add_route(Wire* wire, const RouteSpec* spec) noexcept nogil:
     cdef RtMsg head = route_head(spec)
     cdef uint16_t flags = creating(spec.replace)
     cdef size_t start
-    head.protocol = RTPROT_STATIC
-    head.type = <uint8_t> (RTN_BLACKHOLE if spec.blackhole else RTN_UNICAST)
-    # The scope is IPv4's notion alone; what has no gateway is on the link.
-    if spec.family == FAMILY_IPV4 and spec.gateway.data == NULL and not spec.blackhole:
-        head.scope = RT_SCOPE_LINK
+    cdef size_t metrics
+    head.protocol = spec.protocol
+    head.type = spec.type
+    head.scope = spec.scope
     if spec.on_link:
         head.flags = RTNH_F_ONLINK
     start = begin_message(wire, RTM_NEWROUTE, flags, &head, sizeof(head))
     put_route(wire, spec)
+    if spec.mtu:
+        metrics = begin_nest(wire, RTA_METRICS)
+        put_u32(wire, RTAX_MTU, spec.mtu)
+        end_nest(wire, metrics)
     return end_message(wire, start)
 
 
@@ -260,6 +279,8 @@ cdef int encode_delete_route(Wire* wire, const RouteSpec* spec) noexcept nogil:
     # Type and protocol 0 and scope RT_SCOPE_NOWHERE match any.
     cdef RtMsg head = route_head(spec)
     cdef size_t start
+    head.type = spec.type
+    head.protocol = spec.protocol
     head.scope = RT_SCOPE_NOWHERE
     start = begin_message(wire, RTM_DELROUTE, NLM_F_REQUEST, &head, sizeof(head))
     put_route(wire, spec)
@@ -274,10 +295,12 @@ cdef int encode_add_neighbour(Wire* wire, const NeighbourSpec* spec) noexcept no
     memset(&head, 0, sizeof(head))
     head.family = family_of(spec.address)
     head.index = spec.index
-    head.state = <uint16_t> (NUD_PERMANENT if spec.permanent else NUD_REACHABLE)
+    head.state = spec.state
+    head.flags = spec.flags
     start = begin_message(wire, RTM_NEWNEIGH, flags, &head, sizeof(head))
     put_bytes(wire, NDA_DST, spec.address.data, spec.address.size)
-    put_bytes(wire, NDA_LLADDR, spec.mac, ETH_ALEN)
+    if spec.mac != NULL:
+        put_bytes(wire, NDA_LLADDR, spec.mac, ETH_ALEN)
     return end_message(wire, start)
 
 
@@ -287,8 +310,59 @@ cdef int encode_delete_neighbour(Wire* wire, const NeighbourSpec* spec) noexcept
     memset(&head, 0, sizeof(head))
     head.family = family_of(spec.address)
     head.index = spec.index
+    head.flags = spec.flags
     start = begin_message(wire, RTM_DELNEIGH, NLM_F_REQUEST, &head, sizeof(head))
     put_bytes(wire, NDA_DST, spec.address.data, spec.address.size)
+    return end_message(wire, start)
+
+
+cdef int encode_fdb(Wire* wire, const FdbSpec* spec, uint16_t type, uint16_t flags, uint16_t state) noexcept nogil:
+    cdef NdMsg head
+    cdef size_t start
+    cdef uint8_t port[2]
+    memset(&head, 0, sizeof(head))
+    head.family = FAMILY_BRIDGE
+    head.index = spec.index
+    head.state = state
+    head.flags = spec.flags
+    start = begin_message(wire, type, flags, &head, sizeof(head))
+    put_bytes(wire, NDA_LLADDR, spec.mac, ETH_ALEN)
+    if spec.remote.data != NULL:
+        put_bytes(wire, NDA_DST, spec.remote.data, spec.remote.size)
+    if spec.vlan:
+        put_bytes(wire, NDA_VLAN, &spec.vlan, sizeof(spec.vlan))
+    if spec.port:
+        port[0] = <uint8_t> (spec.port >> 8)
+        port[1] = <uint8_t> (spec.port & 0xFF)
+        put_bytes(wire, NDA_PORT, port, 2)
+    if spec.vni >= 0:
+        put_u32(wire, NDA_VNI, <uint32_t> spec.vni)
+    if spec.via:
+        put_u32(wire, NDA_IFINDEX, spec.via)
+    return end_message(wire, start)
+
+
+cdef int encode_add_fdb(Wire* wire, const FdbSpec* spec) noexcept nogil:
+    return encode_fdb(wire, spec, RTM_NEWNEIGH, spec.creation, spec.state)
+
+
+cdef int encode_delete_fdb(Wire* wire, const FdbSpec* spec) noexcept nogil:
+    return encode_fdb(wire, spec, RTM_DELNEIGH, NLM_F_REQUEST, 0)
+
+
+# ---------------------------------------------------------------------------------------------------- rules
+cdef int encode_rule(
+    Wire* wire, uint16_t type, const FibRuleHeader* head, Span incoming, Span outgoing, const Options* attributes
+) noexcept nogil:
+    cdef uint16_t flags = <uint16_t> (
+        NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL if type == RTM_NEWRULE else NLM_F_REQUEST
+    )
+    cdef size_t start = begin_message(wire, type, flags, head, sizeof(head[0]))
+    if incoming.data != NULL:
+        put_text(wire, FRA_IIFNAME, incoming)
+    if outgoing.data != NULL:
+        put_text(wire, FRA_OIFNAME, outgoing)
+    put_options(wire, attributes)
     return end_message(wire, start)
 
 

@@ -39,6 +39,8 @@ cdef enum:
     NLM_F_EXCL = 0x200
     # #define NLM_F_CREATE 0x400 "Create, if it does not exist"
     NLM_F_CREATE = 0x400
+    # #define NLM_F_APPEND 0x800 "Add to end of list"
+    NLM_F_APPEND = 0x800
     # #define NLM_F_CAPPED 0x100 "request was capped" (on an acknowledgement)
     NLM_F_CAPPED = 0x100
     # #define NLM_F_ACK_TLVS 0x200 "extended ACK TVLs were included"

@@ -96,7 +96,7 @@ def test_an_endpoint_read_back_by_us_and_by_pyroute2(host: NetlinkSocket, direct
     batch.add_route(gateway=b"\x0a\1\0\xfe", source=V4)
     batch.add_route(gateway=V6[:-1] + b"\xfe", metric=77)
     batch.add_route(b"\x0a\2\0\0", 16, gateway=b"\xac\x10\0\1", index=200, on_link=True, table=300)
-    batch.add_route(b"\x0a\3\0\0", 16, blackhole=True)
+    batch.add_route(b"\x0a\3\0\0", 16, type="blackhole")
     batch.add_route(b"\x0a\4\0\0", 16, index=200)
     batch.add_neighbour(200, b"\x0a\1\0\xfe", b"\2\0\0\0\0\xff")
     batch.add_neighbour(200, V6[:-1] + b"\xfe", b"\2\0\0\0\0\xff")

@@ -31,7 +31,7 @@ def full() -> Batch:
     batch.delete_route(V6, 128)
     batch.add_neighbour(4, V4, MAC)
     batch.delete_neighbour(4, V6)
-    batch.add_route(b"\x0a\0\0\0", 8, blackhole=True, replace=True)
+    batch.add_route(b"\x0a\0\0\0", 8, type="blackhole", replace=True)
     return batch
 
 
@@ -192,12 +192,12 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]]
     ("add_route", (), {"index": 1}, ValueError, "family"),
     ("add_route", (), {"family": 3, "index": 1}, ValueError, "family"),
     ("add_route", (), {"family": 10, "gateway": V4}, ValueError, "gateway"),
-    ("add_route", (V4, 24), {"gateway": V6}, ValueError, "gateway"),
+    ("add_route", (V6, 24), {"gateway": V4}, ValueError, "gateway"),
     ("add_route", (None, 8), {"gateway": V4}, ValueError, "prefix"),
     ("add_route", (V4, 33), {"index": 1}, ValueError, "prefix"),
     ("add_route", (V4, 24), {}, ValueError, "gateway or an index"),
     ("add_route", (V4, 24), {"index": 1, "on_link": True}, ValueError, "on_link"),
-    ("add_route", (V4, 24), {"index": 1, "blackhole": True}, ValueError, "blackhole"),
+    ("add_route", (V4, 24), {"index": 1, "type": "blackhole"}, ValueError, "blackhole"),
     ("add_route", (V4, 24), {"index": 1, "table": 0}, ValueError, "table"),
     ("add_neighbour", (1, V4, None), {}, TypeError, "mac"),
     ("add_neighbour", (1, V4, b"1"), {}, ValueError, "mac"),

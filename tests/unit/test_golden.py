@@ -329,7 +329,7 @@ def test_add_route(
         ({"family": 10, "index": 3}, (10, 0, 0, 1, {"RTA_OIF": 3})),
         ({"source": b"\x0a\0\0\1", "index": 3}, (2, 0, 253, 1, {"RTA_PREFSRC": "10.0.0.1", "RTA_OIF": 3})),
         (
-            {"destination": b"\x0a\0\0\0", "prefix": 8, "blackhole": True},
+            {"destination": b"\x0a\0\0\0", "prefix": 8, "type": "blackhole"},
             (2, 8, 0, 6, {"RTA_DST": "10.0.0.0"}),
         ),
     ],
@@ -362,10 +362,12 @@ def test_delete_route_matches_any_scope_type_and_protocol() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ neighbours
-@given(index=indexes, address=addresses, mac=macs, permanent=st.booleans(), replace=st.booleans())
-def test_neighbours(index: int, address: bytes, mac: bytes, permanent: bool, replace: bool) -> None:
+@given(
+    index=indexes, address=addresses, mac=macs, state=st.sampled_from(["permanent", "reachable"]), replace=st.booleans()
+)
+def test_neighbours(index: int, address: bytes, mac: bytes, state: str, replace: bool) -> None:
     batch = Batch()
-    batch.add_neighbour(index, address, mac, permanent=permanent, replace=replace)
+    batch.add_neighbour(index, address, mac, state=state, replace=replace)
     batch.delete_neighbour(index, address)
     new, old = decoded(batch, 0, ndmsg), decoded(batch, 1, ndmsg)
     assert head(new) == (NEWNEIGH, CREATE | (REPLACE if replace else EXCL))
@@ -373,6 +375,6 @@ def test_neighbours(index: int, address: bytes, mac: bytes, permanent: bool, rep
     for message in new, old:
         assert (message["family"], message["ifindex"]) == (family(address), index)
         assert socket.inet_pton(family(address), attributes(message)["NDA_DST"]) == address
-    assert new["state"] == (0x80 if permanent else 0x02)
+    assert new["state"] == (0x80 if state == "permanent" else 0x02)
     assert attributes(new)["NDA_LLADDR"] == mac_text(mac)
     assert list(attributes(old)) == ["NDA_DST"]

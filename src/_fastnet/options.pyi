@@ -1,0 +1,1 @@
+"""Attributes that hold a number, a switch or an address (C level only: ``cimport`` it)."""
