@@ -38,7 +38,7 @@ def dress_gateway(batch: Batch, kernel: Kernel, index: int, link: GatewayLink) -
     batch.set_link(index, up=True)
     for address in link.addresses:
         batch.add_address(index, address.ip, address.bits)
-        batch.add_route(address.network.ip, address.prefix, blackhole=True, metric=_metric(kernel))
+        batch.add_route(address.network.ip, address.prefix, type="blackhole", metric=_metric(kernel))
 
 
 def strip_gateway(batch: Batch, kernel: Kernel, link: GatewayLink) -> None:
