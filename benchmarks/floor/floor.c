@@ -29,6 +29,7 @@
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/net_namespace.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -227,6 +228,16 @@ static void put_veth(struct batch *b, uint32_t index, int namespace, const uint8
     end(b);
 }
 
+/* Give a namespace its number on the host's side. */
+static void put_number(struct batch *b, int namespace, int number)
+{
+    struct rtgenmsg *head = begin(b, RTM_NEWNSID, 0, sizeof *head);
+    head->rtgen_family = AF_UNSPEC;
+    put_u32(b, NETNSA_FD, (uint32_t)namespace);
+    put_u32(b, NETNSA_NSID, (uint32_t)number);
+    end(b);
+}
+
 /* Bring up one link by its index, or a whole group. */
 static void put_up(struct batch *b, uint32_t index, uint32_t group)
 {
@@ -317,7 +328,7 @@ struct endpoint {
 };
 
 static struct {
-    int routed, count, chunk, keep, makers, by_netns;
+    int routed, count, chunk, keep, makers, by_netns, peer_first, descend;
     double soak;
     int burst;
 } want = {.count = 1000, .chunk = 64, .keep = 256, .makers = 1, .burst = 100};
@@ -412,11 +423,14 @@ static void bring_up(struct endpoint *first, int count)
         wait_namespace(e);
         e->index = ++next_index;
         e->group = group;
+        if (want.descend)
+            put_number(&host_batch, e->namespace, (1 << 20) - (int)(next_index - FIRST_HOST_INDEX));
         put_veth(&host_batch, e->index, e->namespace, want.routed ? gateway_mac : NULL, e->mac, master, group);
     }
     execute("make veth pairs", host, &host_batch);
     put_no_link_local(&host_batch, 0, group);
-    put_up(&host_batch, 0, group);
+    if (!want.peer_first)
+        put_up(&host_batch, 0, group);
     execute("bring the host ends up", host, &host_batch);
     for (int i = 0; i < count; i++) {
         struct endpoint *e = &first[i];
@@ -429,6 +443,8 @@ static void bring_up(struct endpoint *first, int count)
         put_route(b, INSIDE_INDEX, 0, 0, gateway, want.routed);
         execute("set a namespace up", e->socket, b);
     }
+    if (want.peer_first)
+        put_up(&host_batch, 0, group);
     for (int i = 0; i < count; i++) {
         struct endpoint *e = &first[i];
         if (want.routed)
@@ -550,7 +566,8 @@ static void enter_private(void)
 {
     struct batch *b = &host_batch;
     struct ifinfomsg *head;
-    size_t info;
+    uint8_t off = 0;
+    size_t info, data;
     if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
         die("unshare: %s; run as root", strerror(errno));
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 ||
@@ -570,6 +587,9 @@ static void enter_private(void)
         put(b, IFLA_ADDRESS, gateway_mac, 6);
         info = nest(b, IFLA_LINKINFO);
         put(b, IFLA_INFO_KIND, "bridge", 6);
+        data = nest(b, IFLA_INFO_DATA);
+        put(b, IFLA_BR_MCAST_SNOOPING, &off, 1);
+        unnest(b, data);
         unnest(b, info);
         end(b);
         put_no_link_local(b, master, 0);
@@ -598,6 +618,10 @@ static void read_arguments(int argc, char **argv)
         const char *next = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--single"))
             want.makers = 0;
+        else if (!strcmp(argv[i], "--peer-first"))
+            want.peer_first = 1;
+        else if (!strcmp(argv[i], "--descend"))
+            want.descend = 1;
         else if (!strcmp(argv[i], "--makers"))
             want.makers = number(next, 0, MAX_MAKERS), i++;
         else if (!strcmp(argv[i], "--chunk"))
