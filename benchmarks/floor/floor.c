@@ -9,15 +9,16 @@
  * Its message list is fixed and its own; it shares no code with the package. An endpoint is
  *
  *     namespace    unshare(CLONE_NEWNET), a handle, a netlink socket inside, a file bound to it     second thread
+ *     host         RTM_NEWNSID descending: the kernel finds the newest namespace first              n of
  *     host         RTM_NEWLINK veth: peer born inside, named eth0, MAC, one queue, index, group, master     n of
- *     host         RTM_NEWLINK by group: no link-local address; then up                             2 for a chunk
- *     namespace    lo up, eth0 no link-local address, eth0 up, address, permanent neighbour of the
- *                  gateway, default route                                                           one sendmsg
- *     host         bridge: RTM_NEWNEIGH permanent on the bridge; routed: RTM_NEWROUTE of the /32 to the host
- *                  end and RTM_NEWNEIGH permanent on it                                             n of
+ *     namespace    lo up, eth0 no link-local address, eth0 up, address, permanent neighbour of the gateway,
+ *                  routed: the prefix by the gateway; default route                                 one sendmsg
+ *     host         RTM_NEWLINK by group: routed: forwarding; no link-local address; then up         2 or 3 for a chunk
+ *     host         RTM_NEWNEIGH permanent, on the bridge or (routed) the host end; routed: RTM_NEWROUTE     n of
  *
  * and down is RTM_DELNEIGH for each (bridge), RTM_DELLINK by group for each chunk, umount and unlink of the files.
- * With --down netns the links are left to die with their namespaces.
+ * With --down netns the links are left to die with their namespaces. The bridge does not snoop multicast.
+ * Each flag below undoes one of what makes it fast: --host-first, --ascend (numbers by the kernel), --snoop.
  *
  * It runs as root in a network and mount namespace of its own; the machine's own network is never touched.
  * Any refusal of the kernel ends it with a message: a floor that skips work is none.
@@ -28,6 +29,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/net_namespace.h>
 #include <linux/netlink.h>
@@ -266,6 +268,23 @@ static void put_no_link_local(struct batch *b, uint32_t index, uint32_t group)
     end(b);
 }
 
+/* Have IPv4 forwarded that comes in by the links of a group. */
+static void put_forwarding(struct batch *b, uint32_t group)
+{
+    size_t spec, inet, conf;
+    struct ifinfomsg *head = begin(b, RTM_NEWLINK, 0, sizeof *head);
+    (void)head;
+    put_u32(b, IFLA_GROUP, group);
+    spec = nest(b, IFLA_AF_SPEC);
+    inet = nest(b, AF_INET);
+    conf = nest(b, IFLA_INET_CONF);
+    put_u32(b, IPV4_DEVCONF_FORWARDING, 1);
+    unnest(b, conf);
+    unnest(b, inet);
+    unnest(b, spec);
+    end(b);
+}
+
 static void put_address(struct batch *b, uint32_t index, uint32_t ip, uint8_t prefix)
 {
     struct ifaddrmsg *head = begin(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof *head);
@@ -292,7 +311,8 @@ static void put_neighbour(struct batch *b, uint32_t index, uint32_t ip, const ui
     end(b);
 }
 
-static void put_route(struct batch *b, uint32_t index, uint32_t to, uint8_t prefix, uint32_t gateway, int on_link)
+static void put_route(struct batch *b, uint32_t index, uint32_t to, uint8_t prefix, uint32_t gateway, uint32_t source,
+                      int on_link)
 {
     struct rtmsg *head = begin(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof *head);
     head->rtm_family = AF_INET;
@@ -306,6 +326,8 @@ static void put_route(struct batch *b, uint32_t index, uint32_t to, uint8_t pref
         put(b, RTA_DST, &to, 4);
     if (gateway)
         put(b, RTA_GATEWAY, &gateway, 4);
+    if (source)
+        put(b, RTA_PREFSRC, &source, 4);
     put_u32(b, RTA_OIF, index);
     end(b);
 }
@@ -328,7 +350,7 @@ struct endpoint {
 };
 
 static struct {
-    int routed, count, chunk, keep, makers, by_netns, peer_first, descend;
+    int routed, count, chunk, keep, makers, by_netns, host_first, ascend, snoop;
     double soak;
     int burst;
 } want = {.count = 1000, .chunk = 64, .keep = 256, .makers = 1, .burst = 100};
@@ -408,6 +430,15 @@ static void let_go(struct endpoint *first, int count)
 }
 
 /* ---------------------------------------------------------------------------------------- up and down */
+static void raise_group(uint32_t group)
+{
+    if (want.routed)
+        put_forwarding(&host_batch, group);
+    put_no_link_local(&host_batch, 0, group);
+    put_up(&host_batch, 0, group);
+    execute("bring the host ends up", host, &host_batch);
+}
+
 static void bring_up(struct endpoint *first, int count)
 {
     uint32_t group = ++next_group;
@@ -423,15 +454,13 @@ static void bring_up(struct endpoint *first, int count)
         wait_namespace(e);
         e->index = ++next_index;
         e->group = group;
-        if (want.descend)
+        if (!want.ascend)
             put_number(&host_batch, e->namespace, (1 << 20) - (int)(next_index - FIRST_HOST_INDEX));
         put_veth(&host_batch, e->index, e->namespace, want.routed ? gateway_mac : NULL, e->mac, master, group);
     }
     execute("make veth pairs", host, &host_batch);
-    put_no_link_local(&host_batch, 0, group);
-    if (!want.peer_first)
-        put_up(&host_batch, 0, group);
-    execute("bring the host ends up", host, &host_batch);
+    if (want.host_first)
+        raise_group(group);
     for (int i = 0; i < count; i++) {
         struct endpoint *e = &first[i];
         struct batch *b = &inner_batch;
@@ -440,16 +469,18 @@ static void bring_up(struct endpoint *first, int count)
         put_up(b, INSIDE_INDEX, 0);
         put_address(b, INSIDE_INDEX, e->ip, want.routed ? 32 : 16);
         put_neighbour(b, INSIDE_INDEX, gateway, gateway_mac);
-        put_route(b, INSIDE_INDEX, 0, 0, gateway, want.routed);
+        if (want.routed)
+            put_route(b, INSIDE_INDEX, htonl(0x0A4D0000), 16, gateway, 0, 1);
+        put_route(b, INSIDE_INDEX, 0, 0, gateway, 0, want.routed);
         execute("set a namespace up", e->socket, b);
     }
-    if (want.peer_first)
-        put_up(&host_batch, 0, group);
+    if (!want.host_first)
+        raise_group(group);
     for (int i = 0; i < count; i++) {
         struct endpoint *e = &first[i];
-        if (want.routed)
-            put_route(&host_batch, e->index, e->ip, 32, 0, 0);
         put_neighbour(&host_batch, want.routed ? e->index : master, e->ip, e->mac);
+        if (want.routed)
+            put_route(&host_batch, e->index, e->ip, 32, 0, gateway, 0);
     }
     execute("host routes and neighbours", host, &host_batch);
     let_go(first, count);
@@ -566,7 +597,7 @@ static void enter_private(void)
 {
     struct batch *b = &host_batch;
     struct ifinfomsg *head;
-    uint8_t off = 0;
+    uint8_t snooping = (uint8_t)want.snoop;
     size_t info, data;
     if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
         die("unshare: %s; run as root", strerror(errno));
@@ -588,7 +619,7 @@ static void enter_private(void)
         info = nest(b, IFLA_LINKINFO);
         put(b, IFLA_INFO_KIND, "bridge", 6);
         data = nest(b, IFLA_INFO_DATA);
-        put(b, IFLA_BR_MCAST_SNOOPING, &off, 1);
+        put(b, IFLA_BR_MCAST_SNOOPING, &snooping, 1);
         unnest(b, data);
         unnest(b, info);
         end(b);
@@ -612,16 +643,18 @@ static void read_arguments(int argc, char **argv)
 {
     if (argc < 2 || (strcmp(argv[1], "bridge") && strcmp(argv[1], "routed")))
         die("usage: floor bridge|routed [N] [--single] [--makers N] [--chunk N] [--down group|netns] "
-            "[--soak SECONDS] [--burst N]");
+            "[--soak SECONDS] [--burst N] [--host-first] [--ascend] [--snoop]");
     want.routed = !strcmp(argv[1], "routed");
     for (int i = 2; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--single"))
             want.makers = 0;
-        else if (!strcmp(argv[i], "--peer-first"))
-            want.peer_first = 1;
-        else if (!strcmp(argv[i], "--descend"))
-            want.descend = 1;
+        else if (!strcmp(argv[i], "--host-first"))
+            want.host_first = 1;
+        else if (!strcmp(argv[i], "--ascend"))
+            want.ascend = 1;
+        else if (!strcmp(argv[i], "--snoop"))
+            want.snoop = 1;
         else if (!strcmp(argv[i], "--makers"))
             want.makers = number(next, 0, MAX_MAKERS), i++;
         else if (!strcmp(argv[i], "--chunk"))

@@ -38,6 +38,8 @@ GROUPS: Final = 1 << 14
 _FIRST_INDEX: Final = 1 << 30  # our ifindexes: far above what the kernel counts up to by itself
 _INDEXES: Final = (1 << 30) - 1
 
+_NUMBERS: Final = 1 << 15  # of namespaces, for each instance: 2**31 are there for 2**16 of them
+
 _open: weakref.WeakSet[Instance] = weakref.WeakSet()
 
 
@@ -106,6 +108,7 @@ class Instance:
         self.number = int(self.id, 16)
         self._names = itertools.count(1)
         self._indexes = itertools.count(secrets.randbelow(_INDEXES))
+        self._numbers = itertools.count(1)
         _open.add(self)
 
     @property
@@ -124,6 +127,10 @@ class Instance:
     def link_index(self) -> int:
         """Return an ifindex that is most likely free (``EBUSY`` says when it is not)."""
         return _FIRST_INDEX + next(self._indexes) % _INDEXES
+
+    def namespace_number(self) -> int:
+        """Return a number for a namespace (``NETNSA_NSID``), each below the one before."""
+        return (self.number + 1) * _NUMBERS - 1 - next(self._numbers) % _NUMBERS
 
     def close(self) -> None:
         """Remove the directory and let the lock go; what still stands in it stays, for ``doctor``."""

@@ -2,11 +2,16 @@
 
 One chunk of endpoints goes like this; its links share a group::
 
-    host socket      RTM_NEWLINK veth, n of   peer born in its namespace, named, MAC set, host end enslaved
-                     RTM_NEWLINK by group     no link-local address; then up
+    host socket      RTM_NEWNSID, n of        numbers of the namespaces: see numbers.py
+                     RTM_NEWLINK veth, n of   peer born in its namespace, named, MAC set, host end enslaved
     each namespace   lo up, link up, addresses, permanent neighbours, routes     one sendmsg
-    host socket      RTM_NEWNEIGH, n of       the permanent entries of the master
+    host socket      RTM_NEWLINK by group     no link-local address; then up
+                     RTM_NEWNEIGH, n of       the permanent entries of the master
                      RTM_NEWROUTE, n of       and, where there is none, the routes to the host ends
+
+The host ends come up last, all with one message: both ends have a carrier only then, and the kernel
+tells so (``linkwatch``) for all of a chunk together. The other way round it does for each pair,
+and takes its global lock for that, while the next sandbox waits.
 
 Nothing is moved (but what a driver made itself) and nothing is looked up: names and ifindexes
 are chosen here. Where a chosen one is taken, by somebody else in an existing namespace, the
@@ -25,6 +30,7 @@ from driverapi.dataplane.contract import Ownership, Work
 from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
+from driverapi.dataplane.numbers import number_namespaces
 from driverapi.dataplane.routed import forward_ipv4, forward_ipv6, put_host_routes
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
 from driverapi.dataplane.sandboxes import LinuxNetns
@@ -58,12 +64,13 @@ class BringUp:
                 job = LinuxRealised(work.plan, work.netns)
                 jobs.append(job)
                 self._try(job, self._choose, job)
+            number_namespaces(self._kernel, jobs)
             self._make_veths(jobs)
-            self._raise_group(jobs)
             for job in jobs:
                 self._try(job, forward_ipv6, self._kernel, job.interfaces)
                 self._try(job, self._move_in, job)
                 self._try(job, self._configure, job)
+            self._raise_group(jobs)
             self._pin([job for job in jobs if job.error is None])
             put_host_routes(self._kernel, [job for job in jobs if job.error is None])
         except BaseException:

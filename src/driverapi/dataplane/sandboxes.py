@@ -53,6 +53,7 @@ class LinuxNetns:
         "key",
         "names",
         "namespace",
+        "numbered",
         "others",
         "ownership",
         "routing",
@@ -67,6 +68,7 @@ class LinuxNetns:
         self.routing = threading.Lock()  # held while default routes are claimed, set and passed on
         self.gateways: list[tuple[Any, Any]] = []  # who wants the default route (endpoint, route), in order
         self.namespace: Namespace | None = None
+        self.numbered = False  # on the host's side
         self.error: Exception | None = None
         self.cancelled = False
         self._made = made
