@@ -19,7 +19,9 @@ wire        a growing buffer of netlink messages and attributes (C level only)
 rtnl        one rtnetlink message at a time (C level only)
 batch       many messages in one buffer; no I/O
 answers     what the kernel said of each message of a batch
-records     links, addresses, routes and neighbours out of the kernel's dumps
+layouts     what the kernel's messages look like (C level only)
+records     links, addresses, routes, neighbours and rules out of the kernel's dumps
+dumps       requests for dumps, with what to leave out (C level only)
 socket      netlink sockets; with exchange the only place with system calls on them
 exchange    one conversation with the kernel, without the GIL (C level only)
 netns       make, enter, bind and drop network namespaces, on a private thread

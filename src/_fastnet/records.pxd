@@ -1,39 +1,33 @@
-"""Links, addresses, routes and neighbours out of the kernel's messages."""
+"""Links, addresses, routes, neighbours and rules out of the kernel's messages, read when asked for."""
 
-cdef class LinkRecord:
-    cdef readonly int index
-    cdef readonly str name
-    cdef readonly str kind          # IFLA_INFO_KIND, "" for a physical or loopback device
-    cdef readonly unsigned int flags
-    cdef readonly bytes mac         # b"" where it has none
-    cdef readonly unsigned int mtu
-    cdef readonly unsigned int master
-    cdef readonly unsigned int group
-    cdef readonly unsigned int link # the peer's or lower device's ifindex
+from libc.stdint cimport uint8_t, uint32_t
 
-cdef class AddressRecord:
-    cdef readonly int family
-    cdef readonly int index
-    cdef readonly bytes address     # the interface's own
-    cdef readonly int prefix
-    cdef readonly unsigned int flags
-    cdef readonly int scope
+from _fastnet.layouts cimport PLACES
+from _fastnet.wire cimport Span
 
-cdef class RouteRecord:
-    cdef readonly int family
-    cdef readonly bytes destination # b"" of the default route
-    cdef readonly int prefix
-    cdef readonly bytes gateway     # b"" where it has none
-    cdef readonly int index
-    cdef readonly unsigned int table
-    cdef readonly unsigned int metric
-    cdef readonly int scope
-    cdef readonly int protocol
+# A message and the places of its attributes: nothing else is read until somebody asks. It keeps all of `data`.
+cdef class Record:
+    cdef bytes data                 # whole messages: a dump
+    cdef const uint8_t* start       # ours, in `data`
+    cdef uint32_t[PLACES] places    # of each attribute's header, from `start`; 0 = the kernel sent none
 
-cdef class NeighbourRecord:
-    cdef readonly int family
-    cdef readonly int index
-    cdef readonly bytes address
-    cdef readonly bytes mac         # b"" while it is not known
-    cdef readonly int state
-    cdef readonly int flags
+    # The value of an attribute; data NULL where there is none.
+    cdef Span value(self, int place) noexcept nogil
+    cdef uint32_t number(self, int place, uint32_t otherwise) noexcept nogil
+    cdef bytes octets(self, int place)
+    cdef str text(self, int place)
+
+cdef class LinkRecord(Record):
+    pass
+
+cdef class AddressRecord(Record):
+    pass
+
+cdef class RouteRecord(Record):
+    pass
+
+cdef class NeighbourRecord(Record):
+    pass
+
+cdef class RuleRecord(Record):
+    pass

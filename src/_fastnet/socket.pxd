@@ -1,8 +1,9 @@
 """Netlink sockets: batches executed, dumps read. With ``exchange`` the only place with system calls on them."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 
+from _fastnet.dumps cimport Wanted
 from _fastnet.exchange cimport Exchange
 
 # Open a NETLINK_ROUTE socket in the calling thread's namespace: a descriptor, or -errno.
@@ -22,4 +23,4 @@ cdef class NetlinkSocket:
     cdef int take(self, int fd) noexcept nogil
     # Make one exchange on this socket; fd = -1 afterwards where it is closed.
     cdef void run(self, Exchange* job) noexcept nogil
-    cdef bytes dump(self, uint16_t type, uint8_t family, str what)
+    cdef bytes dump(self, uint16_t type, const Wanted* wanted, str what)

@@ -4,7 +4,7 @@ import errno
 import os
 
 from _fastnet.errors import NetlinkError
-from _fastnet.records import addresses, links, neighbours, routes
+from _fastnet.records import addresses, links, neighbours, routes, rules
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -12,20 +12,20 @@ from cpython.object cimport PyObject
 from cython cimport final
 from libc.errno cimport EBADF, EINTR, ENOBUFS, ENOMEM
 from libc.errno cimport errno as c_errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from _fastnet.answers cimport Answers, new_answers
-from _fastnet.args cimport INT_LIMIT, read_number
+from _fastnet.args cimport INT_LIMIT, U32_LIMIT, read_number, read_text
 from _fastnet.batch cimport Batch
+from _fastnet.dumps cimport FAMILY_BRIDGE, RTM_GETRULE, Wanted, encode_wanted
 from _fastnet.exchange cimport Exchange, Journal, Note, exchange, read_dump
 from _fastnet.rtnl cimport (
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_GETROUTE,
-    encode_dump,
 )
 from _fastnet.wire cimport Wire, aligned, wire_free
 
@@ -61,6 +61,8 @@ cdef enum:
     # A larger sendmsg wins nothing and holds up more.
     CHUNK_BYTES = 65536
     DUMP_TRIES = 3
+    # net/core/rtnetlink.c, ifla_info_policy and rtnl_newlink(): char kind[MODULE_NAME_LEN], 64 - sizeof(unsigned long)
+    KIND_BYTES = 55
 
 
 cdef int set_buffer(int fd, int force, int plain, int size) noexcept nogil:
@@ -270,7 +272,7 @@ cdef class NetlinkSocket:
                 exchange(job)
 
     # ------------------------------------------------------------------------------------------------- dumps
-    cdef bytes dump(self, uint16_t type, uint8_t family, str what):
+    cdef bytes dump(self, uint16_t type, const Wanted* wanted, str what):
         """Read everything of one kind: the kernel's messages, one after the other."""
         cdef Wire request, heard
         cdef Journal journal
@@ -282,7 +284,7 @@ cdef class NetlinkSocket:
         memset(&journal, 0, sizeof(journal))
         journal.open = told is not None
         try:
-            if encode_dump(&request, type, family) < 0:
+            if encode_wanted(&request, type, wanted) < 0:
                 raise MemoryError
             with nogil:
                 with self.lock:
@@ -301,6 +303,8 @@ cdef class NetlinkSocket:
                 raise ValueError("the netlink socket is closed")
             if code == -errno.ENOMEM:
                 raise MemoryError
+            if code == -errno.ENOENT and wanted.table:
+                return b""              # a table that nobody has used yet
             if code < 0:
                 raise NetlinkError(-code, f"dump {what}")
             return PyBytes_FromStringAndSize(<const char*> heard.data, <Py_ssize_t> heard.used)
@@ -309,21 +313,97 @@ cdef class NetlinkSocket:
             wire_free(&heard)
             wire_free(&journal.wire)
 
-    def dump_links(self):
-        """Read all links of the socket's namespace (without their statistics)."""
-        return links(self.dump(RTM_GETLINK, 0, "links"))
+    def dump_links(self, *, master=0, kind=None):
+        """Read the links of the socket's namespace (without their statistics).
 
-    def dump_addresses(self, family=0, /):
-        """Read all addresses of a family (AF_INET, AF_INET6; 0 = both)."""
-        return addresses(self.dump(RTM_GETADDR, <uint8_t> read_number(family, "family", 0, 255), "addresses"))
+        Parameters
+        ----------
+        master : int, optional
+            Only the ports of this bridge (or other master): its ifindex.
+        kind : str, optional
+            Only links of this kind, as ``"veth"``.
 
-    def dump_routes(self, family=0, /):
-        """Read all routes of a family (AF_INET, AF_INET6; 0 = both), of every table, the local one too."""
-        return routes(self.dump(RTM_GETROUTE, <uint8_t> read_number(family, "family", 0, 255), "routes"))
+        Raises
+        ------
+        NetlinkError
+            The kernel refused; EAGAIN where the links changed during each of several readings.
+        """
+        cdef Wanted wanted
+        cdef object record
+        cdef list found
+        memset(&wanted, 0, sizeof(wanted))
+        wanted.master = <uint32_t> read_number(master, "master", 0, INT_LIMIT)
+        if kind is not None:
+            read_text(kind, "kind", 1, KIND_BYTES, &wanted.kind)
+        found = links(self.dump(RTM_GETLINK, &wanted, "links"))
+        # A kernel that does not filter, or never heard of the kind, sends all.
+        if master:
+            found = [record for record in found if record.master == master]
+        if kind is not None:
+            found = [record for record in found if record.kind == kind]
+        return found
 
-    def dump_neighbours(self, family=0, /):
-        """Read all neighbours of a family (AF_INET, AF_INET6; 0 = both)."""
-        return neighbours(self.dump(RTM_GETNEIGH, <uint8_t> read_number(family, "family", 0, 255), "neighbours"))
+    def dump_addresses(self, family=0, /, *, index=0):
+        """Read the addresses of a family (AF_INET, AF_INET6; 0 = both), those of the link `index` alone if given."""
+        cdef Wanted wanted
+        read_wanted(&wanted, family, index)
+        return of_link(addresses(self.dump(RTM_GETADDR, &wanted, "addresses")), index)
+
+    def dump_routes(self, family=0, /, *, table=0, index=0):
+        """Read the routes of a family (AF_INET, AF_INET6; 0 = both), of every table, the local one too.
+
+        `table` gives those of one table alone (none where nobody has used it yet), `index` those that lead out of
+        one link alone.
+        """
+        cdef Wanted wanted
+        cdef object record
+        cdef list found
+        read_wanted(&wanted, family, index)
+        wanted.table = <uint32_t> read_number(table, "table", 0, U32_LIMIT)
+        found = routes(self.dump(RTM_GETROUTE, &wanted, "routes"))
+        if table:
+            found = [record for record in found if record.table == table]
+        return of_link(found, index)
+
+    def dump_neighbours(self, family=0, /, *, index=0):
+        """Read the neighbours of a family (AF_INET, AF_INET6; 0 = both), those on the link `index` alone if given."""
+        cdef Wanted wanted
+        read_wanted(&wanted, family, index)
+        return of_link(neighbours(self.dump(RTM_GETNEIGH, &wanted, "neighbours")), index)
+
+    def dump_fdb(self, *, bridge=0, index=0):
+        """Read the forwarding tables: of all bridges and VXLANs, of one bridge, or of one link (a port or a VXLAN).
+
+        Equivalent to: bridge fdb show [br BRIDGE] [brport DEV].
+        """
+        cdef Wanted wanted
+        cdef object record
+        cdef list found
+        read_wanted(&wanted, FAMILY_BRIDGE, index)
+        wanted.master = <uint32_t> read_number(bridge, "bridge", 0, INT_LIMIT)
+        found = neighbours(self.dump(RTM_GETNEIGH, &wanted, "forwarding entries"))
+        if bridge:
+            found = [record for record in found if record.master == bridge or record.index == bridge]
+        return of_link(found, index)
+
+    def dump_rules(self, family=0, /):
+        """Read the routing rules of a family (AF_INET, AF_INET6; 0 = both). Equivalent to: ip rule show."""
+        cdef Wanted wanted
+        read_wanted(&wanted, family, 0)
+        return rules(self.dump(RTM_GETRULE, &wanted, "rules"))
+
+
+cdef int read_wanted(Wanted* wanted, object family, object index) except -1:
+    memset(wanted, 0, sizeof(wanted[0]))
+    wanted.family = <uint8_t> read_number(family, "family", 0, 255)
+    wanted.index = <int32_t> read_number(index, "index", 0, INT_LIMIT)
+    return 0
+
+
+cdef list of_link(list records, object index):
+    """Leave out what an older kernel sent unasked."""
+    cdef object record
+    return [record for record in records if record.index == index] if index else records
 
 
 def execute_many(sockets, batches, /):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from _fastnet.batch import Batch
+from _fastnet.socket import NetlinkSocket
 from driverapi._private import enter_private_namespaces
 
 _KEY = "DRIVERAPI_TEST_PRIVATE"  # holds the pid that entered: a conftest may be imported twice
@@ -48,3 +50,16 @@ def same_descriptors() -> Iterator[None]:
     yield
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.fixture
+def host() -> Iterator[NetlinkSocket]:
+    """A socket in the private namespace, which is left with ``lo`` alone."""
+    with NetlinkSocket(send_buffer=1 << 20, receive_buffer=1 << 20) as opened:
+        yield opened
+        batch = Batch()
+        for link in opened.dump_links():
+            if link.index != 1:
+                batch.delete_link(link.index)
+        opened.execute(batch)  # the second end of a pair is gone already
+        assert [link.name for link in opened.dump_links()] == ["lo"]

@@ -1,0 +1,1 @@
+"""What the kernel's messages look like (C level only: ``cimport`` it)."""
