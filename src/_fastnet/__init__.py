@@ -18,6 +18,7 @@ describe    messages in words (C level only)
 wire        a growing buffer of netlink messages and attributes (C level only)
 rtnl        one rtnetlink message at a time (C level only)
 batch       many messages in one buffer; no I/O
+attributes  names of attributes, for errors and traces (Python)
 answers     what the kernel said of each message of a batch
 layouts     what the kernel's messages look like (C level only)
 records     links, addresses, routes, neighbours and rules out of the kernel's dumps

@@ -2,6 +2,7 @@
 
 import errno
 
+from _fastnet.attributes import missing_name, path_of
 from _fastnet.errors import NetlinkError
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -21,6 +22,7 @@ from _fastnet.wire cimport (
     Attribute,
     Cursor,
     MessageHeader,
+    Span,
     Wire,
     aligned,
     bytes_of,
@@ -30,15 +32,24 @@ from _fastnet.wire cimport (
 
 UNKNOWN = LOST
 
+cdef enum:
+    # include/uapi/linux/netlink.h: enum nlmsgerr_attrs { …, NLMSGERR_ATTR_MISS_TYPE = 5, NLMSGERR_ATTR_MISS_NEST = 6 }
+    # "type of a missing required attribute", "offset of the nest where attribute was missing"
+    NLMSGERR_ATTR_MISS_TYPE = 5
+    NLMSGERR_ATTR_MISS_NEST = 6
 
-cdef object refusal(int32_t code, str operation, uint16_t flags, Cursor body, Py_ssize_t position):
+
+cdef object refusal(int32_t code, Span request, uint16_t flags, Cursor body, Py_ssize_t position):
     """The NetlinkError of one NLMSG_ERROR.
 
     struct nlmsgerr { int error; struct nlmsghdr msg; } — then the request's payload unless NLM_F_CAPPED,
     then attributes if NLM_F_ACK_TLVS.
     """
     cdef str message = ""
+    cdef str disliked = ""
     cdef int64_t offset = -1
+    cdef int64_t missing = -1
+    cdef int64_t nest = -1
     cdef uint32_t number
     cdef size_t left = <size_t> (body.end - body.at)
     cdef size_t skip = 20
@@ -51,10 +62,22 @@ cdef object refusal(int32_t code, str operation, uint16_t flags, Cursor body, Py
         while next_attribute(&body, &attribute) == 1:
             if attribute.type == NLMSGERR_ATTR_MSG:
                 message = bytes_of(attribute.value).rstrip(b"\0").decode("utf-8", "replace")
-            elif attribute.type == NLMSGERR_ATTR_OFFS and attribute.value.size >= 4:
+            elif attribute.value.size < sizeof(number):
+                continue
+            elif attribute.type == NLMSGERR_ATTR_OFFS:
                 memcpy(&number, attribute.value.data, sizeof(number))
                 offset = number
-    return NetlinkError(code, operation, message, offset, position)
+            elif attribute.type == NLMSGERR_ATTR_MISS_TYPE:
+                memcpy(&number, attribute.value.data, sizeof(number))
+                missing = number
+            elif attribute.type == NLMSGERR_ATTR_MISS_NEST:
+                memcpy(&number, attribute.value.data, sizeof(number))
+                nest = number
+    if offset >= 0:
+        disliked = path_of(bytes_of(request), offset)
+    elif missing >= 0:
+        disliked = missing_name(bytes_of(request), missing, nest)
+    return NetlinkError(code, operation_of(request), message, offset, position, disliked)
 
 
 cdef Answers new_answers(size_t count):
@@ -155,7 +178,7 @@ cdef class Answers:
             position = <uint32_t> (header.sequence - base)
             if position < batch.count and self.status[position] > 0:
                 code = self.status[position]
-                self.note(position, refusal(code, operation_of(batch.at(position)), header.flags, body, <Py_ssize_t> position))
+                self.note(position, refusal(code, batch.at(position), header.flags, body, <Py_ssize_t> position))
         for i in range(batch.count):
             if self.status[i] and (self.errors is None or i not in self.errors):
                 code = errno.ENOBUFS if self.status[i] == LOST else self.status[i]

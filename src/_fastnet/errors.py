@@ -60,16 +60,31 @@ class NetlinkError(FastnetError, OSError):
         (``NLMSGERR_ATTR_OFFS``), in bytes from the message's header; -1 where not said.
     index : int
         Position of the message in its batch.
+    attribute : str
+        The name of that attribute, as ``"IFLA_MTU"``, or of one inside of another,
+        ``"IFLA_LINKINFO/IFLA_INFO_KIND"``; of one that the kernel misses, ``"IFLA_IFNAME is missing"``
+        (``NLMSGERR_ATTR_MISS_TYPE``). Empty where the kernel said nothing of it.
     """
 
-    def __init__(self, errno: int, operation: str, message: str = "", offset: int = -1, index: int = 0) -> None:
+    def __init__(
+        self, errno: int, operation: str, message: str = "", offset: int = -1, index: int = 0, attribute: str = ""
+    ) -> None:
         said = os.strerror(errno)
-        super().__init__(errno, f"{operation}: {said}" + (f" ({message})" if message else ""))
+        detail = ": ".join(part for part in (attribute, message) if part)
+        super().__init__(errno, f"{operation}: {said}" + (f" ({detail})" if detail else ""))
         self.operation = operation
         self.message = message
         self.offset = offset
         self.index = index
+        self.attribute = attribute
 
-    def __reduce__(self) -> tuple[type[NetlinkError], tuple[int, str, str, int, int]]:
+    def __reduce__(self) -> tuple[type[NetlinkError], tuple[int, str, str, int, int, str]]:
         """Pickle by the constructor's own arguments."""
-        return type(self), (self.errno or 0, self.operation, self.message, self.offset, self.index)
+        return type(self), (
+            self.errno or 0,
+            self.operation,
+            self.message,
+            self.offset,
+            self.index,
+            self.attribute,
+        )

@@ -233,6 +233,8 @@ def test_the_kernels_own_words_and_the_offset(host: NetlinkSocket) -> None:
     assert error is not None
     assert (error.errno, error.offset) in {(errno.ERANGE, 32), (errno.EINVAL, 32)}
     assert error.message
+    assert error.attribute in {"IFLA_GROUP", "IFLA_MTU"}
+    assert error.attribute in str(error)
 
 
 def test_500_messages_and_every_position_is_right(host: NetlinkSocket) -> None:
