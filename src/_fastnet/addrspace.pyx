@@ -38,12 +38,12 @@ cdef class AddressSpace:
         if range is not None:
             if not isinstance(range, str):
                 raise TypeError(f"a range must be text, a prefix or first-last, not {type(range).__name__}")
-            self.given = read_span(range, "range", self.first.version, self.first_int, self.last_int, repr(self))
-            if self.given[0] >> 64 != self.given[1] >> 64:
+            span = read_span(range, "range", self.first.version, self.first_int, self.last_int, repr(self))
+            if span[0] >> 64 != span[1] >> 64:
                 raise ValueError(f"range {range!r} does not lie within one /64")
             self.aside_last = window[1] - window[0]
             self.ranged = True
-            window = self.given
+            window = span
         self.kept = []
         for one in (exclude,) if isinstance(exclude, (str, bytes)) else exclude:
             self.kept.append(

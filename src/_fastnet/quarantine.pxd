@@ -38,13 +38,17 @@ cdef class Quarantine:
     cdef size_t end         # past the newest place in `tail`
     cdef size_t chunks      # all that are linked
     cdef size_t ahead       # those after the tail
+    cdef size_t idle        # readings of the clock, one after the other, that found nothing due
+    cdef size_t blind       # allocations that need not read it
     cdef size_t stale       # places whose ordinal was taken out
     cdef U64Map withdrawn   # ordinal -> how many of its places are stale
 
     # The time in nanoseconds; it may run the caller's code, so ask before anything is changed.
     cdef int read_clock(self, bint to_wait, uint64_t* now) except -1
     # Give all that are due back to the bitmap, and the oldest of the others until `wanted` are free in it.
-    cdef void settle(self, Bitmap pool, uint64_t now, uint64_t wanted) noexcept nogil
+    cdef int settle(self, Bitmap pool, uint64_t now, uint64_t wanted) except -1
+    # The same at the time it is, for one that is wanted: what every allocation asks.
+    cdef int settle_for_one(self, Bitmap pool) except -1
     # Let ordinals wait that are taken in the pool (unchecked); all or none: -1, or the first
     # position of one that waits already.
     cdef Py_ssize_t admit(self, Bitmap pool, const uint64_t* ordinals, size_t count, uint64_t now) except -2
@@ -53,7 +57,7 @@ cdef class Quarantine:
     cdef size_t footprint(self) noexcept
 
     # Inner.
-    cdef void expel(self, const uint64_t* ordinals, size_t count) noexcept nogil
+    cdef int expel(self, const uint64_t* ordinals, size_t count) except -1
     cdef bint oldest(self, Place* place) noexcept nogil
     cdef void forget(self, Py_ssize_t slot) noexcept nogil
     cdef void skip(self) noexcept nogil

@@ -21,6 +21,8 @@ cdef extern from "<time.h>" nogil:
     int clock_gettime(clockid_t clock, timespec* now)
 
 cdef enum:
+    IDLE = 1024             # after so many readings in a row that found nothing due,
+    BLIND = 7               # so many allocations need not read the clock
     STALE_ALWAYS = 64       # so many stale places are never swept,
     STALE_SHARE = 16        # nor more, up to one for so many ordinals that wait
 
@@ -60,16 +62,27 @@ cdef class Quarantine:
         now[0] = <uint64_t>(seconds * 1e9 + 0.5)
         return 0
 
-    cdef void settle(self, Bitmap pool, uint64_t now, uint64_t wanted) noexcept nogil:
+    cdef int settle_for_one(self, Bitmap pool) except -1:
+        cdef uint64_t now
+        self.read_clock(False, &now)
+        self.idle += 1
+        if self.idle > IDLE and self.clock is None:
+            # A long run of allocations: even the coarse clock is a quarter of what one costs.
+            self.blind = BLIND
+        return self.settle(pool, now, 1)
+
+    cdef int settle(self, Bitmap pool, uint64_t now, uint64_t wanted) except -1:
         cdef Place place
         while self.oldest(&place):
             if place.due > now and (
                 wanted == 0 or (not pool.is_full() and pool.last - pool.taken >= wanted - 1)
             ):
-                return
+                return 0
+            self.idle = self.blind = 0
             self.waiting.drop(place.ordinal)
             pool.drop(place.ordinal)
             self.skip()
+        return 0
 
     cdef Py_ssize_t admit(self, Bitmap pool, const uint64_t* ordinals, size_t count, uint64_t now) except -2:
         cdef size_t i = 0
@@ -90,14 +103,16 @@ cdef class Quarantine:
             raise
         for i in range(count):
             self.put(ordinals[i], due)
+        self.idle = self.blind = 0
         return -1
 
-    cdef void expel(self, const uint64_t* ordinals, size_t count) noexcept nogil:
+    cdef int expel(self, const uint64_t* ordinals, size_t count) except -1:
         """Undo the first part of `admit`."""
         cdef size_t i
         for i in range(count):
             self.waiting.drop(ordinals[i])
         self.trim()
+        return 0
 
     cdef int withdraw(self, uint64_t ordinal) except -1:
         cdef Py_ssize_t slot

@@ -72,7 +72,7 @@ cdef tuple read_span(object source, str what, int version, object within_first, 
     if isinstance(source, str) and "/" in source:
         read_prefix(source, &address, &length)
         first = int_of(&address)
-        last = first + (1 << ((32 if address.version == 4 else 128) - length)) - 1
+        last = first + (<object>1 << ((32 if address.version == 4 else 128) - length)) - 1
     elif isinstance(source, str) and "-" in source:
         low, _, high = source.partition("-")
         read_address(high, &address)
