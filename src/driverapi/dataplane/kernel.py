@@ -10,6 +10,7 @@ from typing import Final
 from driverapi import _native, errors
 from driverapi._native import Batch, LinkRecord, Namespace, NetlinkSocket
 from driverapi.addresses import Address
+from driverapi.dataplane.conntrack import Conntrack
 from driverapi.dataplane.forwarding import Forwarding
 from driverapi.dataplane.groups import COMMON, LinkGroups
 from driverapi.dataplane.sandboxes import LinuxNetns
@@ -63,12 +64,14 @@ class Kernel:
             except OSError:
                 self.host.close()
                 raise
+            self.conntrack = Conntrack()
         except OSError as error:
             raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
 
     def close(self) -> None:
         """Let go of descriptors."""
         self.forwarding.close()
+        self.conntrack.close()
         self.host.close()
         os.close(self.home)
 
@@ -107,6 +110,11 @@ class LinuxRealised:
     def what(self) -> str:
         """How errors call it."""
         return f"endpoint {self.plan.name or self.plan.owner[:12]!r}"
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Those of all its interfaces."""
+        return [address for interface in self.plan.interfaces for address in interface.addresses]
 
     def use(self) -> Namespace:
         """Hold the sandbox's namespace open until :meth:`rest`."""

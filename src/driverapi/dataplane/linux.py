@@ -121,12 +121,16 @@ class LinuxDataplane:
     def remove(self, realised: Sequence[LinuxRealised], progress: Progress | None = None) -> list[Exception | None]:
         """Take endpoints away in chunks, by group where that can be."""
         answers: list[Exception | None] = []
-        for at in range(0, len(realised), CHUNK):
-            chunk = realised[at : at + CHUNK]
-            for job in chunk:
-                job.error = None
-            take_away(self._kernel, chunk)
-            answers += [job.error for job in chunk]
-            if progress is not None:
-                progress(len(answers))
+        try:
+            for at in range(0, len(realised), CHUNK):
+                chunk = realised[at : at + CHUNK]
+                for job in chunk:
+                    job.error = None
+                take_away(self._kernel, chunk)
+                answers += [job.error for job in chunk]
+                if progress is not None:
+                    progress(len(answers))
+        finally:
+            gone = [job for job, refused in zip(realised, answers, strict=False) if refused is None]
+            self._kernel.conntrack.forget([address.ip for job in gone for address in job.addresses])
         return answers
