@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from driverapi import errors
 from driverapi.addresses import Address
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Addressing", "Wanted", "catch"]
 
 P = ParamSpec("P")
+
+REMEMBERED: Final = 65_536
+"""Free addresses of a network whose last MAC is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Addressing:
         self.gateways: dict[int, Address] = {}
         self.gives = False
         self._released = threading.Condition()
+        self._remembered: dict[bytes, bytes] = {}  # of free addresses: the MAC that they had last
         self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
 
     def assign(self, endpoints: Sequence[Endpoint], wanted: Sequence[Wanted], alive: Sequence[int]) -> None:
@@ -115,6 +119,17 @@ class Addressing:
         """Return how many addresses the pools have too few to give endpoints of that number one each."""
         return max((count - self._ipam.free(pool.id) for pool in self.pools.values()), default=0) if self.gives else 0
 
+    def recall(self, endpoints: Sequence[Endpoint]) -> None:
+        """Note of new endpoints whether neighbours may remember another MAC of an address."""
+        if not self._remembered:
+            return
+        with self._released:
+            for endpoint in endpoints:
+                for _, ip in endpoint._taken:
+                    before = self._remembered.pop(ip, None)
+                    if before is not None and before != endpoint._mac:
+                        endpoint._info._announce = True
+
     def record_chosen(self, endpoint: Endpoint) -> None:
         """Take the addresses that the driver chose itself; a conflict raises."""
         for interface in endpoint._info.interfaces:
@@ -154,9 +169,14 @@ class Addressing:
         taken: dict[str, list[bytes]] = {}
         with self._released:
             for endpoint in endpoints:
+                mac = endpoint._mac if endpoint._taken else None
                 for pool, ip in endpoint._taken:
                     taken.setdefault(pool, []).append(ip)
+                    if mac is not None:
+                        self._remembered[ip] = mac
                 endpoint._taken = []
+            for ip in list(self._remembered)[: max(0, len(self._remembered) - REMEMBERED)]:
+                del self._remembered[ip]  # the oldest
         for pool, addresses in taken.items():
             self._ipam.release_addresses(pool, addresses)
 

@@ -336,10 +336,11 @@ class EndpointInfo:
         Which of the three cases this endpoint is.
     """
 
-    __slots__ = ("_rows", "_sealed", "origin")
+    __slots__ = ("_announce", "_rows", "_sealed", "origin")
 
     def __init__(self, origin: Origin = Origin.EMPTY) -> None:
         self.origin = origin
+        self._announce = False  # neighbours may remember another MAC of an address
         self._rows = InterfaceList()
         self._sealed = False
 

@@ -66,6 +66,12 @@ class Endpoint:
         """Where its interfaces come from."""
         return self._info.origin
 
+    @property
+    def _mac(self) -> bytes | None:
+        """The MAC of its first interface."""
+        rows = self._info._rows
+        return rows.mac(0) if len(rows) else None
+
     @changes
     def join(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> None:
         """Join a sandbox: afterwards its interfaces are there, up, with addresses and routes.

@@ -504,7 +504,15 @@ def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         routes.append(Route(_ANY_IPV4, join._gateway))
     if join._gateway_ipv6 is not None:
         routes.append(Route(_ANY_IPV6, join._gateway_ipv6))
-    return EndpointPlan(record.id, record.network.id, interfaces, tuple(routes), tuple(join._neighbours), record.name)
+    return EndpointPlan(
+        record.id,
+        record.network.id,
+        interfaces,
+        tuple(routes),
+        tuple(join._neighbours),
+        record.name,
+        record.info._announce,
+    )
 
 
 def _inside(link: Link, addresses: tuple[Address, ...]) -> tuple[Address, ...]:

@@ -466,6 +466,7 @@ class Network:
             for position, outcome in zip(alive, lifecycle.create(requests), strict=True):
                 endpoints[position].error = outcome
             self._check_chosen([endpoints[position] for position in alive])
+            self._addressing.recall([endpoint for endpoint in endpoints if endpoint.error is None])
             self._gate.safe_point()
         except BaseException:
             lifecycle.delete([endpoint.id for endpoint in endpoints if endpoint.id in lifecycle])

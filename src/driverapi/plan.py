@@ -215,6 +215,8 @@ class EndpointPlan:
         Put on the interface whose prefix holds the next hop, else on the first.
     name : str
         How errors call the endpoint; by default its id.
+    announce : bool
+        An address of it had another MAC before: neighbours that remember it are told.
     """
 
     owner: str
@@ -223,6 +225,7 @@ class EndpointPlan:
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     name: str = ""
+    announce: bool = False
 
 
 def check_link(link: Link, what: str) -> Link:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -22,7 +23,10 @@ RULES = "table inet tracks { chain out { type filter hook output priority 0; ct 
 def tracked() -> Iterator[None]:
     """The namespace of the test tracks connections."""
     nft = shutil.which("nft")
-    assert nft, "nft is needed: install nftables"
+    if nft is None:
+        if os.environ.get("DRIVERAPI_REQUIRE_KERNEL") == "1":
+            pytest.fail("nft is not here: install nftables")
+        pytest.skip("nft is not here: install nftables")
     with NetlinkSocket() as route:
         batch = Batch()
         batch.set_link(1, up=True)

@@ -26,6 +26,7 @@ from typing import Final, ParamSpec, final
 
 from driverapi import errors
 from driverapi._native import Batch, NetlinkError
+from driverapi.dataplane.announce import announce
 from driverapi.dataplane.contract import Ownership, Work
 from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
@@ -73,6 +74,7 @@ class BringUp:
             self._raise_group(jobs)
             self._pin([job for job in jobs if job.error is None])
             put_host_routes(self._kernel, [job for job in jobs if job.error is None])
+            announce(self._kernel, jobs)
         except BaseException:
             take_away(self._kernel, jobs)
             raise

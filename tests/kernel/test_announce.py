@@ -1,0 +1,70 @@
+"""An address that comes with another MAC than it had is announced; one with the same is not."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from driverapi import Controller
+from driverapi._native import socket_in
+
+ETH_P_ALL, ARP, IPV6 = 3, 0x0806, 0x86DD
+FIRST, SECOND = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+@contextmanager
+def listener(key: str) -> Iterator[socket.socket]:
+    """A socket that hears every frame that comes into a sandbox."""
+    with socket.socket(fileno=socket_in(key, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))) as heard:
+        heard.settimeout(1.0)
+        yield heard
+
+
+def announced(heard: socket.socket) -> set[tuple[str, str]]:
+    """What was said of addresses, until it is quiet: (address, MAC)."""
+    said = set()
+    while True:
+        try:
+            frame = heard.recv(2048)
+        except TimeoutError:
+            return said
+        [kind] = struct.unpack_from("!H", frame, 12)
+        if kind == ARP and frame[28:32] == frame[38:42]:  # gratuitous: of oneself, to oneself
+            said.add((socket.inet_ntop(socket.AF_INET, frame[28:32]), frame[22:28].hex(":")))
+        elif kind == IPV6 and frame[20] == socket.IPPROTO_ICMPV6 and frame[54] == 136:
+            assert frame[58] & 0x20, "it must override what is remembered"
+            said.add((socket.inet_ntop(socket.AF_INET6, frame[62:78]), frame[80:86].hex(":")))
+
+
+@pytest.mark.parametrize(("mac", "said"), [(SECOND, {("10.77.0.9", SECOND), ("fd77::9", SECOND)}), (FIRST, set())])
+def test_another_mac_is_announced(tmp_path: Path, mac: str, said: set[tuple[str, str]]) -> None:
+    with Controller(run_dir=tmp_path) as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64")
+        [neighbour] = net.attach(1)
+        assert neighbour.sandbox is not None
+        box = ctl.create_sandbox("box")
+        endpoint = net.create_endpoint("one", ipv4="10.77.0.9", ipv6="fd77::9", mac=FIRST)
+        endpoint.join(box)
+        endpoint.leave()
+        endpoint.delete()
+        with listener(neighbour.sandbox.key) as heard:
+            assert announced(heard) == set()
+            again = net.create_endpoint("two", ipv4="10.77.0.9", ipv6="fd77::9", mac=mac)
+            again.join(box)
+            assert announced(heard) == said
+        again.leave()
+
+
+def test_an_address_that_nobody_had_is_not_announced(tmp_path: Path) -> None:
+    with Controller(run_dir=tmp_path) as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24")
+        [neighbour] = net.attach(1)
+        assert neighbour.sandbox is not None
+        with listener(neighbour.sandbox.key) as heard:
+            net.attach(2)
+            assert announced(heard) == set()
