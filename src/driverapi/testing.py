@@ -18,9 +18,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from io import StringIO
 from typing import Any, ClassVar
 
-from driverapi import errors
+from driverapi import errors, trace
 from driverapi.addresses import Address, format_ip, parse_mac, parse_network
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin
 from driverapi.controller import Controller
@@ -29,7 +30,15 @@ from driverapi.network import Network
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
 
-__all__ = ["DriverConformance", "FakeDataplane", "FakeNetns", "FakeRealised", "Recorder"]
+__all__ = ["DriverConformance", "FakeDataplane", "FakeNetns", "FakeRealised", "Recorder", "traced"]
+
+
+@contextmanager
+def traced() -> Iterator[StringIO]:
+    """Collect, as text, every netlink message that is sent meanwhile, and its answer: see :mod:`driverapi.trace`."""
+    text = StringIO()
+    with trace.to(text):
+        yield text
 
 
 class Recorder(Driver):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import click
@@ -40,8 +43,14 @@ _DOES: Final = {
 )
 @click.option("--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@click.option(
+    "--trace",
+    metavar="PATH",
+    help="Write every netlink message and its answer: text ('-': standard output), or a capture for Wireshark "
+    "where PATH ends in .pcap or .pcapng. It takes time.",
+)
 @click.pass_context
-def demo(ctx: click.Context, endpoints: int, driver: str, as_json: bool) -> None:
+def demo(ctx: click.Context, endpoints: int, driver: str, as_json: bool, trace: str | None) -> None:
     """Bring up sandboxes, have them ping, and take all away again.
 
     All of it happens in network and mount namespaces of its own: the machine's network stays
@@ -49,16 +58,40 @@ def demo(ctx: click.Context, endpoints: int, driver: str, as_json: bool) -> None
     gateway and a neighbour, in IPv4 and IPv6. The exit status is 0 only if all four pings of
     all sandboxes were answered and nothing is left at the end.
     """
-    _enter_private_namespaces()  # before anything could start a thread
-    from rich.console import Console
+    if trace == "-" and as_json:
+        raise click.UsageError("--trace - and --json both write to standard output: give --trace a file")
+    with _tracing(trace):  # a path of this mount namespace
+        _enter_private_namespaces()  # before anything could start a thread
+        from rich.console import Console
 
-    with _Bars(Console(stderr=True)) as bars:
-        report = run(endpoints, driver, observer=bars)
+        with _Bars(Console(stderr=True)) as bars:
+            report = run(endpoints, driver, observer=bars)
     if as_json:
         click.echo(json.dumps(report.document(), indent=2))
     else:
         _print(report, Console(highlight=False))
     ctx.exit(0 if report.ok else 1)
+
+
+@contextmanager
+def _tracing(target: str | None) -> Iterator[None]:
+    """Trace where that is wanted."""
+    if target is None:
+        yield
+        return
+    from driverapi.trace import to
+
+    try:
+        going = to(sys.stdout if target == "-" else target)
+    except OSError as error:
+        raise click.BadParameter(f"{target}: {error.strerror or error}", param_hint="'--trace'") from error
+    try:
+        yield
+    finally:
+        try:
+            going.close()
+        except OSError as error:
+            click.echo(f"driverapi: the trace is not whole: {target}: {error.strerror or error}", err=True)
 
 
 def _enter_private_namespaces() -> None:
