@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 from hypothesis import settings
@@ -45,6 +45,10 @@ PREFIXES = [
     "ffff::ff80/121",
     "2001:db8::/65",
 ]
+
+
+def ip_text(address: int, version: int) -> str:
+    return str(IPv4Address(address) if version == 4 else IPv6Address(address))
 
 
 def near_borders(size: int) -> st.SearchStrategy[int]:
@@ -171,17 +175,70 @@ class BitmapMachine(RuleBasedStateMachine):
 
 
 class PoolMachine(RuleBasedStateMachine):
-    @initialize(prefix=st.sampled_from(PREFIXES))
-    def begin(self, prefix: str) -> None:
+    @initialize(prefix=st.sampled_from(PREFIXES), data=st.data())
+    def begin(self, prefix: str, data: st.DataObject) -> None:
         network = ip_network(prefix)
-        self.native = IPPool(prefix)
         self.first = int(network.network_address)
-        self.span = 2 ** min(network.max_prefixlen - network.prefixlen, 64)
-        self.twin = PoolTwin(self.first, network.max_prefixlen - network.prefixlen, network.version)
+        host = network.max_prefixlen - network.prefixlen
+        self.span = 2 ** min(host, 64)
+        spans = [self.draw_span(data, host) for _ in range(data.draw(st.integers(0, 5)))]
+        part = self.draw_span(data, host) if data.draw(st.booleans()) else None
+        if part and part[0] >> 64 != part[1] >> 64:
+            part = None
+        seconds = data.draw(st.sampled_from([0, 0, 2, 10]))
+        self.twin = PoolTwin(self.first, host, network.version, part, self.apart(spans), seconds)
+        if self.twin.size == 0:
+            spans, part = [], None
+            self.twin = PoolTwin(self.first, host, network.version, quarantine=seconds)
+        text = [f"{ip_text(low, network.version)}-{ip_text(high, network.version)}" for low, high in spans]
+        self.native = IPPool(
+            prefix,
+            range=part and f"{ip_text(part[0], network.version)}-{ip_text(part[1], network.version)}",
+            exclude=text,
+            quarantine=seconds,
+            clock=lambda: self.twin.now,
+        )
+
+    def draw_span(self, data: st.DataObject, host: int) -> tuple[int, int]:
+        """A span of the prefix: near its ends, or anywhere."""
+        most = 2**host - 1
+        near = st.one_of(st.integers(0, min(most, 300)), st.integers(max(0, most - 300), most), st.integers(0, most))
+        low, high = sorted((data.draw(near), data.draw(near)))
+        return self.first + low, self.first + high
+
+    @staticmethod
+    def apart(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The same addresses, each in one span only."""
+        left: list[tuple[int, int]] = []
+        for low, high in sorted(spans):
+            low = max(low, left[-1][1] + 1 if left else low)
+            if low <= high:
+                left.append((low, high))
+        return left
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 20.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.twin.now += seconds
+
+    @precondition(lambda self: self.twin.queue)
+    @rule(data=st.data())
+    def want_one_that_waits(self, data: st.DataObject) -> None:
+        address = data.draw(st.sampled_from(sorted(one for one, _ in self.twin.queue)))
+        same(lambda: self.native.reserve(address), lambda: self.twin.reserve(address))
+        if data.draw(st.booleans()):
+            same(lambda: self.native.release(address), lambda: self.twin.release(address))
+
+    @precondition(lambda self: self.twin.free <= 600)
+    @rule(leave=st.integers(0, 3))
+    def nearly_exhaust(self, leave: int) -> None:
+        count = max(0, self.twin.free - leave)
+        same(lambda: self.native.allocate_many(count), lambda: self.twin.allocate_many(count))
 
     def draw_address(self, data: st.DataObject) -> int:
         if data.draw(st.booleans()):
             return self.first + data.draw(st.integers(-2, 40))
+        if self.twin.part and data.draw(st.booleans()):
+            return data.draw(st.sampled_from(self.twin.part)) + data.draw(st.integers(-3, 3))
         return self.first + data.draw(st.integers(max(0, self.span - 80), self.span + 2))
 
     @rule()
@@ -216,7 +273,8 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(count=st.integers(0, 100))
     def give_and_take_back(self, count: int) -> None:
         if count <= self.twin.free:
-            self.native.release_many(self.native.allocate_many(count))
+            given = same(lambda: self.native.allocate_many(count), lambda: self.twin.allocate_many(count))
+            same(lambda: self.native.release_many(given), lambda: self.twin.release_many(given))
 
     @invariant()
     def agrees(self) -> None:
@@ -224,7 +282,8 @@ class PoolMachine(RuleBasedStateMachine):
             return
         taken = self.twin.taken()
         assert (self.native.size, self.native.free) == (self.twin.size, self.twin.free)
-        assert len(self.native) == len(taken) == self.native.size - self.native.free
+        assert len(self.native) == len(taken)
+        assert self.native.quarantined == len(self.twin.waiting())
         for address in taken:
             assert address in self.native
         for step in range(-2, 3):
@@ -259,6 +318,21 @@ class MACMachine(RuleBasedStateMachine):
     @rule(mac=st.one_of(st.integers(0, 600), st.integers(0, 2**49), st.integers(0x024200000000, 0x0242000000FF)))
     def reserve(self, mac: int) -> None:
         same(lambda: self.native.reserve(mac), lambda: self.twin.reserve(mac))
+
+    @rule(count=st.integers(0, 40))
+    def allocate_many(self, count: int) -> None:
+        for mac in self.native.allocate_many(count):
+            assert mac >> 40 == 2
+            self.twin.take(mac)
+
+    @precondition(lambda self: self.twin.held)
+    @rule(data=st.data(), spoil=st.sampled_from(["", "", "twice", "free"]))
+    def release_many(self, data: st.DataObject, spoil: str) -> None:
+        held = sorted(self.twin.held)
+        chosen = held[data.draw(st.integers(0, len(held) - 1)) :: 2]
+        if spoil:
+            chosen.append(chosen[0] if spoil == "twice" else max(held) + 1)
+        same(lambda: self.native.release_many(chosen), lambda: self.twin.release_many(chosen))
 
     @precondition(lambda self: self.twin.held)
     @rule(data=st.data())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _fastnet.errors import Exhausted, NotTaken, OutOfRange, Taken
+from _fastnet.errors import Excluded, Exhausted, NotTaken, OutOfRange, Reserved, Taken
 
 
 class BitmapTwin:
@@ -70,52 +70,131 @@ class BitmapTwin:
 
 
 class PoolTwin:
-    """A prefix over a bitmap twin; what a rule reserves is taken in it from the start."""
+    """A pool told in sets: what may be given, what may be wanted, what is taken, and who waits since when."""
 
-    def __init__(self, network: int, host_bits: int, version: int) -> None:
+    def __init__(
+        self,
+        network: int,
+        host_bits: int,
+        version: int,
+        part: tuple[int, int] | None = None,
+        kept: list[tuple[int, int]] | None = None,
+        quarantine: float = 0,
+    ) -> None:
         self.network = network
-        self.bits = BitmapTwin(2 ** min(host_bits, 64))
+        self.end = network + 2**host_bits
+        self.part = part
+        self.kept = kept or []
         self.ruled: set[int] = set()
         if host_bits > 1:
-            self.ruled.add(0)
+            self.ruled.add(network)
             if version == 4:
-                self.ruled.add(self.bits.size - 1)
-        self.bits.taken |= self.ruled
+                self.ruled.add(self.end - 1)
+        self.window = network + 2 ** min(host_bits, 64)
+        self.first, self.stop = (part[0], part[1] + 1) if part else (network, self.window)
+        self.held: set[int] = set()
+        self.queue: list[tuple[int, float]] = []
+        self.cursor = self.first
+        self.quarantine = quarantine
+        self.now = 0.0
+
+    def excluded(self, address: int) -> bool:
+        return any(low <= address <= high for low, high in self.kept)
 
     @property
     def size(self) -> int:
-        return self.bits.size - len(self.ruled)
+        out = sum(self.first <= address < self.stop for address in self.ruled if not self.excluded(address))
+        for low, high in self.kept:
+            out += max(0, min(high + 1, self.stop) - max(low, self.first))
+        return self.stop - self.first - out
 
     @property
     def free(self) -> int:
-        return self.bits.free
+        return self.size - sum(self.first <= address < self.stop for address in self.held)
+
+    def waiting(self) -> list[int]:
+        """Who waits now, in the order of release."""
+        self.queue = [(address, due) for address, due in self.queue if due > self.now]
+        return [address for address, _ in self.queue]
 
     def taken(self) -> set[int]:
-        return {self.network + ordinal for ordinal in self.bits.taken - self.ruled}
+        return self.held
+
+    def _search(self, start: int, never: set[int]) -> int | None:
+        while start < self.stop:
+            ends = [high + 1 for low, high in self.kept if low <= start <= high]
+            if ends:
+                start = ends[0]
+            elif start in self.ruled or start in never:
+                start += 1
+            else:
+                return start
+        return None
+
+    def _take(self, start: int) -> int:
+        never = self.held.union(self.waiting())
+        found = self._search(start, never)
+        if found is None:
+            found = self._search(self.first, never)
+        if found is None:
+            if not self.queue:
+                raise Exhausted
+            found = self.queue[0][0]
+        self._leave(found)
+        self.held.add(found)
+        return found
+
+    def _leave(self, address: int) -> None:
+        self.queue = [(one, due) for one, due in self.queue if one != address]
 
     def allocate(self) -> int:
-        return self.network + self.bits.allocate()
+        return self._take(self.first)
 
     def allocate_next(self) -> int:
-        return self.network + self.bits.allocate_next()
+        found = self._take(self.cursor)
+        self.cursor = found + 1
+        return found
 
     def allocate_many(self, count: int) -> list[int]:
-        return [self.network + ordinal for ordinal in self.bits.allocate_many(count)]
+        if count > self.free:
+            raise Exhausted
+        return sorted(self.allocate() for _ in range(count))
+
+    def _check(self, address: int) -> None:
+        if not self.network <= address < self.end:
+            raise OutOfRange
+        if address in self.ruled:
+            raise Reserved
+        if self.excluded(address):
+            raise Excluded
+        if not self.first <= address < self.stop and address >= self.window:
+            raise OutOfRange
 
     def reserve(self, address: int) -> None:
-        self.bits.reserve(address - self.network)
+        self._check(address)
+        if address in self.held:
+            raise Taken
+        self._leave(address)
+        self.held.add(address)
 
     def release(self, address: int) -> None:
-        if address - self.network in self.ruled:
-            raise NotTaken
-        self.bits.release(address - self.network)
+        self.release_many([address])
 
     def release_many(self, addresses: list[int]) -> None:
-        if any(not 0 <= address - self.network < self.bits.size for address in addresses):
-            raise OutOfRange
-        if any(address - self.network in self.ruled for address in addresses):
-            raise NotTaken
-        self.bits.release_many([address - self.network for address in addresses])
+        left = set(self.held)
+        for address in addresses:
+            try:
+                self._check(address)
+            except Reserved:
+                raise NotTaken from None
+            if address not in left:
+                raise NotTaken
+            left.remove(address)
+        self.held = left
+        if self.quarantine:
+            self.queue += [
+                (address, self.now + self.quarantine) for address in addresses if self.first <= address < self.stop
+            ]
 
 
 class MACTwin:
@@ -140,6 +219,11 @@ class MACTwin:
         if mac not in self.held:
             raise NotTaken
         self.held.remove(mac)
+
+    def release_many(self, macs: list[int]) -> None:
+        if len(set(macs)) < len(macs) or not self.held.issuperset(macs):
+            raise NotTaken
+        self.held.difference_update(macs)
 
 
 class InterfaceTwin:

@@ -121,3 +121,63 @@ def test_no_copies() -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(MACPool())
     assert repr(MACPool()) == "<MACPool: 0 held>"
+
+
+def test_allocate_many() -> None:
+    pool, other = MACPool(5), MACPool(5)
+    drawn = pool.allocate_many(1000)
+    assert list(drawn) == [other.allocate() for _ in range(1000)]
+    assert len(pool) == len(set(drawn)) == 1000
+    view = memoryview(drawn)
+    assert (view.format, view.shape, view.strides, view.readonly) == ("B", (1000, 6), (6, 1), True)
+    assert bytes(drawn) == b"".join(mac.to_bytes(6, "big") for mac in drawn)
+    assert (drawn.packed(3), drawn.text(-1), drawn.version) == (
+        drawn[3].to_bytes(6, "big"),
+        drawn[999].to_bytes(6, "big").hex(":"),
+        0,
+    )
+    assert (drawn.index(drawn[500]), drawn[0] in drawn, 5 in drawn, repr(drawn)) == (
+        500,
+        True,
+        False,
+        "<Addresses: 1000 of MAC>",
+    )
+    pool.release_many(drawn)
+    assert len(pool) == 0
+    assert len(pool.allocate_many(0)) == 0
+
+
+def test_allocate_many_refused() -> None:
+    pool = MACPool(1)
+    for count, error in ((-1, ValueError), ("1", TypeError), (None, TypeError)):
+        with pytest.raises(error):
+            pool.allocate_many(count)  # type: ignore[arg-type]
+    for count in (2**62, 2**63, 2**64, 2**64 // 6, 10**5000):
+        with pytest.raises(MemoryError):
+            pool.allocate_many(count)
+    assert len(pool) == 0
+
+
+def test_release_many() -> None:
+    pool = MACPool(1)
+    given = list(pool.allocate_many(100))
+    for spoil, text in ((given[0], "twice"), (5, "not taken")):
+        for chosen in ([*given, spoil], [spoil, *given]):
+            with pytest.raises(NotTaken, match=text):
+                pool.release_many(chosen)
+            assert len(pool) == 100
+            assert all(mac in pool for mac in given)
+    for bad, error in (
+        (["x"], ValueError),
+        ([2**48], OutOfRange),
+        ([None], TypeError),
+        ("02:42:0a:00:00:01", TypeError),
+        (b"123456", TypeError),
+        (5, TypeError),
+    ):
+        with pytest.raises(error):
+            pool.release_many(bad)  # type: ignore[arg-type]
+        assert len(pool) == 100
+    pool.release_many([given[0], given[1].to_bytes(6, "big"), given[2].to_bytes(6, "big").hex(":")])
+    pool.release_many(mac for mac in given if mac in pool)
+    assert len(pool) == 0
