@@ -5,6 +5,7 @@ Only this module imports ``_fastnet``; ``_fastnet`` never imports ``driverapi``.
 
 from __future__ import annotations
 
+from _fastnet._floor import Floor
 from _fastnet.addr import ip_text, mac_text, pack_ip, pack_mac
 from _fastnet.answers import UNKNOWN, Answers
 from _fastnet.batch import Batch
@@ -29,6 +30,7 @@ __all__ = [
     "Batch",
     "Bitmap",
     "Exhausted",
+    "Floor",
     "IPPool",
     "InterfaceList",
     "LinkRecord",

@@ -9,7 +9,18 @@ from typing import Any
 
 from driverapi.bench.task import Parameters, Task, WrongResultError
 
-__all__ = ["OursBulk", "OursChurn", "OursSingle", "OursText", "PoolTask"]
+__all__ = [
+    "OursBulk",
+    "OursChurn",
+    "OursFull",
+    "OursNew",
+    "OursOneByOne",
+    "OursQuarantine",
+    "OursSingle",
+    "OursText",
+    "OursUnquarantined",
+    "PoolTask",
+]
 
 
 class PoolTask(Task):
@@ -17,7 +28,7 @@ class PoolTask(Task):
 
     def __init__(self, parameters: Parameters, seed: int) -> None:
         super().__init__(parameters, seed)
-        self.prefix: str = parameters["prefix"]
+        self.prefix: str = parameters.get("prefix", "")
         self.given: Any = ()
 
     def number(self, address: Any) -> int:
@@ -34,13 +45,28 @@ class PoolTask(Task):
         if min(numbers) <= low or max(numbers) >= low + network.num_addresses:
             raise WrongResultError(f"an address that is none of {self.prefix} was given")
 
-    def victims(self, addresses: list[Any]) -> list[Any]:
+    def address(self, number: int) -> Any:
+        """Return a number as an address of this contender's kind."""
+        return number
+
+    def victims(self) -> list[Any]:
         """Return which of the taken addresses go back, one per step: drawn before the clock runs.
 
-        Each is released once only, so the same list is right for a contender that gives
-        released addresses out again at once and for one that does not.
+        The lowest ones are taken, and everybody here gives out the lowest that is free: that is
+        the one that has just come back, so the same is taken after each step.
         """
-        return random.Random(self.seed).sample(addresses, self.units)  # noqa: S311 - no secret
+        low = int(ip_network(self.prefix).network_address) + 1
+        return [self.address(low + one) for one in self.ordinals()]
+
+    def ordinals(self) -> list[int]:
+        """Return which of the taken ordinals go back, where there is no prefix."""
+        return random.Random(self.seed).choices(range(self.parameters["filled"]), k=self.units)  # noqa: S311 - no secret
+
+    def hold(self) -> None:
+        """Hold a fresh pool and what it gave."""
+        self.given = ()
+        self.setup()
+        self.run()
 
 
 class _Ours(PoolTask):
@@ -76,12 +102,21 @@ class OursText(_Ours):
 
 
 class OursChurn(_Ours):
-    """``release`` of a random taken address, then ``allocate``, in a pool that is nearly full."""
+    """``release`` of a random taken address, then ``allocate``, in a pool that is filled so far."""
+
+    def __init__(self, parameters: Parameters, seed: int) -> None:
+        # More of them than the peers do: a round of ours would be over before it is measured.
+        super().__init__({**parameters, "count": parameters["count"] * 20}, seed)
+        self.order = self.victims()
 
     def setup(self) -> None:
-        """Fill a fresh pool and draw what shall be released."""
+        """Fill a fresh pool."""
         super().setup()
-        self.order = self.victims(list(self.pool.allocate_many(self.parameters["filled"])))
+        self.pool.allocate_many(self.parameters["filled"])
+
+    def hold(self) -> None:
+        """Hold the pool, filled."""
+        self.setup()
 
     def run(self) -> None:
         """Release and draw."""
@@ -104,3 +139,95 @@ class OursBulk(_Ours):
     def run(self) -> None:
         """Draw."""
         self.given = self.pool.allocate_many(self.units)
+
+
+class OursOneByOne(_Ours):
+    """``allocate()`` once per address, nothing kept: the single call that bulk is held against."""
+
+    def run(self) -> None:
+        """Draw."""
+        allocate = self.pool.allocate
+        for _ in repeat(None, self.units):
+            allocate()
+
+    def check(self) -> None:
+        """Raise unless all were taken."""
+        if len(self.pool) < self.units:
+            raise WrongResultError(f"{len(self.pool)} addresses are taken, not {self.units}")
+
+
+class OursFull(_Ours):
+    """Every address of the prefix taken at once; only the pool is kept."""
+
+    def run(self) -> None:
+        """Draw."""
+        self.pool.allocate_many(self.units)
+
+    def check(self) -> None:
+        """Raise unless nothing is free."""
+        if self.pool.free:
+            raise WrongResultError(f"{self.pool.free} addresses are free")
+
+
+class OursNew(_Ours):
+    """``IPPool(prefix)``, nothing taken."""
+
+    def run(self) -> None:
+        """Make pools, each in the other's place."""
+        from driverapi._native import IPPool
+
+        prefix = self.prefix
+        for _ in repeat(None, self.units):
+            self.pool = IPPool(prefix)
+
+    def check(self) -> None:
+        """Raise unless there is a pool."""
+        if not self.pool.free:
+            raise WrongResultError("there is no free address in a fresh pool")
+
+    def hold(self) -> None:
+        """Hold one pool."""
+        del self.pool
+        self.setup()
+
+
+class OursUnquarantined(_Ours):
+    """``allocate()`` where many were released, without quarantine."""
+
+    def make(self) -> Any:
+        """Return a fresh pool."""
+        from driverapi._native import IPPool
+
+        return IPPool(self.prefix)
+
+    def setup(self) -> None:
+        """Take and release many."""
+        self.pool = self.make()
+        self.pool.release_many(self.pool.allocate_many(self.parameters["released"]))
+
+    def run(self) -> None:
+        """Draw."""
+        allocate = self.pool.allocate
+        self.given = [allocate() for _ in repeat(None, self.units)]
+
+    def hold(self) -> None:
+        """Hold the pool and what was released."""
+        self.given = ()
+        self.setup()
+
+
+class OursQuarantine(OursUnquarantined):
+    """The same where a released address rests for an hour."""
+
+    def make(self) -> Any:
+        """Return a fresh pool that remembers who left when."""
+        from driverapi._native import IPPool
+
+        return IPPool(self.prefix, quarantine=3600.0)
+
+    def check(self) -> None:
+        """Raise, too, if an address that rests was given."""
+        super().check()
+        low = int(ip_network(self.prefix).network_address)
+        if min(self.given) <= low + self.parameters["released"]:
+            raise WrongResultError("an address that was just released was given again")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from driverapi.bench.peers import set_pool
 
-__all__ = ["Bulk", "Churn", "Single", "Text"]
+__all__ = ["Bulk", "Churn", "New", "Single", "Text"]
 
 
 class _Hosts(set_pool.SetPoolTask):
     def hosts(self) -> Iterator[IPv4Address | IPv6Address]:
         """Iterate over the usable addresses of the prefix."""
         return iter(ip_network(self.prefix).hosts())
+
+    def address(self, number: int) -> IPv4Address | IPv6Address:
+        """Return the address."""
+        return ip_address(number)
 
 
 class Single(_Hosts, set_pool.Single):
@@ -30,3 +34,7 @@ class Churn(_Hosts, set_pool.Churn):
 
 class Bulk(_Hosts, set_pool.Bulk):
     """All at once."""
+
+
+class New(_Hosts, set_pool.New):
+    """A pool, nothing taken."""

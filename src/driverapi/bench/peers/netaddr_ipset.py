@@ -14,7 +14,7 @@ import netaddr
 from driverapi.bench.alloc import PoolTask
 from driverapi.bench.task import Parameters, WrongResultError
 
-__all__ = ["Bulk", "Churn", "Single", "Text"]
+__all__ = ["Bulk", "Churn", "New", "Single", "Text"]
 
 _SINGLE_UNITS = 500
 
@@ -29,6 +29,10 @@ class _Free(PoolTask):
     def number(self, address: Any) -> int:
         """Return the number."""
         return int(address)
+
+    def address(self, number: int) -> netaddr.IPAddress:
+        """Return the address."""
+        return netaddr.IPAddress(number)
 
     def allocate(self) -> netaddr.IPAddress:
         """Take the lowest free address."""
@@ -82,8 +86,14 @@ class Churn(_Single):
 
     def setup(self) -> None:
         """Fill a fresh set and draw what shall be released."""
+        self.hold()
+        self.order = self.victims()
+
+    def hold(self) -> None:
+        """Hold the set, filled: a range is taken out at once."""
         super().setup()
-        self.order = self.victims(self.allocate_many(self.parameters["filled"]))
+        first = netaddr.IPNetwork(self.prefix).first + 1
+        self.free.remove(netaddr.IPRange(first, first + self.parameters["filled"] - 1))
 
     def run(self) -> None:
         """Release and draw."""
@@ -104,3 +114,21 @@ class Bulk(_Free):
     def run(self) -> None:
         """Draw."""
         self.given = self.allocate_many(self.units)
+
+
+class New(_Free):
+    """A set of all that is usable."""
+
+    def run(self) -> None:
+        """Make sets, each in the other's place."""
+        for _ in range(self.units):
+            super().setup()
+
+    def check(self) -> None:
+        """Raise unless something is free."""
+        if not self.free:
+            raise WrongResultError("nothing is free in a fresh set")
+
+    def hold(self) -> None:
+        """Hold one set."""
+        super().setup()

@@ -8,13 +8,17 @@ import netaddr
 
 from driverapi.bench.peers import set_pool
 
-__all__ = ["Bulk", "Churn", "Single", "Text"]
+__all__ = ["Bulk", "Churn", "New", "Single", "Text"]
 
 
 class _Hosts(set_pool.SetPoolTask):
     def hosts(self) -> Iterator[netaddr.IPAddress]:
         """Iterate over the usable addresses of the prefix."""
         return iter(netaddr.IPNetwork(self.prefix).iter_hosts())
+
+    def address(self, number: int) -> netaddr.IPAddress:
+        """Return the address."""
+        return netaddr.IPAddress(number)
 
 
 class Single(_Hosts, set_pool.Single):
@@ -31,3 +35,7 @@ class Churn(_Hosts, set_pool.Churn):
 
 class Bulk(_Hosts, set_pool.Bulk):
     """All at once."""
+
+
+class New(_Hosts, set_pool.New):
+    """A pool, nothing taken."""

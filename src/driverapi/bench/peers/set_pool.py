@@ -14,7 +14,7 @@ from typing import Any
 from driverapi.bench.alloc import PoolTask
 from driverapi.bench.task import WrongResultError
 
-__all__ = ["Bulk", "Churn", "SetPool", "SetPoolTask", "Single", "Text"]
+__all__ = ["Bulk", "Churn", "New", "SetPool", "SetPoolTask", "Single", "Text"]
 
 
 class SetPool:
@@ -91,9 +91,15 @@ class Churn(SetPoolTask):
     """Release a random taken address, then allocate."""
 
     def setup(self) -> None:
-        """Fill a fresh pool and draw what shall be released."""
+        """Fill a fresh pool."""
         super().setup()
-        self.order = self.victims(self.pool.allocate_many(self.parameters["filled"]))
+        self.pool.allocate_many(self.parameters["filled"])
+        self.order = self.victims()
+
+    def hold(self) -> None:
+        """Hold the pool, filled."""
+        super().setup()
+        self.pool.allocate_many(self.parameters["filled"])
 
     def run(self) -> None:
         """Release and draw."""
@@ -114,3 +120,21 @@ class Bulk(SetPoolTask):
     def run(self) -> None:
         """Draw."""
         self.given = self.pool.allocate_many(self.units)
+
+
+class New(SetPoolTask):
+    """A pool, nothing taken."""
+
+    def run(self) -> None:
+        """Make pools, each in the other's place."""
+        for _ in range(self.units):
+            self.pool = SetPool(self.hosts())
+
+    def check(self) -> None:
+        """Raise unless nothing is taken."""
+        if self.pool.taken:
+            raise WrongResultError("a fresh pool has something taken")
+
+    def hold(self) -> None:
+        """Hold one pool."""
+        self.setup()
