@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driverapi.bench.task import OURS, Contender, Workload
+from driverapi.bench.task import OURS, Contender, Target, Workload
 
 __all__ = ["rows"]
 
@@ -20,10 +20,48 @@ def _encoders(kind: str) -> tuple[Contender, ...]:
     )
 
 
+_INTO_THE_KERNEL = (
+    Contender(OURS, "configure:Ours", about="Batch.add_address for each, one execute"),
+    Contender("ip -batch", "peers.ip_batch:Lines", about="one process, a line per address", command="ip"),
+    Contender("pyroute2", "peers.pyroute2_configure:Calls", "pyroute2", "IPRoute.addr, a call per address"),
+    Contender(
+        "pyroute2.IPBatch",
+        "peers.pyroute2_configure:Compiled",
+        "pyroute2",
+        "its batch compiler, the bytes sent by a plain socket, a hundred at a time",
+    ),
+)
+
+
 def rows() -> tuple[Workload, ...]:
     """Return its workloads."""
     return (
-        Workload("encode", "veth with its options", "message", _encoders("Veth"), {"count": 1_000}, {"count": 100}),
+        Workload(
+            "encode",
+            "veth with its options",
+            "message",
+            _encoders("Veth"),
+            {"count": 1_000},
+            {"count": 100},
+            memory=True,
+            targets=(Target("at least 300 × pyroute2's encoder", "times faster", 300, "pyroute2"),),
+        ),
         Workload("encode", "IPv4 address", "message", _encoders("Address"), {"count": 1_000}, {"count": 100}),
         Workload("encode", "IPv4 route", "message", _encoders("Route"), {"count": 1_000}, {"count": 100}),
+        *(
+            Workload(
+                "encode",
+                f"{count:,} addresses into the kernel",
+                "address",
+                _INTO_THE_KERNEL,
+                {"count": count},
+                {"count": min(count, 100)},
+                rounds=3,
+                private=True,
+                series="addresses into the kernel",
+                at=f"{count:,}",
+                about="from text to the kernel's answer: encoded, sent and carried out, in a private namespace",
+            )
+            for count in (10, 100, 1_000)
+        ),
     )
