@@ -1,0 +1,16 @@
+"""Lists of interfaces: ours, dataclasses, netaddr and ipaddress objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.shared import pairs
+from driverapi.bench import Workload
+
+
+@pytest.mark.parametrize(("workload", "contender"), pairs("iflist"))
+def test_iflist(measure: Callable[[Workload, str], None], workload: Workload, contender: str) -> None:
+    """One contender at one workload; its work is checked after each round."""
+    measure(workload, contender)
