@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Who must be in the rows of a family (not every peer can do every row). Kept apart from driverapi.bench.workloads: a peer that is
-# lost there by mistake is missed here.
+# Who must be in the rows of a family (not every peer can do every row). Kept apart from
+# driverapi.bench.workloads: a peer that is lost there by mistake is missed here.
 PEERS = {
     "alloc": {"ipaddress+set", "netaddr+set", "netaddr.IPSet", "pyroute2.AddrPool", "bitarray"},
     "iflist": {"dataclass", "netaddr objects", "ipaddress objects"},

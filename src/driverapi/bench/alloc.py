@@ -10,6 +10,7 @@ from typing import Any
 from driverapi.bench.task import Parameters, Task, WrongResultError
 
 __all__ = [
+    "LOW",
     "OursBulk",
     "OursChurn",
     "OursFull",
@@ -21,6 +22,10 @@ __all__ = [
     "OursUnquarantined",
     "PoolTask",
 ]
+
+
+LOW = 1_000
+"""So many are taken before a bare ordinal is drawn: below, CPython has some ints ready-made."""
 
 
 class PoolTask(Task):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
+from driverapi.bench.words import amount, duration, measured, rate, times, verdict_word
 from driverapi.bench.workloads import DEFAULT_FAMILIES, FAMILIES
 
 __all__ = ["bench"]
-
-_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def _families(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -28,29 +27,13 @@ def _families(context: click.Context, parameter: click.Parameter, value: str | N
     return chosen
 
 
-def _rate(per_second: float) -> str:
-    for size, letter in _PREFIXES:
-        if per_second >= 0.9995 * size:
-            figure = per_second / size
-            return f"{figure:.{0 if figure >= 100 else 1 if figure >= 10 else 2}f} {letter}/s"
-    return f"{per_second:.2g} /s"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x" if ratio >= 10 else f"{ratio:.2f}x"
-
-
-def _duration(seconds: float) -> str:
-    size, unit = next((one for one in _UNITS if seconds >= one[0]), _UNITS[-1])
-    return f"{seconds / size:.3g} {unit}"
-
-
-def _cells(figure: dict[str, Any]) -> tuple[str, str, str]:
-    """Rate, time per unit and how many times faster than it we are."""
+def _cells(figure: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Rate, time per unit, how many times faster than it we are, and bytes held."""
     if "median" not in figure:
-        return "", "", "skipped" if "skipped" in figure else "failed"
-    ratio = figure.get("ratio")
-    return _rate(figure["per_second"]), _duration(figure["median"]), "" if ratio is None else _times(ratio)
+        return "", "", "skipped" if "skipped" in figure else "failed", ""
+    ratio, memory = figure.get("ratio"), figure.get("memory")
+    faster = "" if ratio is None else times(ratio)
+    return rate(figure["per_second"]), duration(figure["median"]), faster, amount(memory["held"]) if memory else ""
 
 
 def _print_tables(result: dict[str, Any]) -> None:
@@ -69,7 +52,7 @@ def _print_tables(result: dict[str, Any]) -> None:
         table = Table(title=family, title_justify="left")
         table.add_column("workload")
         table.add_column("contender", no_wrap=True)
-        for title in (f"{unit} rate", f"per {unit}", "driverapi is faster"):
+        for title in (f"{unit} rate", f"per {unit}", "driverapi is faster", "held"):
             table.add_column(title, justify="right")
         missing: dict[str, None] = {}
         for row in rows:
@@ -84,6 +67,33 @@ def _print_tables(result: dict[str, Any]) -> None:
         console.print(table)
         for line in missing:
             console.print(line)
+    _print_targets(console, result["rows"])
+
+
+def _print_targets(console: Any, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title="what was aimed at", title_justify="left")
+    for title in ("workload", "target", "measured", "verdict"):
+        table.add_column(title, justify="right" if title == "measured" else "left")
+    for row in rows:
+        for one in row["targets"]:
+            table.add_row(row["workload"], one["target"], measured(one), verdict_word(one))
+    if table.row_count:
+        console.print(table)
+
+
+def _read(files: tuple[Path, ...]) -> dict[str, Any]:
+    from driverapi.bench.report import merged
+
+    documents = []
+    for file in files:
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            documents.append({key: document[key] for key in ("machine", "date", "quick", "seed", "rows")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise click.BadParameter(f"{file} is no document of driverapi bench: {error!r}") from error
+    return merged(documents)
 
 
 @click.command()
@@ -98,7 +108,29 @@ def _print_tables(result: dict[str, Any]) -> None:
 )
 @click.option("--peers/--no-peers", default=True, help="With or without the peers (default: with).")
 @click.option("--seed", default=1, show_default=True, help="Of every random choice.")
-def bench(as_json: bool, quick: bool, families: tuple[str, ...], peers: bool, seed: int) -> None:
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write a page with tables and plots (index.html) and the JSON document (results.json) there.",
+)
+@click.option(
+    "--from",
+    "recorded",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Measure nothing; take the JSON document of an earlier run. Several times: their rows are put together.",
+)
+def bench(
+    as_json: bool,
+    quick: bool,
+    families: tuple[str, ...],
+    peers: bool,
+    seed: int,
+    report: Path | None,
+    recorded: tuple[Path, ...],
+) -> None:
     """Measure this package beside what one would use instead.
 
     The peers are what a Python program would take for the same work: ipaddress of the standard
@@ -111,10 +143,17 @@ def bench(as_json: bool, quick: bool, families: tuple[str, ...], peers: bool, se
 
     from driverapi.bench.runner import run
 
-    # Progress goes to standard error: standard output is the document, or the tables.
-    console = Console(stderr=True)
-    with console.status("starting") as status:
-        result = run(families, quick=quick, peers=peers, seed=seed, progress=lambda text: status.update(text))
+    if recorded:
+        result = _read(recorded)
+    else:
+        # Progress goes to standard error: standard output is the document, or the tables.
+        console = Console(stderr=True)
+        with console.status("starting") as status:
+            result = run(families, quick=quick, peers=peers, seed=seed, progress=lambda text: status.update(text))
+    if report is not None:
+        from driverapi.bench.report import write
+
+        click.echo(f"driverapi bench: the report is {write(result, report)}", err=True)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
