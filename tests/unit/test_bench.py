@@ -369,6 +369,36 @@ class TestCommand:
         assert answer.exit_code == 0
         assert json.loads(answer.stdout)["rows"][0]["peers"]["peer"]["ratio"] == pytest.approx(2)
 
+    def test_report(self, behave: Behave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        pytest.importorskip("click")
+        from click.testing import CliRunner
+
+        from driverapi.cli.bench import bench
+
+        workload = behave({OURS: ("works", 1.0), "peer": ("works", 2.0)})
+        monkeypatch.setattr(runner, "workloads", lambda: (workload,))
+        first, second = tmp_path / "first", tmp_path / "second"
+        answer = CliRunner().invoke(bench, ["--json", "--report", str(first)])
+        assert answer.exit_code == 0
+        assert json.loads((first / "results.json").read_text()) == json.loads(answer.stdout)
+        # Of the record the same page comes, and nothing is measured.
+        monkeypatch.setattr(runner, "run", None)
+        answer = CliRunner().invoke(bench, ["--from", str(first / "results.json"), "--report", str(second)])
+        assert answer.exit_code == 0
+        assert (first / "index.html").read_text() == (second / "index.html").read_text()
+
+    def test_a_record_that_is_none(self, tmp_path: Path) -> None:
+        pytest.importorskip("click")
+        from click.testing import CliRunner
+
+        from driverapi.cli.bench import bench
+
+        file = tmp_path / "it.json"
+        file.write_text('{"rows": []}')
+        answer = CliRunner().invoke(bench, ["--from", str(file)])
+        assert answer.exit_code == 2
+        assert "no document of driverapi bench" in answer.output
+
     def test_table(self, behave: Behave, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("click")
         from click.testing import CliRunner

@@ -146,7 +146,12 @@ class Full(_Bits):
     """Every address taken at once; only the pool is kept."""
 
     def run(self) -> None:
-        """Take all."""
+        """Take all; as with ours the addresses are made, and dropped."""
+        self.pool.allocate_many(self.units)
+
+    def hold(self) -> None:
+        """Hold the pool, full."""
+        self.setup()
         self.pool.fill(self.units)
 
     def check(self) -> None:

@@ -60,6 +60,12 @@ class _Single(_Free):
         super().__init__(parameters, seed)
         self.units = min(self.units, _SINGLE_UNITS)
 
+    def hold(self) -> None:
+        """Hold a set and as many addresses as the others: at once, for it comes to the same."""
+        self.given = ()
+        self.setup()
+        self.given = self.allocate_many(self.parameters["count"])
+
 
 class Single(_Single):
     """One call per address."""

@@ -156,7 +156,12 @@ def _large() -> tuple[Workload, ...]:
             "address",
             (
                 Contender(OURS, "alloc:OursFull", about="allocate_many of all, the result dropped"),
-                Contender("bitarray", "peers.bitarray_pool:Full", "bitarray", "a slice set to 1, no result made"),
+                Contender(
+                    "bitarray",
+                    "peers.bitarray_pool:Full",
+                    "bitarray",
+                    "a slice set to 1, an array made, dropped",
+                ),
             ),
             {"prefix": "10.0.0.0/8", "count": (1 << 24) - 2},
             {"prefix": "10.0.0.0/12", "count": (1 << 20) - 2},
