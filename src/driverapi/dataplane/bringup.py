@@ -236,7 +236,8 @@ class BringUp:
                 for interface in routed:
                     batch.append(forward_ipv4(interface.host_index))
             batch.set_link(group=self._kernel.groups.value(self._group), addr_gen_mode=ADDR_GEN_NONE)
-            batch.set_link(group=self._kernel.groups.value(self._group), up=True)
+            for interface in born:
+                batch.set_link(interface.host_index, up=True)
         refused = first_failure("bring the host ends up", self._kernel.host, batch)
         if refused is not None:
             for job in jobs:
