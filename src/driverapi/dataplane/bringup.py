@@ -32,7 +32,7 @@ from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
 from driverapi.dataplane.numbers import number_namespaces
-from driverapi.dataplane.routed import forward_ipv4, forward_ipv6, put_host_routes
+from driverapi.dataplane.routed import forward_ipv6, put_host_routes
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.teardown import take_away
@@ -227,14 +227,14 @@ class BringUp:
             for interface in born:
                 batch.set_link(interface.host_index, addr_gen_mode=ADDR_GEN_NONE)
                 if interface in routed:
-                    batch.append(forward_ipv4(interface.host_index))
+                    batch.set_link_ipv4(interface.host_index, forwarding=1)
                 batch.set_link(interface.host_index, up=True)
         else:
             if len(routed) == len(born):
-                batch.append(forward_ipv4(group=self._kernel.groups.value(self._group)))
+                batch.set_link_ipv4(group=self._kernel.groups.value(self._group), forwarding=1)
             else:
                 for interface in routed:
-                    batch.append(forward_ipv4(interface.host_index))
+                    batch.set_link_ipv4(interface.host_index, forwarding=1)
             batch.set_link(group=self._kernel.groups.value(self._group), addr_gen_mode=ADDR_GEN_NONE)
             for interface in born:
                 batch.set_link(interface.host_index, up=True)

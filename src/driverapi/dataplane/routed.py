@@ -5,7 +5,6 @@ The switches are those of :mod:`driverapi.dataplane.forwarding`.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,18 +13,10 @@ from driverapi.dataplane.failures import carry_out, failure
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, Interface, Kernel, LinuxRealised
 from driverapi.plan import GatewayLink
 
-__all__ = ["dress_gateway", "forward_ipv4", "forward_ipv6", "put_host_routes", "strip_gateway"]
+__all__ = ["dress_gateway", "forward_ipv6", "put_host_routes", "strip_gateway"]
 
 METRIC_MARK: Final = 0x64760000
 """The upper half of the metric of our routes that end prefixes; the instance id stands in the lower."""
-
-_RTM_NEWLINK: Final = 16  # linux/rtnetlink.h
-_RTM_SETLINK: Final = 19
-_IFLA_AF_SPEC: Final = 26  # linux/if_link.h
-_IFLA_GROUP: Final = 27
-_IFLA_INET_CONF: Final = 1
-_IPV4_DEVCONF_FORWARDING: Final = 1  # linux/ip.h
-_AF_INET: Final = 2
 
 
 def dress_gateway(batch: Batch, kernel: Kernel, index: int, link: GatewayLink) -> None:
@@ -50,17 +41,6 @@ def strip_gateway(batch: Batch, kernel: Kernel, link: GatewayLink) -> None:
 def _metric(kernel: Kernel) -> int:
     """Return the metric of the routes that end prefixes: it says whose they are, and any other route goes first."""
     return METRIC_MARK | kernel.instance.number
-
-
-def forward_ipv4(index: int = 0, group: int = 0) -> bytes:
-    """Make the message that has IPv4 forwarded which comes in by a link, or by all links of a group."""
-    spec = struct.pack("=HHI", 8, _IPV4_DEVCONF_FORWARDING, 1)
-    for kind in (_IFLA_INET_CONF, _AF_INET, _IFLA_AF_SPEC):
-        spec = struct.pack("=HH", 4 + len(spec), kind) + spec
-    if group:
-        spec = struct.pack("=HHI", 8, _IFLA_GROUP, group) + spec
-    body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + spec
-    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWLINK if group else _RTM_SETLINK, 1, 0, 0) + body
 
 
 def forward_ipv6(kernel: Kernel, interfaces: Sequence[Interface]) -> None:
