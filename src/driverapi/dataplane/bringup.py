@@ -21,7 +21,9 @@ namespace is looked at and others are chosen, a few times.
 from __future__ import annotations
 
 import errno
+import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, ParamSpec, final
 
 from driverapi import errors
@@ -35,6 +37,7 @@ from driverapi.dataplane.numbers import number_namespaces
 from driverapi.dataplane.routed import forward_ipv6, put_host_routes
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
 from driverapi.dataplane.sandboxes import LinuxNetns
+from driverapi.dataplane.star import enter_stars
 from driverapi.dataplane.teardown import take_away
 from driverapi.plan import InterfacePlan, MoveLink, VethLink
 
@@ -73,6 +76,7 @@ class BringUp:
                 self._try(job, self._configure, job)
             self._raise_group(jobs)
             self._pin([job for job in jobs if job.error is None])
+            enter_stars(job for job in jobs if job.error is None)
             put_host_routes(self._kernel, [job for job in jobs if job.error is None])
             announce(self._kernel, jobs)
         except BaseException:
@@ -115,18 +119,24 @@ class BringUp:
                 interface.group = self._group
                 interface.host_name = self._kernel.instance.link_name("e")
                 if plan.link.master is not None:
-                    try:
-                        interface.master = self._kernel.masters[job.plan.network, plan.link.master]
-                    except KeyError:
-                        raise errors.InvalidError(
-                            f"{job.what}: master {plan.link.master!r} is no link of the network's plan"
-                        ) from None
+                    self._choose_port(job, interface, plan.link.master)
                 if plan.link.gateway is not None:
                     interface.gateway = self._kernel.gateways.get((job.plan.network, plan.link.gateway))
                     if interface.gateway is None:
                         raise errors.InvalidError(
                             f"{job.what}: gateway {plan.link.gateway!r} is no gateway of the network's plan"
                         )
+
+    def _choose_port(self, job: LinuxRealised, interface: Interface, master: str) -> None:
+        """Choose a port of the network's bridge, or of one that it is joined to."""
+        kernel = self._kernel
+        interface.star = kernel.stars.get((job.plan.network, master))
+        if interface.star is None:
+            raise errors.InvalidError(f"{job.what}: master {master!r} is no bridge of the network's plan")
+        interface.master = kernel.masters[job.plan.network, master]
+        interface.bridge = interface.star.take_port()
+        if interface.plan.mac is None:  # a star must know it
+            interface.plan = replace(interface.plan, mac=b"\x02" + secrets.token_bytes(5))
 
     @staticmethod
     def _name(job: LinuxRealised, plan: InterfacePlan) -> str:
@@ -152,7 +162,7 @@ class BringUp:
             namespace=job.use().fileno(),
             mac=None if interface.gateway is None else interface.gateway.mac,
             peer_mac=interface.plan.mac,
-            master=interface.master,
+            master=interface.bridge,
             mtu=interface.plan.link.mtu,
             group=self._kernel.groups.value(interface.group),
         )
@@ -186,7 +196,11 @@ class BringUp:
                 return
             self._kernel.groups.discard(interface.group, [interface.host_index])
             interface.there = False
-            if error.errno not in _TAKEN:
+            if error.errno == errno.EXFULL and interface.star is not None:
+                interface.star.refuse_port(interface.bridge)
+                interface.bridge = 0
+                interface.bridge = interface.star.take_port()
+            elif error.errno not in _TAKEN:
                 break
             self._choose_again(job, interface)
             self._kernel.groups.add(interface.group, [interface.host_index])

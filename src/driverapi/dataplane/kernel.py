@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from driverapi import _native, errors
 from driverapi._native import Batch, LinkRecord, Namespace, NetlinkSocket
@@ -16,6 +16,9 @@ from driverapi.dataplane.groups import COMMON, LinkGroups
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.instance import Instance
 from driverapi.plan import EndpointPlan, GatewayLink, InterfacePlan, VethLink
+
+if TYPE_CHECKING:
+    from driverapi.dataplane.star import Star
 
 __all__ = [
     "ADDR_GEN_NONE",
@@ -56,6 +59,7 @@ class Kernel:
         self.groups = LinkGroups(instance)
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
         self.gateways: dict[tuple[str, str], GatewayLink] = {}  # those of them that have no ports
+        self.stars: dict[tuple[str, str], Star] = {}  # those of them that have
         self.forwarding = Forwarding()
         try:
             self.host = NetlinkSocket(send_buffer=HOST_BUFFER, receive_buffer=HOST_BUFFER)
@@ -85,7 +89,9 @@ class Interface:
     index: int = 0  # in the sandbox
     host_name: str = ""
     host_index: int = 0
-    master: int = 0
+    master: int = 0  # the network's bridge
+    star: Star | None = None
+    bridge: int = 0  # the one of the star that it has a port of
     gateway: GatewayLink | None = None
     group: int = COMMON
     there: bool = False  # in the kernel, or maybe: set before the kernel is asked

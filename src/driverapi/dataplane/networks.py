@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import errno
-import struct
-from typing import Final, final
+from typing import final
 
 from driverapi._native import Batch
 from driverapi.dataplane.failures import failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
+from driverapi.dataplane.star import Star
 from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan
 
 __all__ = ["Networks"]
-
-_RTM_NEWLINK: Final = 16  # linux/rtnetlink.h
-_IFLA_LINKINFO: Final = 18  # linux/if_link.h
-_IFLA_INFO_KIND: Final = 1
-_IFLA_INFO_DATA: Final = 2
-_IFLA_BR_MCAST_SNOOPING: Final = 23
-
-
-def _no_snooping(index: int) -> bytes:
-    """Make the message that switches multicast snooping off on a bridge.
-
-    With it the kernel goes over the multicast timers of all ports whenever one port comes up or
-    goes (``br_port_state_selection``): an endpoint's cost grows with their number. Nothing is
-    lost: without a querier a bridge that snoops floods all the same.
-    """
-    data = struct.pack("=HHB3x", 5, _IFLA_BR_MCAST_SNOOPING, 0)
-    info = struct.pack("=HH8s", 11, _IFLA_INFO_KIND, b"bridge") + struct.pack("=HH", 4 + len(data), _IFLA_INFO_DATA)
-    body = struct.pack("=BxHiII", 0, 0, index, 0, 0)
-    body += struct.pack("=HH", 4 + len(info) + len(data), _IFLA_LINKINFO) + info + data
-    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWLINK, 1, 0, 0) + body
 
 
 @final
@@ -61,12 +41,15 @@ class Networks:
     def _make_bridge(self, network: str, link: BridgeLink) -> None:
         index = self._make_link(network, link, "b")
         batch = Batch()
-        batch.append(_no_snooping(index))
+        # With snooping the kernel goes over the multicast timers of all ports whenever one port comes up or goes
+        # (br_port_state_selection). Nothing is lost: without a querier a bridge that snoops floods all the same.
+        batch.set_bridge(index, mcast_snooping=False)
         batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
         for address in link.addresses:
             batch.add_address(index, address.ip, address.prefix)
         batch.set_link(index, up=True)
         self._carry_out(network, batch)
+        self._kernel.stars[network, link.name] = Star(self._kernel, f"network {network[:12]}", index, link.mtu)
 
     def _make_gateway(self, network: str, link: GatewayLink) -> None:
         # A bridge without ports: every kernel that has bridges at all has it, others may lack dummy links.
@@ -109,6 +92,9 @@ class Networks:
         """Delete the links of a network; what is gone already is passed over."""
         kernel = self._kernel
         keys = [key for key in list(kernel.masters) if key[0] == network]
+        for key in keys:
+            if key in kernel.stars:
+                kernel.stars[key].remove()
         batch = Batch()
         for key in keys:
             if key in kernel.gateways:
@@ -121,3 +107,4 @@ class Networks:
         for key in keys:
             del kernel.masters[key]
             kernel.gateways.pop(key, None)
+            kernel.stars.pop(key, None)

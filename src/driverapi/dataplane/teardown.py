@@ -10,6 +10,7 @@ from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, pinned
 from driverapi.dataplane.routes import pass_gateways_on
+from driverapi.dataplane.star import leave_stars
 from driverapi.plan import MoveLink, VethLink
 
 __all__ = ["take_away"]
@@ -29,6 +30,7 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
         except Exception as fault:  # the others go on
             job.fail(fault)
     _unpin(kernel, jobs)
+    leave_stars(jobs)
     groups: dict[int, list[_Member]] = {}
     for job in jobs:
         for interface in job.interfaces:
@@ -40,6 +42,9 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
         for interface in job.interfaces:
             if not interface.there:
                 job.netns.give_back(interface.name, interface.index)
+                if interface.star is not None and interface.bridge:
+                    interface.star.return_port(interface.bridge)
+                    interface.bridge = 0
     pass_gateways_on(jobs)
 
 

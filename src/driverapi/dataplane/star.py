@@ -1,0 +1,341 @@
+"""More endpoints on a bridge network than one bridge takes ports: further bridges, joined as a star.
+
+The kernel takes 1023 ports on a bridge, and drops part of what is flooded to more than 1000
+(``netdev_max_backlog``). A network has one bridge, and nothing else, until that one is full. Then::
+
+    the network's own bridge ──trunk──┐
+    leaf                     ──trunk──┤
+    leaf                     ──trunk──┼── hub ──trunk── answerer ──── (a port that nothing is behind)
+    …                                 ┘
+
+From then on nothing is flooded to endpoints:
+
+* A leaf knows its endpoints by static entries of its forwarding table; the rest goes up.
+* The hub knows by static entries which trunk each endpoint is behind. What it does not know goes to
+  the network's own bridge, which is the host's: multicast and broadcast reach the host and no sandbox.
+* The answerer has permanent neighbour entries of all endpoints, and answers ARP and ND for them
+  (``br_do_proxy_suppress_arp``, ``br_do_suppress_nd``). The kernel does that only for neighbours that
+  its forwarding table has behind a port with ``neigh_suppress``, and for ND only if the question came
+  in by a port without: hence a bridge of its own, with a port of the one kind and a trunk of the other.
+* An answer carries the MAC that it tells as its source, and what a bridge learns goes before static
+  entries: none may learn from the trunks that answers come by, nor the answerer from questions.
+
+So an endpoint costs a handful of messages more, however many bridges there are. The further
+bridges are never addressed by the host's own stack (``arp_ignore``), and go with the network.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from driverapi import errors
+from driverapi._native import Batch
+from driverapi.dataplane.failures import carry_out, failure, first_failure
+from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Interface, Kernel, LinuxRealised
+
+__all__ = ["Star", "enter_stars", "leave_stars"]
+
+PORTS: int = 1000
+"""Endpoints on a network's own bridge: as many as floods surely reach. The kernel's limit leaves room for a trunk."""
+
+LEAF_PORTS: int = 500
+"""Endpoints on each further bridge: what a port costs the kernel grows with the number of ports."""
+
+_NO_ANSWER: Final = 8
+"""``arp_ignore``: do not reply for any local address (Documentation/networking/ip-sysctl.rst)."""
+
+_TAKEN: Final = (errno.EEXIST, errno.EBUSY)
+
+
+@dataclass(slots=True)
+class _Leaf:
+    """A bridge with endpoints on it.
+
+    Attributes
+    ----------
+    trunk : int
+        Ifindex of the hub's end of its trunk; 0 while there is no hub.
+    free : int
+        Ports that endpoints may yet take.
+    """
+
+    index: int
+    free: int
+    trunk: int = 0
+
+
+@final
+class Star:
+    """The bridges of one bridge network.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, kernel: Kernel, what: str, bridge: int, mtu: int) -> None:
+        self._kernel = kernel
+        self._what = what
+        self._mtu = mtu
+        self._lock = threading.Lock()
+        self._leaves: dict[int, _Leaf] = {bridge: _Leaf(bridge, PORTS)}  # by ifindex; the network's own first
+        self._members: dict[int, Interface] = {}  # endpoints that are up, by the ifindex of their host ends
+        self._group = COMMON
+        self._links: list[int] = []  # of the star's own making
+        self._hub = self._answerer = self._blind = 0  # the last is the answerer's port that nothing is behind
+
+    # --- ports ----------------------------------------------------------------------------------
+
+    def take_port(self) -> int:
+        """Reserve a port; return the ifindex of its bridge, made if need be.
+
+        Raises
+        ------
+        errors.KernelError
+            A further bridge was needed, and refused; all is as before.
+        """
+        with self._lock:
+            for leaf in reversed(self._leaves.values()):  # the one that was made last has room, if any has
+                if leaf.free > 0:
+                    break
+            else:
+                leaf = self._grow()
+            leaf.free -= 1
+            return leaf.index
+
+    def return_port(self, bridge: int) -> None:
+        """Free a port."""
+        with self._lock:
+            self._leaves[bridge].free += 1
+
+    def refuse_port(self, bridge: int) -> None:
+        """Give a port up that the kernel refused as one too many: somebody else has ports of that bridge."""
+        with self._lock:
+            self._leaves[bridge].free = min(0, self._leaves[bridge].free)
+
+    # --- endpoints ------------------------------------------------------------------------------
+
+    def enter(self, members: Sequence[tuple[LinuxRealised, Interface]]) -> None:
+        """Make endpoints known to the star; what is refused is their error."""
+        with self._lock:
+            self._members.update((interface.host_index, interface) for _, interface in members)
+            if not self._hub:
+                return
+            batch = Batch()
+            owners: list[LinuxRealised] = []
+            for job, interface in members:
+                self._put_member(batch, interface)
+                self._silence(batch, interface)
+                owners += [job] * (len(batch) - len(owners))
+            for position, error in carry_out(self._kernel.host, batch).items():
+                owners[position].fail(failure(owners[position].what, error))
+
+    def leave(self, members: Sequence[tuple[LinuxRealised, Interface]]) -> None:
+        """Make the star forget endpoints; those that it does not know are passed over."""
+        with self._lock:
+            known = [one for one in members if self._members.pop(one[1].host_index, None) is not None]
+            if not known or not self._hub:
+                return
+            batch = Batch()
+            for _, interface in known:
+                mac = interface.plan.mac or b""
+                batch.delete_fdb(self._leaves[interface.bridge].trunk, mac)
+                batch.delete_fdb(self._blind, mac)
+                for address in interface.plan.addresses:
+                    batch.delete_neighbour(self._answerer, address.ip)
+            refused = first_failure(self._what, self._kernel.host, batch, GONE)
+        for job, _ in known:
+            job.fail(refused)
+
+    def _put_member(self, batch: Batch, interface: Interface) -> None:
+        """Append what makes an endpoint known on its bridge, on the hub and on the answerer."""
+        mac = interface.plan.mac or b""
+        batch.add_fdb(interface.host_index, mac, replace=True)
+        batch.add_fdb(self._leaves[interface.bridge].trunk, mac, replace=True)
+        batch.add_fdb(self._blind, mac, replace=True)
+        for address in interface.plan.addresses:
+            batch.add_neighbour(self._answerer, address.ip, mac)
+
+    @staticmethod
+    def _silence(batch: Batch, interface: Interface, *, flood: bool = False) -> None:
+        """Append what ends, or takes up again, the flooding to an endpoint."""
+        batch.set_bridge_port(interface.host_index, flood=flood, mcast_flood=flood, bcast_flood=flood)
+
+    # --- bridges --------------------------------------------------------------------------------
+
+    def _grow(self) -> _Leaf:
+        """Make a leaf; before the first one, the hub and the answerer too."""
+        if self._hub:
+            return self._make_leaf()
+        self._group = self._kernel.groups.take()
+        try:
+            self._make(self._put_hub)
+            own = next(iter(self._leaves.values()))
+            self._make(lambda batch: self._put_trunk(batch, own))
+            leaf = self._make_leaf()
+            members = list(self._members.values())
+            # Whoever deleted a port behind our back is not to hinder the others.
+            self._each(members, self._put_member)
+            self._each(members, self._silence)
+        except BaseException:
+            self._shrink()
+            raise
+        return leaf
+
+    def _each(self, members: Sequence[Interface], put: Callable[[Batch, Interface], None]) -> None:
+        """Carry something out for endpoints that are up, in chunks: others want the kernel's lock too."""
+        for at in range(0, len(members), CHUNK):
+            batch = Batch()
+            for interface in members[at : at + CHUNK]:
+                put(batch, interface)
+            self._raise(first_failure(self._what, self._kernel.host, batch, GONE))
+
+    def _shrink(self) -> None:
+        """Undo a first growth that failed: the network has its own bridge and nothing else again."""
+        batch = Batch()
+        for interface in self._members.values():
+            self._silence(batch, interface, flood=True)
+        first_failure(self._what, self._kernel.host, batch, GONE)
+        own = next(iter(self._leaves.values()))
+        self._leaves = {own.index: own}
+        own.trunk = 0
+        self.remove()
+
+    def _make_leaf(self) -> _Leaf:
+        leaf = _Leaf(0, LEAF_PORTS)
+
+        def put_leaf(batch: Batch) -> None:
+            leaf.index = self._put_bridge(batch, "l")
+            self._put_trunk(batch, leaf)
+
+        self._make(put_leaf)
+        self._leaves[leaf.index] = leaf
+        return leaf
+
+    def _make(self, put: Callable[[Batch], None]) -> None:
+        """Make links; if one of the names or numbers is somebody's, make them with others."""
+        before = len(self._links)
+        for attempt in range(TRIES):
+            batch = Batch()
+            try:
+                put(batch)
+                refused = next(iter(carry_out(self._kernel.host, batch).values()), None)
+            except BaseException:
+                self._delete(self._links[before:])
+                raise
+            if refused is None:
+                return
+            self._delete(self._links[before:])
+            del self._links[before:]
+            if refused.errno not in _TAKEN or attempt == TRIES - 1:
+                raise failure(self._what, refused)
+
+    def _put_hub(self, batch: Batch) -> None:
+        """Append the hub and the answerer, with its trunk and the port that nothing is behind."""
+        self._hub = self._put_bridge(batch, "h")
+        self._answerer = self._put_bridge(batch, "a")
+        by, end = self._put_pair(batch, self._hub)
+        batch.set_link(end, master=self._answerer)
+        batch.set_bridge_port(end, learning=False)
+        batch.set_link(end, up=True)
+        batch.set_bridge_port(by, learning=False, flood=False)
+        batch.set_link(by, up=True)
+        self._blind, _ = self._put_pair(batch, self._answerer)
+        batch.set_bridge_port(self._blind, learning=False, flood=False, neigh_suppress=True)
+
+    def _put_bridge(self, batch: Batch, letter: str) -> int:
+        kernel = self._kernel
+        index = kernel.instance.link_index()
+        batch.add_bridge(
+            kernel.instance.link_name(letter),
+            index=index,
+            mac=b"\x06" + secrets.token_bytes(5),
+            mtu=self._mtu,
+            group=kernel.groups.value(self._group),
+            mcast_snooping=False,
+        )
+        self._links.append(index)
+        batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
+        batch.set_link_ipv4(index, arp_ignore=_NO_ANSWER)
+        batch.set_link(index, up=True)
+        return index
+
+    def _put_pair(self, batch: Batch, master: int) -> tuple[int, int]:
+        """Append a veth pair on the host, both ends down, the first a port of a bridge."""
+        kernel = self._kernel
+        index, peer = kernel.instance.link_index(), kernel.instance.link_index()
+        batch.add_veth(
+            kernel.instance.link_name("t"),
+            kernel.instance.link_name("t"),
+            index=index,
+            peer_index=peer,
+            master=master,
+            mtu=self._mtu,
+            group=kernel.groups.value(self._group),
+        )
+        self._links.append(index)
+        for end in (index, peer):
+            batch.set_link(end, addr_gen_mode=ADDR_GEN_NONE)
+        return index, peer
+
+    def _put_trunk(self, batch: Batch, leaf: _Leaf) -> None:
+        """Append the trunk of a leaf. What the hub does not know goes to the network's own bridge alone."""
+        own = leaf.index in self._leaves
+        leaf.trunk, end = self._put_pair(batch, self._hub)
+        batch.set_bridge_port(leaf.trunk, flood=own, mcast_flood=own, bcast_flood=own)
+        batch.set_link(end, master=leaf.index)
+        batch.set_bridge_port(end, learning=False)
+        batch.set_link(end, up=True)
+        batch.set_link(leaf.trunk, up=True)
+
+    def _delete(self, links: Sequence[int]) -> errors.KernelError | None:
+        batch = Batch()
+        for index in links:
+            batch.delete_link(index)
+        if not links:
+            return None
+        return first_failure(self._what, self._kernel.host, batch, GONE)
+
+    def remove(self) -> None:
+        """Take the further bridges and the trunks away: all with one message where that can be."""
+        kernel = self._kernel
+        if self._links and self._group != COMMON:
+            batch = Batch()
+            batch.delete_link(group=kernel.groups.value(self._group))
+            self._raise(first_failure(self._what, kernel.host, batch, GONE))
+        else:
+            self._raise(self._delete(self._links))
+        kernel.groups.give_back(self._group)
+        self._links.clear()
+        self._group = COMMON
+        self._hub = self._answerer = self._blind = 0
+
+    @staticmethod
+    def _raise(refused: errors.KernelError | None) -> None:
+        if refused is not None:
+            raise refused
+
+
+def enter_stars(jobs: Iterable[LinuxRealised]) -> None:
+    """Make endpoints that are up known to the stars of their networks."""
+    for star, members in _by_star(jobs).items():
+        star.enter(members)
+
+
+def leave_stars(jobs: Iterable[LinuxRealised]) -> None:
+    """Undo of :func:`enter_stars`."""
+    for star, members in _by_star(jobs).items():
+        star.leave(members)
+
+
+def _by_star(jobs: Iterable[LinuxRealised]) -> dict[Star, list[tuple[LinuxRealised, Interface]]]:
+    found: dict[Star, list[tuple[LinuxRealised, Interface]]] = {}
+    for job in jobs:
+        for interface in job.interfaces:
+            if interface.star is not None and interface.there:
+                found.setdefault(interface.star, []).append((job, interface))
+    return found
