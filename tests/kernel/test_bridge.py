@@ -6,11 +6,13 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 from pyroute2 import IPRoute, NetNS
 
 from driverapi import Controller, DriverRegistry, errors
+from driverapi.dataplane.star import Star
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.network import Network
 from driverapi.testing import Recorder
@@ -161,24 +163,32 @@ def test_existing_sandbox_with_collisions(controller: Controller) -> None:
         assert {link.get("ifname") for link in ns.get_links()} == {"lo", "eth0", "eth1"}
 
 
-def test_more_endpoints_than_a_bridge_has_ports(recorded: tuple[Network, Recorder, Controller]) -> None:
-    """The kernel refuses in the middle of a batch: those are undone step by step, the others stay."""
+def test_refused_in_the_middle_of_a_bulk(
+    recorded: tuple[Network, Recorder, Controller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel refuses some endpoints: those are undone step by step, the others stay."""
     network, driver, controller = recorded
-    endpoints = network.attach(1030)
+
+    def refuse(star: Star) -> NoReturn:
+        raise errors.KernelLimitError("no further bridge", 54)
+
+    monkeypatch.setattr(Star, "_grow", refuse)
+    monkeypatch.setattr("driverapi.dataplane.star.PORTS", 100)
+    network.delete()
+    network = controller.create_network("recorded", "net", ipv4="10.5.0.0/16", ipv6="fd05::/64")
+    endpoints = network.attach(107)
     failed = [endpoint for endpoint in endpoints if endpoint.error is not None]
     assert len(failed) == 7
     for endpoint in failed:
         assert isinstance(endpoint.error, errors.KernelError)
         assert endpoint.error.kind is errors.Kind.EXHAUSTED
-        assert endpoint.id[:12] in str(endpoint.error)
-        assert "1023" in str(endpoint.error)
         assert driver.of(endpoint.id) == ["create_endpoint", "join", "leave", "delete_endpoint"]
         assert endpoint.sandbox is None
-    assert len(network.endpoints) == len(controller.sandboxes) == 1023
-    assert len([name for name in host_links() if name.startswith("dv")]) == 1024  # the bridge too
+    assert len(network.endpoints) == len(controller.sandboxes) == 100
+    assert len([name for name in host_links() if name.startswith("dv")]) == 101  # the bridge too
     # Their addresses are free: what is deleted and the failed leave room for all that can be.
     free = {pool.prefix.version: controller._ipam.free(pool.id) for pool in network._pools.values()}
-    assert free[4] == 2**16 - 2 - 1 - 1023
+    assert free[4] == 2**16 - 2 - 1 - 100
     network.detach(endpoints)
     assert network.endpoints == controller.sandboxes == []
     assert len([name for name in host_links() if name.startswith("dv")]) == 1

@@ -93,17 +93,6 @@ def test_a_route_needs_an_interface(fake: FakeDataplane) -> None:
         raise refusal(fake, Work(routed, box(fake)))
 
 
-def test_a_bridge_is_full_at_1023_ports(fake: FakeDataplane) -> None:
-    fake.realise_network("net", BRIDGE)
-    answers = fake.realise(
-        [
-            Work(plan(str(number), VethLink("br")), one)
-            for number, one in enumerate(fake.make_sandboxes([str(number) for number in range(1025)]))
-        ]
-    )
-    assert [isinstance(answer, Exception) for answer in answers] == [False] * 1023 + [True] * 2
-
-
 def test_exact_names_on_the_host(fake: FakeDataplane) -> None:
     exact = NetworkPlan((BridgeLink("br9", bytes(6), exact=True),))
     fake.realise_network("one", exact)

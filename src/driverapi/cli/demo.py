@@ -39,7 +39,7 @@ _DOES: Final = {
     default=200,
     show_default=True,  # the range, too
     metavar="N",
-    help="Sandboxes to bring up; a bridge takes 1023, and floods reach about 1000 of them.",
+    help="Sandboxes to bring up.",
 )
 @click.option("--driver", default="bridge", show_default=True, help="Network type; one whose endpoints get addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")

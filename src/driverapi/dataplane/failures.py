@@ -25,7 +25,7 @@ _MEANING: dict[int, tuple[_Class, str]] = {
     ),
     errno.EXFULL: (
         errors.KernelLimitError,
-        "the bridge has as many ports as the kernel allows, 1023; use a further network",
+        "the bridge has as many ports as the kernel allows, 1023",
     ),
     errno.EEXIST: (errors.KernelConflictError, "it exists already; choose another"),
     errno.EBUSY: (errors.KernelConflictError, "its number is in use; try again"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, final
+from typing import Any, final
 
 from driverapi import errors
 from driverapi.addresses import Address
@@ -17,8 +17,6 @@ from driverapi.dataplane.contract import Ownership, Progress, Work
 from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, MoveLink, NetworkPlan, VethLink
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
-
-BRIDGE_PORTS: Final = 1023  # BR_MAX_PORTS - 1
 
 
 @dataclass(eq=False, slots=True)
@@ -186,9 +184,6 @@ class FakeDataplane:
             self._find(plan, "gateway", link.gateway, GatewayLink)
         elif link.master is not None:
             self._find(plan, "master", link.master, BridgeLink)
-            ports = sum(one.plan.network == plan.network for one in self.endpoints.values())
-            if ports >= BRIDGE_PORTS:
-                raise errors.KernelLimitError("the bridge has as many ports as the kernel allows", 54)
 
     def _find(self, plan: EndpointPlan, what: str, name: str, kind: type) -> None:
         network = self.networks.get(plan.network, NetworkPlan())

@@ -21,7 +21,7 @@ From then on nothing is flooded to endpoints:
   entries: none may learn from the trunks that answers come by, nor the answerer from questions.
 
 So an endpoint costs a handful of messages more, however many bridges there are. The further
-bridges are never addressed by the host's own stack (``arp_ignore``), and go with the network.
+bridges are never addressed by the host's own stack (``arp_ignore``). They stay until the network goes.
 """
 
 from __future__ import annotations
@@ -199,6 +199,7 @@ class Star:
         batch = Batch()
         for interface in self._members.values():
             self._silence(batch, interface, flood=True)
+            batch.delete_fdb(interface.host_index, interface.plan.mac or b"")
         first_failure(self._what, self._kernel.host, batch, GONE)
         own = next(iter(self._leaves.values()))
         self._leaves = {own.index: own}
