@@ -1,7 +1,7 @@
 """Many rtnetlink messages in one buffer. No I/O."""
 
-from _fastnet.neighbourverbs cimport NeighbourVerbs
+from _fastnet.columns cimport Columns
 
-# Each noun's verbs stand in a file: messages ← linkverbs ← kindverbs ← addressverbs ← neighbourverbs.
-cdef class Batch(NeighbourVerbs):
+# Each noun's verbs stand in a file: messages ← linkverbs ← kindverbs ← addressverbs ← neighbourverbs ← columns.
+cdef class Batch(Columns):
     pass

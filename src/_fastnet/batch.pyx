@@ -2,11 +2,11 @@
 
 from cython cimport final
 
-from _fastnet.neighbourverbs cimport NeighbourVerbs
+from _fastnet.columns cimport Columns
 
 
 @final
-cdef class Batch(NeighbourVerbs):
+cdef class Batch(Columns):
     """rtnetlink messages one after the other in one buffer.
 
     Every verb appends one message and returns its position (0, 1, …). Nothing is sent:

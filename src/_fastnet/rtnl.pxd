@@ -64,6 +64,8 @@ cdef enum:
     IFLA_MTU = 4
     IFLA_LINK = 5
     IFLA_MASTER = 10
+    # IFLA_PROTINFO "Protocol specific information for a link"
+    IFLA_PROTINFO = 12
     IFLA_LINKINFO = 18
     IFLA_IFALIAS = 20
     IFLA_AF_SPEC = 26

@@ -18,6 +18,8 @@ cdef enum:
     NLA_HDRLEN = 4
     # #define NLA_TYPE_MASK ~(NLA_F_NESTED | NLA_F_NET_BYTEORDER)
     NLA_TYPE_MASK = 0x3FFF
+    # #define NLA_F_NESTED (1 << 15)
+    NLA_F_NESTED = 0x8000
     # #define NLMSG_NOOP 0x1, NLMSG_ERROR 0x2, NLMSG_DONE 0x3, NLMSG_OVERRUN 0x4
     NLMSG_NOOP = 1
     NLMSG_ERROR = 2

@@ -105,3 +105,45 @@ def verdict(target: Target, ours: Mapping[str, Any], peers: Mapping[str, Mapping
         "measured": measured,
         "met": met,
     }
+
+
+class Verdict(TypedDict):
+    """A target, what was measured, and whether it is met; ``None`` where nothing was measured."""
+
+    target: str
+    of: str
+    against: str
+    limit: float
+    measured: float | None
+    met: bool | None
+
+
+def _measured(target: Target, ours: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
+    if target.of == "seconds":
+        return ours.get("median")
+    if target.of in {"times faster", "times slower"}:
+        faster = other.get("ratio")
+        return 1 / faster if faster and target.of == "times slower" else faster
+    mine = ours.get("memory")
+    if mine is None or target.of == "bytes":
+        return None if mine is None else mine["held"]
+    theirs = other.get("memory")
+    return None if theirs is None else (mine["held"] - theirs["held"]) / target.each
+
+
+def verdict(target: Target, ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> Verdict:
+    """Hold the figures of a row against one of its targets."""
+    if target.of not in {"times faster", "times slower", "seconds", "bytes", "bytes each"}:
+        raise ValueError(f"a target cannot be of {target.of!r}")
+    measured = _measured(target, ours, peers.get(target.against, {}))
+    met = None
+    if measured is not None:
+        met = measured >= target.limit if target.of == "times faster" else measured <= target.limit
+    return {
+        "target": target.text,
+        "of": target.of,
+        "against": target.against,
+        "limit": target.limit,
+        "measured": measured,
+        "met": met,
+    }

@@ -1,0 +1,1 @@
+"""Names of links that count up (C level only: ``cimport`` it)."""
