@@ -63,10 +63,6 @@ class Task:
         """Make what the memory figure is about, and keep it; ``setup`` was done before. Not timed."""
         self.run()
 
-    def hold(self) -> None:
-        """Make what the memory figure is about, and keep it; ``setup`` was done before. Not timed."""
-        self.run()
-
 
 @dataclass(frozen=True, slots=True)
 class Contender:
@@ -102,32 +98,6 @@ class Contender:
         module, name = self.task.split(":")
         task: type[Task] = getattr(import_module(f"driverapi.bench.{module}"), name)
         return task
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a row must reach. Part of the row's data; whether it is met is said, and fails nothing.
-
-    Attributes
-    ----------
-    text : str
-        The target in words.
-    of : str
-        What is looked at: ``"times slower"`` and ``"times faster"`` than ``against``, ``"seconds"``
-        per unit, ``"bytes"`` held, or ``"bytes each"`` held beyond ``against``, divided by ``each``.
-    limit : float
-        The least for ``"times faster"``, the most for all others.
-    against : str
-        The contender that ours is compared with.
-    each : int
-        How many things the bytes are of.
-    """
-
-    text: str
-    of: str
-    limit: float
-    against: str = ""
-    each: int = 1
 
 
 @dataclass(frozen=True, slots=True)

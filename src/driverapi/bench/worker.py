@@ -17,7 +17,6 @@ import os
 import sys
 import traceback
 import tracemalloc
-import tracemalloc
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -67,28 +66,6 @@ class _Rounds:
         down = perf_counter() - begin
         self._task.settle()
         return {"teardown": down}
-
-    def memory(self) -> dict[str, Any]:
-        """Do a round under tracemalloc: bytes held at its end, and at the most on the way.
-
-        It counts what goes through Python's allocators, raw ones included, which is where our
-        native core, bitarray and all of the pure Python get their memory. It is exact for the
-        smallest thing, which resident pages are not. The clock does not run: tracing is slow.
-        """
-        self._task.setup()
-        gc.collect()
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            tracemalloc.reset_peak()
-            self._task.hold()
-            gc.collect()
-            held, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        self._task.teardown()
-        self._task.settle()
-        return {"held": held - before, "peak": peak - before}
 
     def memory(self) -> dict[str, Any]:
         """Do a round under tracemalloc: bytes held at its end, and at the most on the way.
@@ -179,9 +156,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error.args[0]))
     if contender.needs and find_spec(contender.needs) is None:
         _say({"skipped": f"{contender.needs} is not installed"})
-        return 0
-    if contender.command and which(contender.command) is None:
-        _say({"skipped": f"there is no program {contender.command}"})
         return 0
     if contender.command and which(contender.command) is None:
         _say({"skipped": f"there is no program {contender.command}"})
