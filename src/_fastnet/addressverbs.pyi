@@ -1,9 +1,5 @@
 from _fastnet.kindverbs import KindVerbs
 
-SCOPES: dict[str, int]
-ROUTE_TYPES: dict[str, int]
-RULE_ACTIONS: dict[str, int]
-
 class AddressVerbs(KindVerbs):
     def add_address(
         self,

@@ -60,12 +60,12 @@ from _fastnet.rtnl cimport (
 )
 from _fastnet.wire cimport Span
 
-SCOPES = {"global": RT_SCOPE_UNIVERSE, "link": RT_SCOPE_LINK, "host": RT_SCOPE_HOST}
-ROUTE_TYPES = {
+_SCOPES = {"global": RT_SCOPE_UNIVERSE, "link": RT_SCOPE_LINK, "host": RT_SCOPE_HOST}
+_ROUTE_TYPES = {
     "unicast": RTN_UNICAST, "local": RTN_LOCAL, "blackhole": RTN_BLACKHOLE, "unreachable": RTN_UNREACHABLE,
     "prohibit": RTN_PROHIBIT, "throw": RTN_THROW,
 }
-RULE_ACTIONS = {
+_RULE_ACTIONS = {
     "table": FR_ACT_TO_TBL, "blackhole": FR_ACT_BLACKHOLE, "unreachable": FR_ACT_UNREACHABLE,
     "prohibit": FR_ACT_PROHIBIT,
 }
@@ -111,7 +111,7 @@ cdef class AddressVerbs(KindVerbs):
         ipv6 = spec.address.size == 16
         if not ipv6 and (home or optimistic or mngtmpaddr):
             raise ValueError("home, optimistic and mngtmpaddr are for IPv6 addresses")
-        spec.scope = <uint8_t> read_choice(scope, "scope", SCOPES)
+        spec.scope = <uint8_t> read_choice(scope, "scope", _SCOPES)
         if label is not None:
             if ipv6:
                 raise ValueError("a label is for an IPv4 address")
@@ -217,7 +217,7 @@ cdef class AddressVerbs(KindVerbs):
         if spec.on_link and (spec.gateway.data == NULL or not spec.index):
             raise ValueError("on_link needs a gateway and an index")
         if scope is not None:
-            spec.scope = <uint8_t> read_choice(scope, "scope", SCOPES)
+            spec.scope = <uint8_t> read_choice(scope, "scope", _SCOPES)
         elif spec.family == FAMILY_IPV4:
             if spec.type == RTN_LOCAL:
                 spec.scope = RT_SCOPE_HOST
@@ -267,7 +267,7 @@ cdef class AddressVerbs(KindVerbs):
             prefix, "prefix", 0, 0 if destination is None else <int> spec.destination.size * 8
         )
         if type is not None:
-            spec.type = <uint8_t> read_choice(type, "type", ROUTE_TYPES)
+            spec.type = <uint8_t> read_choice(type, "type", _ROUTE_TYPES)
         spec.index = <int32_t> read_number(index, "index", 0, INT_LIMIT)
         if table is not None:
             spec.table = <uint32_t> read_number(table, "table", 1, U32_LIMIT)
@@ -379,7 +379,7 @@ cdef class AddressVerbs(KindVerbs):
         add_number(&attributes, FRA_PRIORITY, 4, priority, "priority", 0, U32_LIMIT)
         add_number(&attributes, FRA_SUPPRESS_PREFIXLEN, 4, suppress_prefix, "suppress_prefix", 0, 128)
         if action is not None:
-            head.action = <uint8_t> read_choice(action, "action", RULE_ACTIONS)
+            head.action = <uint8_t> read_choice(action, "action", _RULE_ACTIONS)
         if invert:
             head.flags = FIB_RULE_INVERT
         if head.action == FR_ACT_TO_TBL or action is None:

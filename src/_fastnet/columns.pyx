@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset, strcmp
 
 from _fastnet.args cimport INT_LIMIT, U32_LIMIT, read_address, read_choice, read_mac, read_name, read_number, read_switch
 from _fastnet.iflist cimport HAS_IPV4, HAS_IPV6, HAS_MAC, Interface, InterfaceList, run_of_rows
-from _fastnet.neighbourverbs import FDB_STATES, NEIGHBOUR_STATES
+from _fastnet.neighbourverbs import _FDB_STATES, _NEIGHBOUR_STATES
 from _fastnet.names cimport NamePattern, read_pattern, write_name
 from _fastnet.rtnl cimport (
     FAMILY_IPV4,
@@ -350,7 +350,7 @@ cdef class Columns(NeighbourVerbs):
         cdef Interface* rows = self.rows_of(interfaces, start, count, &length)
         cdef Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
         memset(&spec, 0, sizeof(spec))
-        spec.state = <uint16_t> read_choice(state, "state", NEIGHBOUR_STATES)
+        spec.state = <uint16_t> read_choice(state, "state", _NEIGHBOUR_STATES)
         spec.replace = read_switch(replace, "replace")
         self.ready(2 * length)
         rows = self.rows_of(interfaces, start, length, &length)
@@ -424,7 +424,7 @@ cdef class Columns(NeighbourVerbs):
         if state is None:
             spec.state = NUD_NOARP if master else NUD_PERMANENT
         else:
-            spec.state = <uint16_t> read_choice(state, "state", FDB_STATES)
+            spec.state = <uint16_t> read_choice(state, "state", _FDB_STATES)
         spec.creation = <uint16_t> (
             NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_REPLACE if read_switch(replace, "replace") else NLM_F_EXCL)
         )

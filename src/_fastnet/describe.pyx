@@ -3,21 +3,12 @@
 Everything that is read goes through the bounds-checked cursor, so bytes that are no message give a text, not a crash.
 """
 
-from sys import byteorder
+from sys import byteorder as _byteorder
 
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from _fastnet.words import (
-    BRIDGE_PORT,
-    FDB_STATES,
-    IPV4_SWITCHES,
-    KINDS,
-    NEIGHBOUR_STATES,
-    ROUTE_TYPES,
-    RULE_ACTIONS,
-    SCOPES,
-)
+from _fastnet import words as _words
 
 from _fastnet.linkinfo cimport IFLA_INET_CONF, IFLA_INFO_SLAVE_DATA
 from _fastnet.rtnl cimport (
@@ -123,6 +114,23 @@ from _fastnet.wire cimport (
 )
 
 
+_ADDRESS_FLAGS = (
+    (IFA_F_NODAD, "nodad"),
+    (IFA_F_NOPREFIXROUTE, "noprefixroute"),
+    (IFA_F_HOMEADDRESS, "home"),
+    (IFA_F_OPTIMISTIC, "optimistic"),
+    (IFA_F_MANAGETEMPADDR, "mngtmpaddr"),
+)
+_NEIGHBOUR_FLAGS = ((NTF_ROUTER, "router"), (NTF_EXT_LEARNED, "extern_learn"), (NTF_STICKY, "sticky"))
+_FDB_WORDS = (
+    (NDA_DST, "dst", "ip"),
+    (NDA_VLAN, "vlan", "number"),
+    (NDA_PORT, "port", "big"),
+    (NDA_VNI, "vni", "number"),
+    (NDA_IFINDEX, "via", "number"),
+)
+
+
 cdef bint take(Cursor* cursor, void* out, size_t size) noexcept:
     """Read a fixed head; False where the message is too short for it."""
     memset(out, 0, size)
@@ -185,7 +193,7 @@ cdef str told(Span value, str form):
         return "0x" + raw.hex()
     if form == "ip":
         return address(value)
-    return str(int.from_bytes(raw, byteorder))
+    return str(int.from_bytes(raw, _byteorder))
 
 
 cdef list table_words(Span nest, dict table):
@@ -242,15 +250,15 @@ cdef list link_words(Cursor cursor, const IfInfoMsg* head, tuple skip):
         elif type == IFLA_IFALIAS:
             words.append(f"alias {text(attribute.value)!r}")
         elif type == IFLA_PROTINFO:
-            words += table_words(attribute.value, BRIDGE_PORT)
+            words += table_words(attribute.value, _words.BRIDGE_PORT)
         elif type == IFLA_AF_SPEC:
             found = find(inside(find(inside(attribute.value), FAMILY_IPV6)), IFLA_INET6_ADDR_GEN_MODE)
             if found.data != NULL and found.size:
                 words.append(f"addrgenmode {found.data[0]}")
             found = find(inside(find(inside(attribute.value), FAMILY_IPV4)), IFLA_INET_CONF)
-            words += table_words(found, IPV4_SWITCHES)
+            words += table_words(found, _words.IPV4_SWITCHES)
         elif type == IFLA_LINKINFO:
-            words += table_words(find(inside(attribute.value), IFLA_INFO_SLAVE_DATA), BRIDGE_PORT)
+            words += table_words(find(inside(attribute.value), IFLA_INFO_SLAVE_DATA), _words.BRIDGE_PORT)
             kind = text(find(inside(attribute.value), IFLA_INFO_KIND))
             found = find(inside(attribute.value), IFLA_INFO_DATA)
             if kind == "veth":
@@ -260,7 +268,7 @@ cdef list link_words(Cursor cursor, const IfInfoMsg* head, tuple skip):
                     take(&inner, &peer, sizeof(peer))
                     words.append(f"peer ({' '.join(link_words(inner, &peer, ()))})")
             else:
-                words += table_words(found, KINDS.get(kind, {}))
+                words += table_words(found, _words.KINDS.get(kind, {}))
     if head.change & IFF_UP:
         words.append("up" if head.flags & IFF_UP else "down")
     return words
@@ -309,7 +317,7 @@ cdef str address_line(const MessageHeader* header, Cursor cursor, bint whole):
         if address(found) != address(own):
             words.append(f"peer {address(found)}")
         if head.scope:
-            words.append(f"scope {SCOPES.get(head.scope, head.scope)}")
+            words.append(f"scope {_words.SCOPES.get(head.scope, head.scope)}")
         for type, word in (IFA_BROADCAST, "broadcast"), (IFA_LABEL, "label"), (IFA_RT_PRIORITY, "metric"):
             found = find(cursor, type)
             if found.data != NULL:
@@ -319,7 +327,7 @@ cdef str address_line(const MessageHeader* header, Cursor cursor, bint whole):
         found = find(cursor, IFA_CACHEINFO)
         if found.size >= 8:
             words.append("valid_lft {1} preferred_lft {0}".format(*memory_words(found)))
-        words += flag_words(number(find(cursor, IFA_FLAGS)), ADDRESS_FLAGS)
+        words += flag_words(number(find(cursor, IFA_FLAGS)), _ADDRESS_FLAGS)
     return " ".join(words)
 
 
@@ -337,7 +345,7 @@ cdef str route_line(const MessageHeader* header, Cursor cursor, bint whole):
     take(&cursor, &head, sizeof(head))
     words = [verb_of(header, header.type == RTM_NEWROUTE)]
     if head.type not in (RTN_UNSPEC, RTN_UNICAST):
-        words.append(ROUTE_TYPES.get(head.type, f"type {head.type}"))
+        words.append(_words.ROUTE_TYPES.get(head.type, f"type {head.type}"))
     words.append("route")
     found = find(cursor, RTA_DST)
     if found.data != NULL:
@@ -395,13 +403,13 @@ cdef str neighbour_line(const MessageHeader* header, Cursor cursor, bint whole):
             if found.data != NULL:
                 words.append(f"lladdr {address(found)}")
         if adding and not head.flags & NTF_PROXY:
-            words.append((FDB_STATES if forwarding else NEIGHBOUR_STATES).get(head.state, f"state {head.state}"))
+            words.append((_words.FDB_STATES if forwarding else _words.NEIGHBOUR_STATES).get(head.state, f"state {head.state}"))
         if forwarding:
-            for type, word, form in FDB_WORDS:
+            for type, word, form in _FDB_WORDS:
                 found = find(cursor, type)
                 if found.data != NULL:
                     words.append(f"{word} {told(found, form)}")
-        words += flag_words(head.flags, NEIGHBOUR_FLAGS)
+        words += flag_words(head.flags, _NEIGHBOUR_FLAGS)
     return " ".join(words)
 
 
@@ -434,25 +442,8 @@ cdef str rule_line(const MessageHeader* header, Cursor cursor, bint whole):
         if found.data != NULL:
             words.append(f"table {number(found)}")
         if head.action and head.action != FR_ACT_TO_TBL:
-            words.append(RULE_ACTIONS.get(head.action, f"action {head.action}"))
+            words.append(_words.RULE_ACTIONS.get(head.action, f"action {head.action}"))
     return " ".join(words)
-
-
-ADDRESS_FLAGS = (
-    (IFA_F_NODAD, "nodad"),
-    (IFA_F_NOPREFIXROUTE, "noprefixroute"),
-    (IFA_F_HOMEADDRESS, "home"),
-    (IFA_F_OPTIMISTIC, "optimistic"),
-    (IFA_F_MANAGETEMPADDR, "mngtmpaddr"),
-)
-NEIGHBOUR_FLAGS = ((NTF_ROUTER, "router"), (NTF_EXT_LEARNED, "extern_learn"), (NTF_STICKY, "sticky"))
-FDB_WORDS = (
-    (NDA_DST, "dst", "ip"),
-    (NDA_VLAN, "vlan", "number"),
-    (NDA_PORT, "port", "big"),
-    (NDA_VNI, "vni", "number"),
-    (NDA_IFINDEX, "via", "number"),
-)
 
 
 cdef str render(Span message, bint whole):

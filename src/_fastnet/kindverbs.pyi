@@ -1,10 +1,5 @@
 from _fastnet.linkverbs import LinkVerbs
 
-MACVLAN_MODES: dict[str, int]
-IPVLAN_MODES: dict[str, int]
-IPVLAN_FLAGS: dict[str, int]
-VLAN_PROTOCOLS: dict[str, int]
-
 class KindVerbs(LinkVerbs):
     def add_bridge(
         self,

@@ -51,10 +51,10 @@ from _fastnet.options cimport Options, add_big16, add_number, add_raw, add_switc
 from _fastnet.rtnl cimport LinkKey, LinkSpec
 from _fastnet.wire cimport Span
 
-MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16}
-IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
-IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
-VLAN_PROTOCOLS = {"802.1q": ETH_P_8021Q, "802.1ad": ETH_P_8021AD}
+_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16}
+_IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+_IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+_VLAN_PROTOCOLS = {"802.1q": ETH_P_8021Q, "802.1ad": ETH_P_8021AD}
 
 
 cdef int read_bridge(
@@ -241,7 +241,7 @@ nf_call_arptables : bool or None
         self.ready()
         read_link(name, index, mac, mtu, master, group, up, queues, namespace, &link)
         below = <uint32_t> read_number(parent, "parent", 1, INT_LIMIT)
-        add_number(&data, IFLA_MACVLAN_MODE, 4, read_choice(mode, "mode", MACVLAN_MODES), "mode", 0, 16)
+        add_number(&data, IFLA_MACVLAN_MODE, 4, read_choice(mode, "mode", _MACVLAN_MODES), "mode", 0, 16)
         return self.entered(start, encode_add_kind(&self.wire, &link, b"macvlan", below, &data))
 
     def add_ipvlan(
@@ -269,8 +269,8 @@ nf_call_arptables : bool or None
         self.ready()
         read_link(name, index, None, mtu, master, group, up, queues, namespace, &link)
         below = <uint32_t> read_number(parent, "parent", 1, INT_LIMIT)
-        add_number(&data, IFLA_IPVLAN_MODE, 2, read_choice(mode, "mode", IPVLAN_MODES), "mode", 0, 2)
-        add_number(&data, IFLA_IPVLAN_FLAGS, 2, read_choice(flags, "flags", IPVLAN_FLAGS), "flags", 0, 2)
+        add_number(&data, IFLA_IPVLAN_MODE, 2, read_choice(mode, "mode", _IPVLAN_MODES), "mode", 0, 2)
+        add_number(&data, IFLA_IPVLAN_FLAGS, 2, read_choice(flags, "flags", _IPVLAN_FLAGS), "flags", 0, 2)
         return self.entered(start, encode_add_kind(&self.wire, &link, b"ipvlan", below, &data))
 
     def add_vlan(
@@ -302,7 +302,7 @@ nf_call_arptables : bool or None
         add_number(&data, IFLA_VLAN_ID, 2, vid, "vid", 0, 4094)
         if not data.count:
             raise TypeError("vid must be an integer, not NoneType")
-        add_big16(&data, IFLA_VLAN_PROTOCOL, read_choice(protocol, "protocol", VLAN_PROTOCOLS))
+        add_big16(&data, IFLA_VLAN_PROTOCOL, read_choice(protocol, "protocol", _VLAN_PROTOCOLS))
         return self.entered(start, encode_add_kind(&self.wire, &link, b"vlan", below, &data))
 
     def add_dummy(

@@ -1,8 +1,5 @@
 from _fastnet.addressverbs import AddressVerbs
 
-NEIGHBOUR_STATES: dict[str, int]
-FDB_STATES: dict[str, int]
-
 class NeighbourVerbs(AddressVerbs):
     def add_neighbour(
         self,

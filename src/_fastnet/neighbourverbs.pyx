@@ -28,11 +28,11 @@ from _fastnet.rtnl cimport (
 )
 from _fastnet.wire cimport NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
 
-NEIGHBOUR_STATES = {
+_NEIGHBOUR_STATES = {
     "permanent": NUD_PERMANENT, "reachable": NUD_REACHABLE, "noarp": NUD_NOARP, "stale": NUD_STALE,
     "delay": NUD_DELAY, "probe": NUD_PROBE, "failed": NUD_FAILED,
 }
-FDB_STATES = {"static": NUD_NOARP, "permanent": NUD_PERMANENT, "dynamic": NUD_REACHABLE}
+_FDB_STATES = {"static": NUD_NOARP, "permanent": NUD_PERMANENT, "dynamic": NUD_REACHABLE}
 
 
 cdef class NeighbourVerbs(AddressVerbs):
@@ -78,7 +78,7 @@ cdef class NeighbourVerbs(AddressVerbs):
         elif spec.mac == NULL:
             raise TypeError("mac must be bytes, not NoneType")
         else:
-            spec.state = <uint16_t> read_choice(state, "state", NEIGHBOUR_STATES)
+            spec.state = <uint16_t> read_choice(state, "state", _NEIGHBOUR_STATES)
         if router:
             spec.flags |= NTF_ROUTER
         if extern_learn:
@@ -135,7 +135,7 @@ cdef class NeighbourVerbs(AddressVerbs):
         if state is None:
             spec.state = NUD_NOARP if master else NUD_PERMANENT
         else:
-            spec.state = <uint16_t> read_choice(state, "state", FDB_STATES)
+            spec.state = <uint16_t> read_choice(state, "state", _FDB_STATES)
         if sticky:
             spec.flags |= NTF_STICKY
         if extern_learn:
