@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t
 from _fastnet.iflist cimport Interface, InterfaceList
 from _fastnet.neighbourverbs cimport NeighbourVerbs
 
-cdef class Numbers:
+cdef class _Numbers:
     """A column of int32 of its own."""
 
     cdef int32_t* data          # `count` of them
@@ -13,7 +13,7 @@ cdef class Numbers:
 
 # `count` ifindexes or descriptors of low…2**31-1: out of a buffer or sequence of as many, or one and what
 # follows it in steps of `step`.
-cdef Numbers read_numbers(object value, str what, int32_t low, size_t count, int step)
+cdef _Numbers read_numbers(object value, str what, int32_t low, size_t count, int step)
 
 cdef class Columns(NeighbourVerbs):
     # Rows start…start+count-1, count None = all that follow.

@@ -77,15 +77,15 @@ cdef enum:
     NAME_AT = NLMSG_HDRLEN + 16 + 4
 
 
-cdef class Numbers:
+cdef class _Numbers:
     """A column of int32 of its own."""
 
     def __dealloc__(self):
         free(self.data)
 
 
-cdef Numbers read_numbers(object value, str what, int32_t low, size_t count, int step):
-    cdef Numbers made = Numbers.__new__(Numbers)
+cdef _Numbers read_numbers(object value, str what, int32_t low, size_t count, int step):
+    cdef _Numbers made = _Numbers.__new__(_Numbers)
     cdef Py_buffer view
     cdef int64_t first
     cdef size_t i
@@ -193,7 +193,7 @@ cdef class Columns(NeighbourVerbs):
         """
         cdef size_t which, start, before, at, size, i
         cdef Span message
-        cdef Numbers numbers
+        cdef _Numbers numbers
         cdef uint8_t* place
         if isinstance(indexes, int):
             raise TypeError("indexes must be a list or a buffer of int32, not int")
@@ -253,7 +253,7 @@ cdef class Columns(NeighbourVerbs):
         cdef uint8_t* place
         cdef uint64_t number
         cdef Interface* rows = self.rows_of(interfaces, start, count, &length)
-        cdef Numbers indexes, peer_indexes, descriptors
+        cdef _Numbers indexes, peer_indexes, descriptors
         memset(&link, 0, sizeof(link))
         memset(&end, 0, sizeof(end))
         number = <uint64_t> read_number(first, "first", 0, 0x7FFFFFFFFFFFFFF)
@@ -348,7 +348,7 @@ cdef class Columns(NeighbourVerbs):
         cdef size_t length, i, from_used, before, at
         cdef int family, result
         cdef Interface* rows = self.rows_of(interfaces, start, count, &length)
-        cdef Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
+        cdef _Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
         memset(&spec, 0, sizeof(spec))
         spec.state = <uint16_t> read_choice(state, "state", _NEIGHBOUR_STATES)
         spec.replace = read_switch(replace, "replace")
@@ -412,7 +412,7 @@ cdef class Columns(NeighbourVerbs):
         cdef size_t length, i, from_used, before, at
         cdef int result
         cdef Interface* rows = self.rows_of(interfaces, start, count, &length)
-        cdef Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
+        cdef _Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
         memset(&spec, 0, sizeof(spec))
         spec.vni = -1
         spec.flags = NTF_MASTER if read_switch(master, "master") else NTF_SELF
@@ -484,7 +484,7 @@ cdef class Columns(NeighbourVerbs):
         cdef size_t length, i, from_used, before, at
         cdef int family, result
         cdef Interface* rows = self.rows_of(interfaces, start, count, &length)
-        cdef Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
+        cdef _Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
         memset(&spec, 0, sizeof(spec))
         spec.type = RTN_UNICAST if adding else RTN_UNSPEC
         spec.table = <uint32_t> read_number(table, "table", 1, U32_LIMIT)
