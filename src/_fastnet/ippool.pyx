@@ -390,7 +390,7 @@ cdef class IPPool:
         cdef size_t n, i
         cdef uint64_t left, mask, ordinal, low
         cdef bint four = self.space.first.version == 4
-        cdef uint8_t field = HAS_IPV4 if four else HAS_IPV6
+        cdef uint8_t field = <uint8_t>(HAS_IPV4 if four else HAS_IPV6)
         with cython.critical_section(self, interfaces):
             rows = run_of_rows(interfaces, start, count, &n)
             for i in range(n):
@@ -439,7 +439,7 @@ cdef class IPPool:
         cdef Column column
         cdef Where where
         cdef bint four = self.space.first.version == 4
-        cdef uint8_t field = HAS_IPV4 if four else HAS_IPV6
+        cdef uint8_t field = <uint8_t>(HAS_IPV4 if four else HAS_IPV6)
         with cython.critical_section(self, interfaces):
             rows = run_of_rows(interfaces, start, count, &n)
             for i in range(n):
