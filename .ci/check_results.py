@@ -27,6 +27,8 @@ PEERS = {
     "encode": {"pyroute2", "pyroute2.IPBatch", "ip -batch"},
     "decode": {"pyroute2", "ip -json"},
     "bringup": {"pyroute2", "pyroute2-nofork", "pyroute2-plain"},
+    "churn": {"pyroute2", "pyroute2-nofork", "pyroute2-plain", "ip -batch"}
+    | {"CNI", "netavark", "netavark-internal", "docker", "docker-own"},
 }
 # How many times faster bringing up must be. Loose, for a short run on a busy machine: what is
 # aimed at (and measured by a full run) stands in the second column.

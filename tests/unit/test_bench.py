@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from driverapi.bench import (
 )
 from driverapi.bench.alloc import PoolTask
 from driverapi.bench.runner import WorkerProcess
-from driverapi.bench.stats import ratio, summarise, verdict
-from driverapi.bench.task import Target
+from driverapi.bench.stats import details, ratio, summarise, verdict
+from driverapi.bench.task import CannotTakePartError, Target
 
 
 class TestStatistics:
@@ -53,6 +54,17 @@ class TestStatistics:
         ours, peer = summarise([1.0, 10.0, 1.0], 1), summarise([2.0, 20.0, 2.5], 1)
         assert ratio(ours, peer) == {"ratio": 2.0, "ratio_min": 2.0, "ratio_max": 2.5}
 
+    def test_marks_are_medians_of_their_places(self) -> None:
+        told = details([{"marks": [1.0, 5.0]}, {"marks": [3.0, 4.0]}, {"marks": [2.0, 9.0]}, {}])
+        assert told == {"marks": [2.0, 5.0]}
+
+    def test_half_of_the_samples_and_99_of_100(self) -> None:
+        told = details([{"samples": list(range(51))}, {"samples": list(range(51, 101))}])
+        assert told == {"p50": 50, "p99": 99, "samples": 101}
+
+    def test_rounds_that_tell_nothing_more(self) -> None:
+        assert details([{"run": 1.0}]) == {}
+
     def test_nothing_cannot_be_summarised(self) -> None:
         with pytest.raises(ValueError, match="no round"):
             summarise([], 1)
@@ -61,7 +73,13 @@ class TestStatistics:
 
 
 class TestTargets:
-    OURS = {"median": 2e-9, "memory": {"held": 3_000, "peak": 4_000}}  # noqa: RUF012 - read only
+    OURS = {  # noqa: RUF012 - read only
+        "median": 2e-9,
+        "memory": {"held": 3_000, "peak": 4_000},
+        "marks": [9.0, 2.0, 2.5, 3.0],
+        "p50": 1e-6,
+        "p99": 3e-6,
+    }
     PEERS = {"floor": {"ratio": 0.8, "memory": {"held": 1_000, "peak": 1_000}}}  # noqa: RUF012
 
     @pytest.mark.parametrize(
@@ -77,6 +95,10 @@ class TestTargets:
             ("bytes", 2_999, 3_000, False),
             ("bytes each", 20, 20, True),
             ("bytes each", 19, 20, False),
+            ("growth", 1.5, 1.5, True),
+            ("growth", 1.4, 1.5, False),
+            ("p50", 1e-6, 1e-6, True),
+            ("p99", 1e-6, 3e-6, False),
         ],
     )
     def test_met_or_missed(self, of: str, limit: float, measured: float, met: bool) -> None:
@@ -84,7 +106,7 @@ class TestTargets:
         assert said["measured"] == pytest.approx(measured)
         assert said["met"] is met
 
-    @pytest.mark.parametrize("of", ["seconds", "times slower", "times faster", "bytes", "bytes each"])
+    @pytest.mark.parametrize("of", ["seconds", "times slower", "times faster", "bytes", "bytes each", "growth", "p99"])
     def test_what_was_not_measured_is_neither(self, of: str) -> None:
         said = verdict(Target("it", of, 1, "floor"), {"error": "it broke"}, {"floor": {"ratio": None}})
         assert (said["measured"], said["met"]) == (None, None)
@@ -95,8 +117,8 @@ class TestTargets:
 
     def test_every_target_names_a_contender(self) -> None:
         for workload in workloads():
-            for target in workload.targets:
-                assert target.of in {"seconds", "bytes"} or workload.contender(target.against)
+            for target in (*workload.targets, *workload.teardown_targets):
+                assert target.of in {"seconds", "bytes", "growth", "p50", "p99"} or workload.contender(target.against)
                 assert workload.memory or not target.of.startswith("bytes")
                 verdict(target, self.OURS, {target.against: self.PEERS["floor"]})
 
@@ -262,6 +284,20 @@ class TestRunner:
         assert row["peers"] == {}
         assert set((tmp_path / "turns").read_text().split()) == {OURS}
 
+    def test_yardsticks_are_no_peers(self, behave: Behave, tmp_path: Path) -> None:
+        workload = behave({OURS: ("works", 1.0), "floor": ("works", 0.5), "peer": ("works", 2.0)})
+        ours, floor, peer = workload.contenders
+        workload = replace(workload, contenders=(ours, replace(floor, reference=True), peer))
+        (row,) = runner.run_workload(workload, peers=False)
+        assert list(row["peers"]) == ["floor"]
+
+    def test_quick_runs_leave_the_thorough_out(self, behave: Behave, monkeypatch: pytest.MonkeyPatch) -> None:
+        workload = behave({OURS: ("works", 1.0)})
+        table = (workload, replace(workload, name="long", thorough=True))
+        monkeypatch.setattr(runner, "workloads", lambda: table)
+        names = [[row["workload"] for row in run({"alloc"}, quick=quick)["rows"]] for quick in (True, False)]
+        assert names == [["fake"], ["fake", "long"]]
+
     def test_processes_are_gone_afterwards(self, behave: Behave) -> None:
         workload = behave({OURS: ("works", 1.0), "bad": ("dies", 0.0)})
         worker = WorkerProcess(workload, OURS)
@@ -279,6 +315,30 @@ class TestWorker:
         monkeypatch.setattr(worker, "find_spec", lambda name: None)
         assert worker.main(["alloc", "netaddr+set"]) == 0
         assert json.loads(capsys.readouterr().out) == {"skipped": "netaddr is not installed"}
+
+    def test_contender_that_cannot_take_part(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def cannot(contender: Contender) -> type[Task]:
+            raise CannotTakePartError("the moon is not full")
+
+        monkeypatch.setattr(Contender, "load", cannot)
+        assert worker.main(["alloc", "netaddr+set"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"skipped": "the moon is not full"}
+
+    def test_who_holds_the_clock(self) -> None:
+        """What the task tells goes before what the worker measured, and its parts are passed on."""
+
+        class Elsewhere(Task):
+            def run(self) -> float:
+                self.marks, self.samples = [1.0], [2.0]
+                return 100.0
+
+            def teardown(self) -> float:
+                return 200.0
+
+        told = worker._Rounds(Elsewhere({"count": 1}, 1)).round()
+        assert told == {"run": 100.0, "marks": [1.0], "samples": [2.0], "teardown": 200.0}
 
     def test_failure_is_said_and_shown(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -74,11 +74,19 @@ def _ping(gateway: str, timeout: float) -> bool:
     return False
 
 
-def _faults(gateways: Sequence[str], address: str | None) -> list[str]:
+def _only_device() -> str:
+    """Return the name of the link beside ``lo``, the first one's where there are more."""
+    lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
+    names = [line.partition(":")[0].strip() for line in lines]
+    return next((name for name in names if name != "lo"), "eth0")
+
+
+def _faults(gateways: Sequence[str], address: str | None, device: str) -> list[str]:
     """Read back what the calling thread's namespace has; return what is missing."""
     faults = []
+    device = device or _only_device()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for name in ("lo", "eth0"):
+        for name in ("lo", device):
             request = struct.pack("16s24x", name.encode())
             try:
                 flags = struct.unpack_from("16xH", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[0]
@@ -88,21 +96,21 @@ def _faults(gateways: Sequence[str], address: str | None) -> list[str]:
             if not flags & _IFF_UP:
                 faults.append(f"{name} is down")
         try:
-            answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("16s24x", b"eth0"))
+            answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("16s24x", device.encode()))
             has = socket.inet_ntoa(answer[20:24])
             if address is not None and has != address:
-                faults.append(f"eth0 has {has}, not {address}")
+                faults.append(f"{device} has {has}, not {address}")
         except OSError as error:
-            faults.append(f"eth0 has no address: {error.strerror}")
+            faults.append(f"{device} has no address: {error.strerror}")
     for gateway in gateways:
         if ":" in gateway:
             zero, wanted = "0" * 32, socket.inet_pton(socket.AF_INET6, gateway).hex()
             lines = [line.split() for line in Path("/proc/thread-self/net/ipv6_route").read_text().splitlines()]
-            found = any(one[:2] == [zero, "00"] and one[4] == wanted and one[9] == "eth0" for one in lines)
+            found = any(one[:2] == [zero, "00"] and one[4] == wanted and one[9] == device for one in lines)
         else:
             wanted = socket.inet_aton(gateway)[::-1].hex().upper()
             lines = [line.split() for line in Path("/proc/thread-self/net/route").read_text().splitlines()]
-            found = any(one[:3] == ["eth0", "00000000", wanted] for one in lines)
+            found = any(one[:3] == [device, "00000000", wanted] for one in lines)
         if not found:
             faults.append(f"no default route by {gateway}")
     return faults
@@ -113,6 +121,7 @@ def check_sandboxes(
     gateways: Sequence[str],
     *,
     addresses: Sequence[str] | None = None,
+    device: str = "eth0",
     pings: int = 25,
     timeout: float = 5.0,
 ) -> None:
@@ -126,6 +135,8 @@ def check_sandboxes(
         One per family.
     addresses : sequence of str, optional
         The IPv4 address that each must have.
+    device : str
+        The link's name inside; empty where the contender takes names of its own: then it is the one beside ``lo``.
     pings : int
         From so many, evenly spread: each costs an entry on both sides in a table of
         neighbours that all namespaces share.
@@ -144,7 +155,7 @@ def check_sandboxes(
         for number, path in enumerate(paths):
             try:
                 _enter(path)
-                faults = _faults(gateways, addresses[number] if addresses else None)
+                faults = _faults(gateways, addresses[number] if addresses else None, device)
                 if number % step == 0 and not faults:
                     faults = [f"no answer from {one}" for one in gateways if not _ping(one, timeout)]
             except OSError as error:

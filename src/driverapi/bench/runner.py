@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from driverapi.bench.stats import Figure, ratio, summarise, verdict
+from driverapi.bench.stats import Figure, details, ratio, summarise, verdict
 from driverapi.bench.task import OURS, Workload
 from driverapi.bench.workloads import DEFAULT_FAMILIES, workloads
 
@@ -166,7 +166,7 @@ def machine() -> dict[str, Any]:
 class _Entry:
     """What came of one contender."""
 
-    rounds: list[dict[str, float]] = field(default_factory=list)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
     units: int = 0
     version: str = ""
     memory: dict[str, int] = field(default_factory=dict)
@@ -185,8 +185,9 @@ def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry], 
         contender = workload.contender(who)
         figure = entry.figure(phase)
         told: dict[str, Any] = {"about": contender.about} if contender.about else {}
-        if entry.memory and phase == "run":
-            told["memory"] = entry.memory
+        if phase == "run":
+            told |= details(entry.rounds)
+            told |= {"memory": entry.memory} if entry.memory else {}
         if who == OURS:
             figures[who] = {**(figure or entry.out), **told}
             continue
@@ -198,17 +199,18 @@ def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry], 
             compared: dict[str, Any] = {"ratio": None} if ours is None else {**ratio(ours, figure)}
             figures[who] = {**figure, **compared, "version": entry.version, **told}
     mine = figures.pop(OURS)
+    targets = workload.targets if phase == "run" else workload.teardown_targets
     return {
         "family": workload.family,
         "workload": name,
         "unit": workload.unit,
         "about": workload.about,
         "parameters": workload.given(quick),
-        "series": workload.series if phase == "run" else "",
-        "at": workload.at if phase == "run" else "",
+        "series": workload.series if phase == "run" else workload.teardown_series,
+        "at": workload.at if phase == "run" or workload.teardown_series else "",
         "ours": mine,
         "peers": figures,
-        "targets": [verdict(one, mine, figures) for one in workload.targets] if phase == "run" else [],
+        "targets": [verdict(one, mine, figures) for one in targets],
     }
 
 
@@ -229,7 +231,9 @@ def run_workload(
     running: dict[str, WorkerProcess] = {}
     rounds = workload.quick_rounds if quick else workload.rounds
     try:
-        for contender in workload.contenders if peers else workload.contenders[:1]:
+        for contender in workload.contenders:
+            if not (peers or contender.name == OURS or contender.reference):
+                continue
             entry = entries[contender.name] = _Entry()
             try:
                 worker = WorkerProcess(workload, contender.name, quick=quick, seed=seed)
@@ -290,7 +294,7 @@ def run(
     quick : bool
         Small ones, for a look or a smoke test; the ratios are rough.
     peers : bool
-        False runs ours alone.
+        False runs ours and yardsticks only.
     seed : int
         Of every random choice.
     progress : callable, optional
@@ -305,12 +309,15 @@ def run(
         "about", "parameters", "series", "at", "ours": FIGURE, "peers": {NAME: FIGURE with
         "ratio"}, "targets": […]}]}``. A figure is seconds per unit (``median``, ``min``, ``max``,
         ``rounds``), ``per_second``, ``units`` of a round, and where it was measured ``memory``, the
-        bytes ``held`` at the end and at the ``peak``. A ratio above 1 says how many times faster
-        ours is. Who did not take part has ``skipped`` with the reason, who failed has ``error``,
-        and no figure. ``"reference": true`` marks what is no alternative but a yardstick. A target
-        has its words, the ``limit``, what was ``measured`` and whether it is ``met``.
+        bytes ``held`` at the end and at the ``peak``; where cost grows ``marks``, the seconds per
+        unit of each part of a round; where single units count ``p50`` and ``p99``. A ratio above 1
+        says how many times faster ours is. Who did not take part has ``skipped`` with the reason,
+        who failed has ``error``, and no figure. ``"reference": true`` marks what is no alternative
+        but a yardstick. A target has its words, the ``limit``, what was ``measured`` and whether it
+        is ``met``.
     """
-    chosen = list(only) if only is not None else [one for one in workloads() if one.family in families]
+    table = (one for one in workloads() if one.family in families and not (quick and one.thorough))
+    chosen = list(only) if only is not None else list(table)
     rows: list[dict[str, Any]] = []
     for workload in chosen:
         rows += run_workload(workload, quick=quick, peers=peers, seed=seed, progress=progress)

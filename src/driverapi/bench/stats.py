@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, TypedDict
 
 from driverapi.bench.task import Target
 
-__all__ = ["Figure", "Ratio", "Verdict", "ratio", "summarise", "verdict"]
+__all__ = ["Figure", "Ratio", "Verdict", "details", "ratio", "summarise", "verdict"]
 
 
 class Figure(TypedDict):
@@ -65,6 +65,19 @@ def ratio(ours: Figure, peer: Figure) -> Ratio:
     return {"ratio": median(pairs), "ratio_min": min(pairs), "ratio_max": max(pairs)}
 
 
+def details(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what rounds tell beyond their seconds: ``marks``, each the median of its place, ``p50`` and ``p99``."""
+    told: dict[str, Any] = {}
+    marks = [one["marks"] for one in rounds if one.get("marks")]
+    if marks:
+        told["marks"] = [median(place) for place in zip(*marks, strict=True)]
+    samples = [one for each in rounds for one in each.get("samples", ())]
+    if len(samples) > 1:
+        cuts = quantiles(samples, n=100, method="inclusive")
+        told |= {"p50": cuts[49], "p99": cuts[98], "samples": len(samples)}
+    return told
+
+
 class Verdict(TypedDict):
     """A target, what was measured, and whether it is met; ``None`` where nothing was measured."""
 
@@ -79,6 +92,11 @@ class Verdict(TypedDict):
 def _measured(target: Target, ours: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
     if target.of == "seconds":
         return ours.get("median")
+    if target.of in {"p50", "p99"}:
+        return ours.get(target.of)
+    if target.of == "growth":
+        marks = ours.get("marks", ())
+        return marks[-1] / marks[1] if len(marks) > 1 else None
     if target.of in {"times faster", "times slower"}:
         faster = other.get("ratio")
         return 1 / faster if faster and target.of == "times slower" else faster
@@ -91,7 +109,7 @@ def _measured(target: Target, ours: Mapping[str, Any], other: Mapping[str, Any])
 
 def verdict(target: Target, ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> Verdict:
     """Hold the figures of a row against one of its targets."""
-    if target.of not in {"times faster", "times slower", "seconds", "bytes", "bytes each"}:
+    if target.of not in {"times faster", "times slower", "seconds", "p50", "p99", "growth", "bytes", "bytes each"}:
         raise ValueError(f"a target cannot be of {target.of!r}")
     measured = _measured(target, ours, peers.get(target.against, {}))
     met = None

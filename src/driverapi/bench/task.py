@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-__all__ = ["OURS", "Contender", "Parameters", "Target", "Task", "Workload", "WrongResultError"]
+__all__ = ["OURS", "CannotTakePartError", "Contender", "Parameters", "Target", "Task", "Workload", "WrongResultError"]
 
 OURS = "driverapi"
 """Name of the contender that all others are set against."""
@@ -21,6 +21,10 @@ Parameters = Mapping[str, Any]
 
 class WrongResultError(Exception):
     """A contender was fast and wrong: what it made is not what the workload asks for."""
+
+
+class CannotTakePartError(Exception):
+    """What a contender needs is not here; the text says what. It is named and skipped."""
 
 
 class Task:
@@ -34,6 +38,11 @@ class Task:
     units : int
         How many units (addresses, messages, endpoints) one ``run`` does. A task whose cost
         does not depend on history may do more of them than its peers, to be measured well.
+    marks : list of float
+        Where the cost of the first and of the last unit may differ: seconds per unit of each part of
+        the last ``run``, in order. Empty otherwise.
+    samples : list of float
+        Where the slowest units matter: seconds of each unit of the last ``run``. Empty otherwise.
 
     Thread safety: none; a worker process has one task and one thread.
     """
@@ -42,19 +51,21 @@ class Task:
         self.parameters = parameters
         self.seed = seed
         self.units: int = parameters["count"]
+        self.marks: list[float] = []
+        self.samples: list[float] = []
 
     def setup(self) -> None:
         """Bring about the state that ``run`` starts from. Not timed."""
 
-    def run(self) -> None:
-        """Do the work. Timed."""
+    def run(self) -> float | None:
+        """Do the work. Timed; where another program holds the clock, return its seconds."""
         raise NotImplementedError
 
     def check(self) -> None:
         """Raise ``WrongResultError`` unless the work was done. Not timed."""
 
-    def teardown(self) -> None:
-        """Take back what ``run`` made. Timed, apart from ``run``."""
+    def teardown(self) -> float | None:
+        """Take back what ``run`` made. Timed, apart from ``run``, and in the same way."""
 
     def settle(self) -> None:
         """Wait until nothing of this round goes on in the background. Not timed."""
@@ -110,7 +121,8 @@ class Target:
         The target in words.
     of : str
         What is looked at: ``"times slower"`` and ``"times faster"`` than ``against``, ``"seconds"``
-        per unit, ``"bytes"`` held, or ``"bytes each"`` held beyond ``against``, divided by ``each``.
+        per unit, ``"p50"`` and ``"p99"`` of single units, ``"growth"`` of the cost from the second part to
+        the last, ``"bytes"`` held, or ``"bytes each"`` held beyond ``against``, divided by ``each``.
     limit : float
         The least for ``"times faster"``, the most for all others.
     against : str
@@ -147,13 +159,15 @@ class Workload:
         Rounds before those, thrown away.
     private : bool
         The worker enters a network and a mount namespace of its own first.
+    thorough : bool
+        Left out of quick runs.
     teardown : str
         Where the teardown is a result too: the name of its row.
     memory : bool
         The bytes of each contender are measured too, in a round of their own.
-    targets : tuple of Target
-        What the row must reach.
-    series, at : str
+    targets, teardown_targets : tuple of Target
+        What the row must reach, and that of its teardown.
+    series, teardown_series, at : str
         Rows of one series make a line in the report; ``at`` is the row's place on it.
     """
 
@@ -167,11 +181,14 @@ class Workload:
     quick_rounds: int = 2
     warm_up: int = 1
     private: bool = False
+    thorough: bool = False
     teardown: str = ""
     about: str = ""
     memory: bool = False
     targets: tuple[Target, ...] = ()
+    teardown_targets: tuple[Target, ...] = ()
     series: str = ""
+    teardown_series: str = ""
     at: str = ""
 
     def given(self, quick: bool) -> dict[str, Any]:

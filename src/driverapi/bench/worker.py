@@ -24,7 +24,7 @@ from shutil import which
 from time import perf_counter
 from typing import Any
 
-from driverapi.bench.task import Task, Workload
+from driverapi.bench.task import CannotTakePartError, Task, Workload
 from driverapi.bench.workloads import FAMILIES, find, workloads
 
 __all__ = ["main"]
@@ -35,7 +35,6 @@ class _Rounds:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._run = 0.0
 
     def setup(self) -> dict[str, Any]:
         """Prepare; garbage of the preparation shall not be collected on the clock."""
@@ -52,20 +51,22 @@ class _Rounds:
         gc.disable()
         try:
             begin = perf_counter()
-            run()
-            self._run = perf_counter() - begin
+            told = run()
+            took = perf_counter() - begin
         finally:
             gc.enable()
-        return {"run": self._run}
+        answer: dict[str, Any] = {"run": took if told is None else told}
+        more = {"marks": self._task.marks, "samples": self._task.samples}
+        return answer | {key: value for key, value in more.items() if value}
 
     def finish(self) -> dict[str, Any]:
         """Check and take down."""
         self._task.check()
         begin = perf_counter()
-        self._task.teardown()
-        down = perf_counter() - begin
+        told = self._task.teardown()
+        took = perf_counter() - begin
         self._task.settle()
-        return {"teardown": down}
+        return {"teardown": took if told is None else told}
 
     def memory(self) -> dict[str, Any]:
         """Do a round under tracemalloc: bytes held at its end, and at the most on the way.
@@ -168,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = contender.load()(workload.given(given.quick), given.seed)
         _say({"ready": True, "pid": os.getpid(), "units": task.units, "version": _version(contender.needs)})
         _serve(task, sys.stdin if given.serve else ["round"] * given.rounds)
+    except CannotTakePartError as reason:
+        _say({"skipped": str(reason)})
     except Exception as error:
         traceback.print_exc()
         _say({"error": f"{type(error).__name__}: {error}"})

@@ -134,10 +134,11 @@ def bench(
     """Measure this package beside what one would use instead.
 
     The peers are what a Python program would take for the same work: ipaddress of the standard
-    library, netaddr, and pyroute2 (bringup: as well as it allows, and as tutorials have it).
-    Each contender runs in a process of its own, and they take turns. A peer that is not
-    installed is named and skipped. The family bringup runs in private network and mount
-    namespaces (without root in a user namespace) and takes minutes.
+    library, netaddr, and pyroute2 (bringup: as well as it allows, and as tutorials have it);
+    churn adds ip -batch, CNI plugins, netavark, docker, and a kernel floor in C. Each contender
+    runs in a process of its own, and they take turns. A peer that is not installed is named
+    and skipped. The families bringup and churn run in private network and mount namespaces
+    (without root in a user namespace; docker needs root) and take minutes.
     """
     from rich.console import Console
 

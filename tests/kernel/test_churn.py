@@ -1,0 +1,78 @@
+"""Family ``churn`` of the benchmarks: everyone makes the same, and *down* is over when it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from driverapi.bench import Workload, WrongResultError, find, probe, workloads
+from driverapi.bench.namespaces import Sentinel, drop_namespaces, make_namespaces
+from driverapi.bench.runner import Skipped, WorkerProcess
+
+_BRIDGE = "up, bridge, 1000 at once"
+_ROWS = [
+    _BRIDGE,
+    "up, routed, 1000 at once",
+    "up, sandboxes exist, 1000 at once",
+    "one from the warm pool, beside a teardown",
+]
+
+
+def pairs() -> list[object]:
+    """Return (workload, contender), each contender in one workload of each kind."""
+    return [
+        pytest.param(find("churn", row), one.name, id=f"{row.partition(' at')[0]}-{one.name}")
+        for row in _ROWS
+        for one in find("churn", row).contenders
+        if row == _BRIDGE or not one.name.startswith("docker")  # an engine takes a second
+    ]
+
+
+@pytest.mark.parametrize(("workload", "contender"), pairs())
+def test_contender(workload: Workload, contender: str) -> None:
+    """Its worker reads back and pings what it has made, and waits until it is gone; the second round begins afresh."""
+    try:
+        with WorkerProcess(workload, contender, quick=True) as worker:
+            for _ in range(2):
+                told = worker.ask("round")
+                assert told["run"] > 0
+                assert told["teardown"] > 0
+    except Skipped as reason:
+        pytest.skip(f"{contender}: {reason}")
+
+
+def test_every_contender_is_tried() -> None:
+    tried = {one.name for row in _ROWS for one in find("churn", row).contenders}
+    assert tried == {one.name for row in workloads() if row.family == "churn" for one in row.contenders}
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    return [str(tmp_path / str(number)) for number in range(3)]
+
+
+def test_namespaces_for_others(paths: list[str]) -> None:
+    here = os.stat("/proc/self/ns/net")
+    make_namespaces(paths)
+    assert len({os.stat(one).st_ino for one in (*paths, "/proc/self/ns/net")}) == 4
+    with pytest.raises(WrongResultError) as caught:
+        probe.check_sandboxes(paths[:1], [])
+    assert "lo is down" not in str(caught.value)
+    drop_namespaces(paths)
+    assert not any(os.path.exists(one) for one in paths)
+    assert os.path.samestat(here, os.stat("/proc/self/ns/net"))
+
+
+def test_sentinel_goes_after_those_before_it(paths: list[str]) -> None:
+    """A namespace that somebody still holds keeps its link, and it is waited for."""
+    before = probe.host_links()
+    sentinel = Sentinel()
+    assert probe.host_links() == before + 1
+    sentinel.wait(before)
+    assert probe.host_links() == before
+    kept, dropped = Sentinel(), Sentinel()
+    with pytest.raises(WrongResultError, match="1 links are left"):
+        dropped.wait(before, seconds=0.3)
+    kept.wait(before)
