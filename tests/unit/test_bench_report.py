@@ -32,8 +32,10 @@ def recorded(**more: Any) -> dict[str, Any]:
             figure: dict[str, Any] = {**them, **ratio(ours, them), "about": contender.about, "version": "1.0"}
             if workload.memory:
                 figure["memory"] = {"held": 700 * 5**number, "peak": 700 * 5**number}
+            if workload.parameters.get("curve"):
+                figure["marks"] = [1e-3, 1.2e-3, 1.1e-3, 1.6e-3][: 4 - number % 2]
             figures[contender.name] = figure | ({"reference": True} if contender.reference else {})
-        mine = figures.pop(OURS)
+        mine = figures.pop(OURS) | {"p50": 5e-5, "p99": 2e-3}
         said = [verdict(one, mine, figures) for one in workload.targets]
         keep = {"family": workload.family, "workload": workload.name, "unit": workload.unit, "about": workload.about}
         at = {"parameters": workload.given(False), "series": workload.series, "at": workload.at}
@@ -61,6 +63,29 @@ class TestPage:
             for name, figure in {OURS: row["ours"], **row["peers"]}.items():
                 assert f"{name} 1.0" in cells
                 assert duration(figure["median"]) in cells
+
+    def test_cost_of_the_kth(self) -> None:
+        """A line for each contender that tells it, as long as it goes; and nothing where nobody does."""
+        document = recorded()
+        tree = parsed(page(document))
+        what = "time of one more endpoint, by how many there are"
+        cards = [one for one in tree.iter("figure") if one.find("figcaption").text == what]  # type: ignore[union-attr]
+        rows = [row for row in document["rows"] if row["ours"].get("marks")]
+        assert [one.find("h4").text for one in cards] == [row["workload"] for row in rows]  # type: ignore[union-attr]
+        assert len(cards) == 2
+        for card, row in zip(cards, rows, strict=True):
+            paths = [one.get("d", "") for one in card.iter(SVG + "path") if "line" in one.get("class", "").split()]
+            marks = [row["ours"]["marks"], *(one["marks"] for one in row["peers"].values())]
+            assert sorted(one.count(",") for one in paths) == sorted(len(one) for one in marks)
+            said = [one.text for one in card.iter(SVG + "text")]
+            assert {"50", "100", "150", "200"} <= set(said)
+
+    def test_time_for_all_of_them(self) -> None:
+        tree = parsed(page(recorded()))
+        heads = [one.text for one in tree.iter("h3")]
+        assert heads.count("Time for all, by number") == 1
+        captions = [one.text for one in tree.iter("figcaption")]
+        assert captions.count("time for so many endpoints; who did fewer is scaled up") == 3
 
     def test_every_target_has_its_verdict_in_words(self) -> None:
         document = recorded()

@@ -81,13 +81,14 @@ class ChurnTask(Task):
 
     def run(self) -> float | None:
         """Bring all up."""
-        self.marks = []
+        marks = []
         begin = perf_counter()
         for numbers in self.bursts:
             self.up(numbers)
             end = perf_counter()
-            self.marks.append((end - begin) / len(numbers))
+            marks.append((end - begin) / len(numbers))
             begin = end
+        self.marks = marks if self.parameters.get("curve") else []
         return None
 
     def check(self) -> None:

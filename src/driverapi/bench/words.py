@@ -49,7 +49,7 @@ def measured(verdict: Mapping[str, Any]) -> str:
     value = verdict["measured"]
     if value is None:
         return "—"
-    if verdict["of"] == "seconds":
+    if verdict["of"] in {"seconds", "p50", "p99"}:
         return duration(value)
     if verdict["of"].startswith("bytes"):
         return amount(value) if verdict["of"] == "bytes" else f"{value:.1f} bytes each"

@@ -137,6 +137,36 @@ def _chart(name: str, rows: Sequence[Mapping[str, Any]], tones: Mapping[str, str
     return _card(name, what, drawing)
 
 
+def _total(series: str, rows: Sequence[Mapping[str, Any]], tones: Mapping[str, str]) -> Markup | None:
+    """Return what all of them take together, where the places of a series are numbers of units."""
+    if not all(row["at"].isdecimal() for row in rows):
+        return None
+    who = dict.fromkeys(one for row in rows for one in _figures(row))
+    them = []
+    for one in who:
+        each = [(_figures(row).get(one, {}).get("median"), int(row["at"])) for row in rows]
+        if any(seconds for seconds, _ in each):
+            them.append(Line(one, [seconds and seconds * number for seconds, number in each], tones[one]))
+    if not them:
+        return None
+    what = f"time for so many {rows[0]['unit']}s; who did fewer is scaled up"
+    return _card(series, what, lines(f"{series}: {what}", [row["at"] for row in rows], them, _axis_time))
+
+
+def _kth(row: Mapping[str, Any], tones: Mapping[str, str]) -> Markup | None:
+    """Return the cost of the k-th unit, where it was measured by parts."""
+    marks = {name: figure["marks"] for name, figure in _figures(row).items() if figure.get("marks")}
+    most = max(map(len, marks.values()), default=0)
+    if most < 2:
+        return None
+    part = row["parameters"]["burst"]
+    step = 1 + (most - 1) // 10
+    points = [str((number + 1) * part) if (most - 1 - number) % step == 0 else "" for number in range(most)]
+    them = [Line(name, [*values, *[None] * (most - len(values))], tones[name]) for name, values in marks.items()]
+    what = f"time of one more {row['unit']}, by how many there are"
+    return _card(row["workload"], what, lines(f"{row['workload']}: {what}", points, them, _axis_time))
+
+
 def _target_table(rows: Iterable[Mapping[str, Any]]) -> Markup | None:
     lines_ = [
         element(
@@ -210,6 +240,9 @@ def _family(family: str, rows: Sequence[Mapping[str, Any]]) -> Markup:
 
     add("Time", [_time_bars(row, tones) for row in alone])
     add("Time, by size", [_chart(name, them, tones, memory=False) for name, them in series.items()])
+    if family == "churn":
+        add("Time for all, by number", [_total(name, them, tones) for name, them in series.items()])
+    add("The k-th", [_kth(row, tones) for row in rows])
     add("Memory", [_memory_bars(row, tones) for row in alone])
     add("Memory, by size", [_chart(name, them, tones, memory=True) for name, them in series.items()])
     table = element("details", element("summary", f"All figures of {family}"), _table(rows), open="open")
