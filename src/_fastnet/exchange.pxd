@@ -34,5 +34,9 @@ cdef struct Exchange:
 
 # Send all messages, in as few sends as is safe, and enter every answer.
 cdef void exchange(Exchange* job) noexcept nogil
+# Enter one datagram's answers: bit 0 = the last message was acknowledged, bit 1 = something was lost.
+cdef int note_answers(
+    Exchange* job, const unsigned char* data, size_t size, size_t first, size_t last
+) noexcept nogil
 # Ask for a dump, and read it to the end: 0, or -errno (-EINTR: what was dumped changed meanwhile).
 cdef int read_dump(int fd, Wire* request, uint32_t sequence, Wire* heard, Journal* journal) noexcept nogil

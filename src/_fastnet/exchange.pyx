@@ -127,7 +127,7 @@ cdef void note_datagram(Journal* journal, int fd, bint sent, const uint8_t* data
     clock_gettime(CLOCK_REALTIME, &now)
     note.time = <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
     note.size = <uint32_t> size
-    note.sent = sent
+    note.sent = 1 if sent else 0
     if not (
         wire_append(&journal.wire, <const uint8_t*> &note, sizeof(note)) and wire_append(&journal.wire, data, size)
     ):

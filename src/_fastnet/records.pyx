@@ -137,7 +137,7 @@ cdef class Record:
         end = memchr(words, 0, found.size)
         if end != NULL:
             found.size = <size_t> (<const char*> end - words)
-        return words[:found.size].decode("utf-8", "surrogateescape")
+        return words[:<Py_ssize_t> found.size].decode("utf-8", "surrogateescape")
 
 
 cdef uint32_t narrow(Span value) noexcept nogil:

@@ -35,6 +35,9 @@ class NetlinkSocket:
 def execute_many(sockets: Iterable[NetlinkSocket], batches: Iterable[Batch], /) -> list[Answers]:
     """Execute one batch on each of many sockets, one after the other, without the GIL in between."""
 
+def read_answers(batch: Batch, data: bytes, /) -> Answers:
+    """Give the answers that a batch would have from these bytes of a kernel's, without any I/O."""
+
 observer: Callable[[int, list[tuple[int, bool, bytes]], Answers | None], Any] | None
 
 def observe(

@@ -7,7 +7,7 @@ from _fastnet.errors import NetlinkError
 from _fastnet.records import addresses, links, neighbours, routes, rules
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cython cimport final
 from libc.errno cimport EBADF, EINTR, ENOBUFS, ENOMEM
@@ -20,7 +20,7 @@ from _fastnet.answers cimport Answers, new_answers
 from _fastnet.args cimport INT_LIMIT, U32_LIMIT, read_number, read_text
 from _fastnet.batch cimport Batch
 from _fastnet.dumps cimport FAMILY_BRIDGE, RTM_GETRULE, Wanted, encode_wanted
-from _fastnet.exchange cimport Exchange, Journal, Note, exchange, read_dump
+from _fastnet.exchange cimport Exchange, Journal, Note, exchange, note_answers, read_dump
 from _fastnet.rtnl cimport (
     RTM_GETADDR,
     RTM_GETLINK,
@@ -496,6 +496,36 @@ def execute_many(sockets, batches, /):
             work.pins -= 1
             work.executing = False
     return result
+
+
+def read_answers(batch, data, /):
+    """Give the answers that a batch would have from these bytes of a kernel's, without any I/O.
+
+    It is what ``execute`` does with one datagram, where the batch's messages have the sequence numbers 1, 2, …: for
+    captures, and for tests of bytes that lie. What `data` does not answer is ``UNKNOWN``.
+    """
+    cdef Batch work
+    cdef Answers answers
+    cdef Exchange job
+    cdef bytes heard
+    if not isinstance(batch, Batch):
+        raise TypeError(f"batch must be a Batch, not {type(batch).__name__}")
+    if not isinstance(data, bytes):
+        raise TypeError(f"data must be bytes, not {type(data).__name__}")
+    work = batch
+    heard = data
+    memset(&job, 0, sizeof(job))
+    work.pins += 1
+    try:
+        answers = new_answers(work.count)
+        fill_job(&job, work, answers, False)
+        job.base = 1
+        note_answers(&job, <const uint8_t*> PyBytes_AS_STRING(heard), <size_t> PyBytes_GET_SIZE(heard), 0, job.count)
+        answers.fill(work, &job.heard, job.base)
+    finally:
+        wire_free(&job.heard)
+        work.pins -= 1
+    return answers
 
 
 # -------------------------------------------------------------------------------------------------- observing

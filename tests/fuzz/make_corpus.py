@@ -1,0 +1,129 @@
+"""Writes the seed corpus anew: ``python -m tests.fuzz.make_corpus``, from the repository's root, as root.
+
+What the kernel says is read from namespaces of its own. A file that once found a fault is named
+``fault-…``, and stays.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from _fastnet.batch import Batch
+from _fastnet.socket import NetlinkSocket, observe
+from tests.fuzz.targets import five
+
+CORPUS = Path(__file__).parent / "corpus"
+SMALL = 6000  # bytes: a seed is the first messages of a dump
+
+TEXTS = {
+    "text": (
+        "10.0.0.1",
+        "255.255.255.255",
+        "fd77::1",
+        "::ffff:10.0.0.1",
+        "::",
+        "1:2:3:4:5:6:7:8",
+        "fe80::1%eth0",
+        "10.0.0.0/8",
+        "fd00::/64",
+        "02:42:0a:00:00:01",
+        "02-42-0a-00-00-01",
+        "0242.0a00.0001",
+        "10.0.0.1/255.255.0.0",
+        "",
+    ),
+    "pools": (
+        "10.0.0.0/8",
+        "fd00::/64",
+        "10.0.0.0/31",
+        "10.0.0.1/32",
+        "::/0",
+        "fd00::/128",
+        "0.0.0.0/0",
+        "10.0.0.0/33",
+    ),
+    "macs": ("02:42:0a:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "2:2:2:2:2:2", ""),
+}
+
+
+def main() -> None:
+    from driverapi._private import enter_private_namespaces
+
+    enter_private_namespaces()
+    for target, texts in TEXTS.items():
+        for number, text in enumerate(texts):
+            write(target, f"{number:02}", text.encode())
+    host = NetlinkSocket()
+    batch = Batch()
+    batch.add_link("br0", "bridge", index=20)
+    batch.add_veth("a", "b", index=21, group=7)
+    batch.set_link(21, master=20, up=True, alias="of web")
+    batch.add_address(21, b"\x0a\1\0\1", 16)
+    batch.add_address(21, b"\xfd" + bytes(14) + b"\1", 64, nodad=True)
+    batch.add_neighbour(21, b"\x0a\1\0\2", b"\2\0\0\0\0\2")
+    batch.add_route(b"\x0a\2\0\0", 16, gateway=b"\x0a\1\0\2", table=300, metric=9)
+    host.execute(batch).check()
+    for number in range(len(batch)):
+        raw = batch.message(number)
+        write("describe", f"{number:02}", raw)
+        write("attributes", f"{number:02}", struct.pack("=i", 32 + 4 * number) + raw)
+    heard: list[bytes] = []
+    observe(lambda _, datagrams, __: heard.append(b"".join(data for _, sent, data in datagrams if not sent)))
+    for target, dump in {
+        "links": host.dump_links,
+        "addresses": host.dump_addresses,
+        "routes": host.dump_routes,
+        "neighbours": host.dump_neighbours,
+        "rules": host.dump_rules,
+    }.items():
+        heard.clear()
+        dump()
+        write(target, "dump", whole(heard[0]))
+        write("trace", target, whole(heard[0])[:1500])
+    heard.clear()
+    host.dump_fdb()
+    write("neighbours", "fdb", whole(heard[0]))
+    hops = struct.pack("=HBBi", 16, 0, 4, 42) + struct.pack("=HH", 8, 5) + b"\x0a\0\0\1"
+    hops += struct.pack("=HBBi", 30, 0, 0, 43) + struct.pack("=HHH", 22, 18, 10) + bytes(16) + bytes(2)
+    body = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 4, 0, 1, 0) + struct.pack("=HH", 4 + len(hops), 9) + hops
+    write("routes", "hops", struct.pack("=IHHII", 16 + len(body), 24, 2, 1, 0) + body)
+    for number, second in enumerate((five(), five())):
+        # The first time they are done; then two are refused, one of them with the kernel's words.
+        heard.clear()
+        if number:
+            second.set_link(20, mtu=7)
+            again = Batch()
+            again.add_veth("a9", "b9", index=20)
+            host.execute(again)
+            heard.clear()
+        else:
+            taken = Batch()
+            taken.delete_link(20)
+            host.execute(taken)
+            heard.clear()
+        with NetlinkSocket() as fresh:  # whose sequence begins at 1
+            fresh.execute(second)
+        write("answers", f"{number:02}", heard[0][:SMALL])
+    observe(None)
+
+
+def whole(data: bytes) -> bytes:
+    """Cut after the last whole message that is small enough."""
+    at = 0
+    while at + 16 <= len(data):
+        size = struct.unpack_from("=I", data, at)[0]
+        if at + size > SMALL:
+            break
+        at += (size + 3) & ~3
+    return data[:at]
+
+
+def write(target: str, name: str, data: bytes) -> None:
+    directory = CORPUS / target
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
