@@ -1,4 +1,4 @@
-"""Addresses out of a prefix: ours, ipaddress, netaddr, pyroute2's AddrPool."""
+"""Addresses out of a prefix: ours, ipaddress, netaddr, pyroute2's AddrPool, bitarray."""
 
 from __future__ import annotations
 

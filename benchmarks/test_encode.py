@@ -1,4 +1,4 @@
-"""rtnetlink messages to bytes: ours and pyroute2's."""
+"""rtnetlink messages: ours, pyroute2, ip -batch."""
 
 from __future__ import annotations
 

@@ -6,12 +6,24 @@ route. All contenders encode the same ones (a test decodes them and compares).
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from driverapi.bench.task import Parameters, Task, WrongResultError
 
-__all__ = ["BROADCAST", "PREFIX", "ROUTE", "VETH", "EncodeTask", "OursAddress", "OursRoute", "OursVeth", "address_of"]
+__all__ = [
+    "BROADCAST",
+    "PREFIX",
+    "ROUTE",
+    "VETH",
+    "EncodeTask",
+    "OursAddress",
+    "OursColumns",
+    "OursRoute",
+    "OursVeth",
+    "address_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +164,71 @@ class OursRoute(_Ours):
             clear()
             for _ in range(BATCH):
                 add_route(gateway=gateway, index=index)
+
+
+class OursColumns(Task):
+    """``add_veths`` once for many, from a name pattern, an interface list and descriptors: no loop in Python."""
+
+    def __init__(self, parameters: Parameters, seed: int) -> None:
+        super().__init__(parameters, seed)
+        self.messages: int = parameters["messages"]
+        self.times = max(1, self.units * 200 // self.messages)
+        self.units = self.times * self.messages
+        self.namespaces = array("i", [VETH.namespace] * self.messages)
+
+    def setup(self) -> None:
+        """Fill a list with MACs, and make the batch."""
+        from driverapi._native import Batch, InterfaceList, MACPool
+
+        self.interfaces = InterfaceList()
+        self.interfaces.extend(self.messages)
+        MACPool(self.seed).fill(self.interfaces, 0, self.messages)
+        self.batch = Batch()
+
+    def run(self) -> None:
+        """Encode."""
+        batch, interfaces, namespaces = self.batch, self.interfaces, self.namespaces
+        mac = _mac(VETH.mac)
+        for _ in range(self.times):
+            batch.clear()
+            batch.add_veths(
+                "dv%05x",
+                interfaces,
+                namespaces=namespaces,
+                peer=VETH.peer,
+                index=1000,
+                peer_index=2,
+                mac=mac,
+                master=VETH.master,
+                mtu=VETH.mtu,
+                group=VETH.group,
+                up=True,
+                queues=VETH.queues,
+            )
+
+    def check(self) -> None:
+        """Raise unless the first and the last are those of ``add_veth``, and none is missing."""
+        from driverapi._native import Batch
+
+        if len(self.batch) != self.messages:
+            raise WrongResultError(f"{len(self.batch)} messages, not {self.messages}")
+        for number in (0, self.messages - 1):
+            single = Batch()
+            single.add_veth(
+                f"dv{number:05x}",
+                VETH.peer,
+                index=1000 + number,
+                peer_index=2,
+                namespace=VETH.namespace,
+                mac=_mac(VETH.mac),
+                peer_mac=self.interfaces.mac(number),
+                master=VETH.master,
+                mtu=VETH.mtu,
+                group=VETH.group,
+                up=True,
+                queues=VETH.queues,
+            )
+            # Sequence numbers, at 8 of 16, are those of the place in the batch.
+            one, other = single.message(0), self.batch.message(number)
+            if (one[:8], one[12:]) != (other[:8], other[12:]):
+                raise WrongResultError(f"message {number} is not that of add_veth")

@@ -46,6 +46,22 @@ def rows() -> tuple[Workload, ...]:
             memory=True,
             targets=(Target("at least 300 × pyroute2's encoder", "times faster", 300, "pyroute2"),),
         ),
+        Workload(
+            "encode",
+            "10,000 veths from columns",
+            "message",
+            (
+                Contender(OURS, "encode:OursColumns", about="Batch.add_veths: a pattern, a list, descriptors"),
+                *_encoders("Veth")[1:],
+            ),
+            {"count": 1_000, "messages": 10_000},
+            {"count": 100, "messages": 1_000},
+            targets=(
+                Target("at most 80 ns a message", "seconds", 80e-9),
+                Target("at least 3,000 × pyroute2's encoder", "times faster", 3_000, "pyroute2"),
+            ),
+            about="the same messages, each with a MAC of its own for the peer; others have no such call",
+        ),
         Workload("encode", "IPv4 address", "message", _encoders("Address"), {"count": 1_000}, {"count": 100}),
         Workload("encode", "IPv4 route", "message", _encoders("Route"), {"count": 1_000}, {"count": 100}),
         *(
