@@ -1,9 +1,9 @@
 from typing import final
 
-from _fastnet.neighbourverbs import NeighbourVerbs
+from _fastnet.columns import Columns
 
 @final
-class Batch(NeighbourVerbs):
+class Batch(Columns):
     """rtnetlink messages one after the other in one buffer. No I/O.
 
     Every verb appends one message and returns its position (0, 1, …).
