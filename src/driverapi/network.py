@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, reads
 from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
-from driverapi.warm import MAX_WARM, WarmPool
+from driverapi.warm import WarmPool
 
 if TYPE_CHECKING:
     import netaddr
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from driverapi.controller import Controller
 
 __all__ = ["Network", "check_name"]
-
-log = logging.getLogger(__name__)
 
 MAX_BULK: Final = 1_000_000
 """Endpoints that one call may ask for: more than any kernel has room for."""
@@ -312,8 +309,26 @@ class Network:
         with self._lock:
             known = [name for name, endpoint in self._endpoints.items() if endpoint is None or not endpoint._warm]
         self._check_empty(known)
-        self._take_spare_away(self._warm.close())  # it stays closed if the deletion fails
+        self._warm.end()  # it stays so if the deletion fails
         self._delete()
+
+    @changes
+    def _attach_ready(self, count: int) -> list[Endpoint] | None:
+        """Attach that many out of the warm pool, or give None: no kernel work, and nothing to wait for."""
+        return self._warm.take_all(_count(count))
+
+    @changes
+    def _keep_warm(self, size: object) -> WarmPool:
+        with self._lock:
+            if self._deleting or self._driver is None:
+                raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is not ready")
+        self._warm.keep(size)
+        return self._warm
+
+    @changes
+    def _warm_up(self, count: int) -> list[Endpoint]:
+        """Make endpoints for the warm pool: nobody sees them."""
+        return self._bring_up(self._new_sandboxes(count, warm=True), made=True, warm=True)
 
     def _check_empty(self, names: Collection[str]) -> None:
         if names:
@@ -330,59 +345,6 @@ class Network:
         except BaseException:
             self._deleting = False
             raise
-
-    # --- the warm pool --------------------------------------------------------------------------
-
-    def _keep_warm(self, size: object) -> WarmPool:
-        if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_WARM:
-            raise errors.InvalidError(f"a warm pool keeps 0 to {MAX_WARM} endpoints ready, not {size!r}")
-        with self._lock:
-            if self._deleting or self._driver is None:
-                raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is not ready")
-        self._take_spare_away(self._warm.resize(size) if size else self._warm.close())
-        return self._warm
-
-    @changes
-    def _attach_ready(self, count: int) -> list[Endpoint] | None:
-        """Attach that many out of the warm pool, or give None: no kernel work, and nothing to wait for."""
-        if not 0 < _count(count) <= self._warm.ready:
-            return None
-        taken = self._warm.take(count)
-        if len(taken) == count:
-            return taken
-        self._warm.give_back(taken)  # somebody was quicker
-        return None
-
-    @changes
-    def _warm_up(self, count: int) -> list[Endpoint]:
-        """Make endpoints for the warm pool: nobody sees them."""
-        return self._bring_up(self._new_sandboxes(count, warm=True), made=True, warm=True)
-
-    def _take_spare_away(self, endpoints: Sequence[Endpoint]) -> None:
-        """Take endpoints of the warm pool away; one that resists can be seen, and detached, from now on."""
-        if not endpoints:
-            return
-        self._take_away(endpoints, faults=[])
-        for endpoint in endpoints:
-            if endpoint.error is not None:
-                log.error("warm endpoint %r could not be taken away: %s", endpoint.name, endpoint.error)
-                endpoint._warm = False
-                if endpoint.sandbox is not None:
-                    endpoint.sandbox._warm = False
-
-    @contextmanager
-    def _making_way(self, wanted: Sequence[Wanted]) -> Iterator[None]:
-        """Take from the warm pool what holds an address that is wanted, or the last that are free."""
-        addresses = {ip for one in wanted for ip in (one.ipv4, one.ipv6) if ip is not None}
-        macs = {one.mac for one in wanted if one.mac is not None}
-        warm = any(one.warm for one in wanted)
-        if not self._warm.size or warm or not (addresses or macs or self._addressing.lacking(len(wanted)) > 0):
-            yield
-            return
-        with self._warm.resting():  # else it might take at once what it gave up
-            lacking = self._addressing.lacking(len(wanted))
-            self._take_spare_away(self._warm.spare(lacking, addresses, macs))
-            yield
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -441,7 +403,7 @@ class Network:
 
     def _create_many(self, wanted: Sequence[Wanted]) -> list[Endpoint]:
         """Create endpoints: names, addresses, the driver. Failures are in ``error``, undone."""
-        with self._making_way(wanted):
+        with self._warm.making_way(wanted):
             return self._create_all(wanted)
 
     def _create_all(self, wanted: Sequence[Wanted]) -> list[Endpoint]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, final
 from driverapi import errors
 
 if TYPE_CHECKING:
+    from driverapi.addressing import Wanted
     from driverapi.endpoint import Endpoint
     from driverapi.network import Network
 
@@ -119,13 +120,64 @@ class WarmPool:
                     self._changed.notify_all()
         return taken
 
-    def give_back(self, taken: Sequence[Endpoint]) -> None:
-        """Take back what :meth:`take` gave, and nobody has used."""
-        for endpoint in taken:
+    def take_all(self, count: int) -> list[Endpoint] | None:
+        """Take that many, or none."""
+        if not 0 < count <= len(self._ready):
+            return None
+        taken = self.take(count)
+        if len(taken) == count:
+            return taken
+        for endpoint in taken:  # somebody was quicker
             _mark(endpoint, warm=True)
         self._ready.extendleft(reversed(taken))
+        return None
 
-    def spare(self, count: int = 0, addresses: Collection[bytes] = (), macs: Collection[bytes] = ()) -> list[Endpoint]:
+    @contextmanager
+    def making_way(self, wanted: Sequence[Wanted]) -> Iterator[None]:
+        """Give up what holds an address that is wanted, or the last that are free, and rest for the time of a block."""
+        if not self._size or any(one.warm for one in wanted):
+            yield
+            return
+        addresses = {ip for one in wanted for ip in (one.ipv4, one.ipv6) if ip is not None}
+        macs = {one.mac for one in wanted if one.mac is not None}
+        lacking = self.network._addressing.lacking
+        if not (addresses or macs or lacking(len(wanted)) > 0):
+            yield
+            return
+        with self._resting_now():  # else it might take at once what it gave up
+            self._take_away(self._spare(lacking(len(wanted)), addresses, macs))
+            yield
+
+    def keep(self, size: object) -> None:
+        """Keep so many ready from now on; what is too much is taken away.
+
+        Raises
+        ------
+        errors.InvalidError
+            It is no such number.
+        """
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_WARM:
+            raise errors.InvalidError(f"a warm pool keeps 0 to {MAX_WARM} endpoints ready, not {size!r}")
+        if size:
+            self._take_away(self._resize(size))
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Stop refilling, and take away all that is ready."""
+        self._take_away(self.close())
+
+    def _take_away(self, endpoints: Sequence[Endpoint]) -> None:
+        """Take endpoints away; one that resists can be seen, and detached, from now on."""
+        if not endpoints:
+            return
+        self.network._take_away(endpoints, faults=[])
+        for endpoint in endpoints:
+            if endpoint.error is not None:
+                log.error("warm endpoint %r could not be taken away: %s", endpoint.name, endpoint.error)
+                _mark(endpoint, warm=False)
+
+    def _spare(self, count: int = 0, addresses: Collection[bytes] = (), macs: Collection[bytes] = ()) -> list[Endpoint]:
         """Give up to ``count`` ready endpoints away, and those that hold an address; the caller takes them away."""
         with self._changed:
             held = []
@@ -149,7 +201,7 @@ class WarmPool:
         return popped
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
+    def _resting_now(self) -> Iterator[None]:
         """Keep it from refilling for the time of a block, once what is being made is there."""
         with self._changed:
             self._resting += 1
@@ -161,7 +213,7 @@ class WarmPool:
                 self._resting -= 1
                 self._changed.notify_all()
 
-    def resize(self, size: int) -> list[Endpoint]:
+    def _resize(self, size: int) -> list[Endpoint]:
         """Keep so many from now on; gives away what is too much, for the caller to take away."""
         with self._changed:
             self._size = size
@@ -174,9 +226,9 @@ class WarmPool:
         return spare
 
     def close(self) -> list[Endpoint]:
-        """Stop refilling, once what is being made is there; gives away all that is ready."""
+        """Stop refilling, once what is being made is there; gives up all that is ready, for the caller to take away."""
         thread = self._thread
-        spare = self.resize(0)
+        spare = self._resize(0)
         if thread is not None:
             thread.join()
         with self._changed:
@@ -205,7 +257,7 @@ class WarmPool:
             else:
                 failed = next((endpoint.error for endpoint in made if endpoint.error is not None), None)
             pause = self._note(made, failed, pause)
-            self.network._take_spare_away(self._too_many())
+            self._take_away(self._too_many())
 
     def _too_many(self) -> list[Endpoint]:
         with self._changed:
