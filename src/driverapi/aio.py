@@ -446,12 +446,16 @@ class Controller:
         """See :meth:`driverapi.Controller.warm`; cancelled, the pool has the size that it had."""
         place = network if isinstance(network, str) else _beneath(network, Network)
         before = (self.sync.network(place) if isinstance(place, str) else place)._warm.size
-        restore = partial(self.sync.warm, place, before, wait=False)
-        pool = await self._worker.run(partial(self.sync.warm, place, n, wait=False), lambda _: restore())
-        if wait:
-            cancelled = threading.Event()
-            await self._worker.run(partial(_until_warm, pool, cancelled), lambda _: restore(), cancelled.set)
-        return pool
+        cancelled = threading.Event()
+
+        def keep() -> WarmPool:
+            pool = self.sync.warm(place, n, wait=False)
+            faults = pool.faults
+            while wait and not (pool.wait(0.05) or pool.faults != faults or cancelled.is_set()):
+                pass
+            return pool
+
+        return await self._worker.run(keep, lambda _: self.sync.warm(place, before, wait=False), cancelled.set)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, progress: Progress) -> Progress:
@@ -459,12 +463,6 @@ def _in_loop(loop: asyncio.AbstractEventLoop, progress: Progress) -> Progress:
         loop.call_soon_threadsafe(progress, done)
 
     return report
-
-
-def _until_warm(pool: WarmPool, cancelled: threading.Event) -> None:
-    faults = pool.faults
-    while not (pool.wait(0.05) or pool.faults != faults or cancelled.is_set()):
-        pass
 
 
 def _beneath(face: Any, kind: type[_Face[T]]) -> T:
