@@ -178,7 +178,7 @@ nf_call_arptables : bool or None
         ttl, tos : int or None
             0…255; ttl 0 = 1 for multicast, else the system's.
         learning, proxy, rsc, l2miss, l3miss, udp_csum : bool or None
-            None = the kernel's default: learning and udp_csum on, the others off.
+            None = the kernel's default: learning (but not of an ``external`` one) and udp_csum on, the others off.
         ageing : int or None
             Seconds that a learned entry lives.
         limit : int or None
@@ -198,6 +198,8 @@ nf_call_arptables : bool or None
             if vni != 0:
                 raise ValueError("an external VXLAN has no VNI of its own: vni must be 0")
             add_switch(&data, IFLA_VXLAN_COLLECT_METADATA, True, "external")
+            if learning is None:
+                learning = False
         else:
             add_number(&data, IFLA_VXLAN_ID, 4, vni, "vni", 0, 0xFFFFFF)
         add_either(&data, IFLA_VXLAN_GROUP, IFLA_VXLAN_GROUP6, remote, "remote", &family)
