@@ -33,6 +33,7 @@ from driverapi.dataplane.contract import Ownership, Work
 from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
+from driverapi.dataplane.multicast import forget_multicast
 from driverapi.dataplane.numbers import number_namespaces
 from driverapi.dataplane.routed import forward_ipv6, put_host_routes
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
@@ -256,6 +257,7 @@ class BringUp:
         if refused is not None:
             for job in jobs:
                 job.error = job.error or refused
+        forget_multicast(self._kernel, born)
 
     def _move_in(self, job: LinuxRealised) -> None:
         """Move links that a driver made itself: slow, and only for them."""
