@@ -83,7 +83,7 @@ def controller(same_descriptors: None) -> Iterator[Controller]:
 @pytest.fixture
 def few_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stars, "PORTS", 8)
-    monkeypatch.setattr(stars, "LEAF_PORTS", 8)
+    monkeypatch.setattr(stars, "FLOODED", 20)
 
 
 def test_a_small_network_pays_nothing(controller: Controller, few_ports: None) -> None:
@@ -104,6 +104,18 @@ def test_all_reach_all(controller: Controller, few_ports: None, prefixes: dict[s
     ports = flooded()
     assert {count for name, count in ports.items() if name[6] == "e"} == {0}
     assert entries() == (40 * 3, 40 * 2 * len(prefixes))
+
+
+def test_a_network_falls_quiet(controller: Controller, few_ports: None) -> None:
+    """Floods go on across bridges until they would reach too many."""
+    network = controller.create_network("bridge", "net", **BOTH)
+    endpoints = network.attach(20, strict=True)
+    assert set(flooded().values()) == {3, 2}  # two: the answerer's trunk, that has no need of unknown frames
+    assert unreached(network, endpoints, (1, 9)) == []
+    endpoints += network.attach(1, strict=True)
+    ports = flooded()
+    assert {count for name, count in ports.items() if name[6] == "e"} == {0}
+    assert unreached(network, endpoints, (1, 9, 20)) == []
 
 
 def test_a_network_that_lives_grows_and_shrinks(controller: Controller, few_ports: None) -> None:
@@ -146,7 +158,7 @@ def test_somebody_else_has_ports(controller: Controller, monkeypatch: pytest.Mon
     monkeypatch.setattr(stars, "PORTS", 2000)
     network = controller.create_network("bridge", "net", ipv4="10.6.0.0/16")
     endpoints = network.attach(1022, strict=True)
-    monkeypatch.setattr(stars, "LEAF_PORTS", 8)
+    monkeypatch.setattr(stars, "PORTS", 8)
     with IPRoute() as ip:
         for name in ("theirs0", "theirs1"):
             ip.link("add", ifname=name, kind="veth", peer={"ifname": name + "p"})
@@ -205,7 +217,7 @@ def test_growth_that_fails_at_any_step(
                 assert entries() == (8 * 3, 8 * 4)
             continue
         break
-    assert number > 6
+    assert number > 5
     assert grown == 1
     steps = 0
     assert unreached(network, [one, *endpoints], (1, 4)) == []
@@ -248,8 +260,8 @@ def test_more_endpoints_than_a_bridge_takes_ports(controller: Controller) -> Non
     """With the real numbers: neighbours across bridges are reached, in both families."""
     network = controller.create_network("bridge", "net", **BOTH)
     endpoints = network.attach(1100, strict=True)
-    assert kinds() == "abhl" + "t" * 8
-    sample = endpoints[:40] + endpoints[980:1020] + endpoints[-40:]
+    assert kinds() == "abhll" + "t" * 10
+    sample = endpoints[:40] + endpoints[480:520] + endpoints[-40:]
     assert unreached(network, sample, (1, 41, 80)) == []
     network.detach(endpoints)
     assert entries() == (0, 0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import click
@@ -103,6 +105,14 @@ def _enter_private_namespaces() -> None:
         raise errors.NoPermissionError(
             f"the demo needs network and mount namespaces of its own: {error.strerror or error}", error.errno or 0
         ) from error
+
+
+def _allow_forwarding() -> None:
+    """Do what driver routed asks of its user before Linux 6.17: in the demo's own namespace, not the machine's."""
+    conf = Path("/proc/sys/net/ipv6/conf/all")
+    if conf.is_dir() and not (conf / "force_forwarding").exists():
+        with contextlib.suppress(OSError):  # then the driver says what is missing
+            (conf / "forwarding").write_text("1")
 
 
 class _Bars(Observer):

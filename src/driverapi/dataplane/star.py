@@ -1,24 +1,26 @@
-"""More endpoints on a bridge network than one bridge takes ports: further bridges, joined as a star.
+"""More endpoints on a bridge network than one bridge takes well: further bridges, joined as a star.
 
-The kernel takes 1023 ports on a bridge, and drops part of what is flooded to more than 1000
-(``netdev_max_backlog``). A network has one bridge, and nothing else, until that one is full. Then::
+The kernel takes 1023 ports on a bridge, what a port costs grows with the number of ports, and
+part of what is flooded to more than 1000 is dropped (``netdev_max_backlog``). A network has one
+bridge, and nothing else, until ``PORTS`` endpoints are on it. Then::
 
     the network's own bridge ──trunk──┐
     leaf                     ──trunk──┤
     leaf                     ──trunk──┼── hub ──trunk── answerer ──── (a port that nothing is behind)
     …                                 ┘
 
-From then on nothing is flooded to endpoints:
-
 * A leaf knows its endpoints by static entries of its forwarding table; the rest goes up.
-* The hub knows by static entries which trunk each endpoint is behind. What it does not know goes to
-  the network's own bridge, which is the host's: multicast and broadcast reach the host and no sandbox.
+* The hub knows by static entries which trunk each endpoint is behind.
 * The answerer has permanent neighbour entries of all endpoints, and answers ARP and ND for them
   (``br_do_proxy_suppress_arp``, ``br_do_suppress_nd``). The kernel does that only for neighbours that
   its forwarding table has behind a port with ``neigh_suppress``, and for ND only if the question came
   in by a port without: hence a bridge of its own, with a port of the one kind and a trunk of the other.
 * An answer carries the MAC that it tells as its source, and what a bridge learns goes before static
   entries: none may learn from the trunks that answers come by, nor the answerer from questions.
+
+With more than ``FLOODED`` endpoints the network falls quiet: nothing is flooded to endpoints any
+more. What the hub does not know goes to the network's own bridge, which is the host's: multicast
+and broadcast of sandboxes reach the host and no other sandbox.
 
 So an endpoint costs a handful of messages more, however many bridges there are. The further
 bridges are never addressed by the host's own stack (``arp_ignore``). They stay until the network goes.
@@ -27,6 +29,7 @@ bridges are never addressed by the host's own stack (``arp_ignore``). They stay 
 from __future__ import annotations
 
 import errno
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -41,11 +44,13 @@ from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Interf
 
 __all__ = ["Star", "enter_stars", "leave_stars"]
 
-PORTS: int = 1000
-"""Endpoints on a network's own bridge: as many as floods surely reach. The kernel's limit leaves room for a trunk."""
+log = logging.getLogger(__name__)
 
-LEAF_PORTS: int = 500
-"""Endpoints on each further bridge: what a port costs the kernel grows with the number of ports."""
+PORTS: int = 500
+"""Endpoints on one bridge."""
+
+FLOODED: int = 1000
+"""Endpoints of a network that floods surely reach: ``netdev_max_backlog`` of net/core/dev.c."""
 
 _NO_ANSWER: Final = 8
 """``arp_ignore``: do not reply for any local address (Documentation/networking/ip-sysctl.rst)."""
@@ -87,6 +92,7 @@ class Star:
         self._group = COMMON
         self._links: list[int] = []  # of the star's own making
         self._hub = self._answerer = self._blind = 0  # the last is the answerer's port that nothing is behind
+        self._quiet = False
 
     # --- ports ----------------------------------------------------------------------------------
 
@@ -129,10 +135,13 @@ class Star:
             owners: list[LinuxRealised] = []
             for job, interface in members:
                 self._put_member(batch, interface)
-                self._silence(batch, interface)
+                if self._quiet:
+                    self._silence(batch, interface.host_index)
                 owners += [job] * (len(batch) - len(owners))
             for position, error in carry_out(self._kernel.host, batch).items():
                 owners[position].fail(failure(owners[position].what, error))
+            if not self._quiet and len(self._members) > FLOODED:
+                self._fall_quiet()
 
     def leave(self, members: Sequence[tuple[LinuxRealised, Interface]]) -> None:
         """Make the star forget endpoints; those that it does not know are passed over."""
@@ -161,9 +170,21 @@ class Star:
             batch.add_neighbour(self._answerer, address.ip, mac)
 
     @staticmethod
-    def _silence(batch: Batch, interface: Interface, *, flood: bool = False) -> None:
-        """Append what ends, or takes up again, the flooding to an endpoint."""
-        batch.set_bridge_port(interface.host_index, flood=flood, mcast_flood=flood, bcast_flood=flood)
+    def _silence(batch: Batch, port: int) -> None:
+        """Append what ends the flooding by a port."""
+        batch.set_bridge_port(port, flood=False, mcast_flood=False, bcast_flood=False)
+
+    def _fall_quiet(self) -> None:
+        """End the flooding to endpoints; a port that is gone behind our back is passed over."""
+        self._quiet = True  # first: after an interrupt, what is flooded yet is only slow
+        ports = [leaf.trunk for leaf in list(self._leaves.values())[1:]] + list(self._members)
+        for at in range(0, len(ports), CHUNK):  # others want the kernel's lock too
+            batch = Batch()
+            for port in ports[at : at + CHUNK]:
+                self._silence(batch, port)
+            refused = first_failure(self._what, self._kernel.host, batch, GONE)
+            if refused is not None:  # no reason to take endpoints away that are up
+                log.warning("some endpoints are still flooded to: %s", refused)
 
     # --- bridges --------------------------------------------------------------------------------
 
@@ -178,36 +199,31 @@ class Star:
             self._make(lambda batch: self._put_trunk(batch, own))
             leaf = self._make_leaf()
             members = list(self._members.values())
-            # Whoever deleted a port behind our back is not to hinder the others.
-            self._each(members, self._put_member)
-            self._each(members, self._silence)
+            for at in range(0, len(members), CHUNK):
+                batch = Batch()
+                for interface in members[at : at + CHUNK]:
+                    self._put_member(batch, interface)
+                # Whoever deleted a port behind our back is not to hinder the others.
+                self._raise(first_failure(self._what, self._kernel.host, batch, GONE))
         except BaseException:
             self._shrink()
             raise
         return leaf
 
-    def _each(self, members: Sequence[Interface], put: Callable[[Batch, Interface], None]) -> None:
-        """Carry something out for endpoints that are up, in chunks: others want the kernel's lock too."""
-        for at in range(0, len(members), CHUNK):
-            batch = Batch()
-            for interface in members[at : at + CHUNK]:
-                put(batch, interface)
-            self._raise(first_failure(self._what, self._kernel.host, batch, GONE))
-
     def _shrink(self) -> None:
         """Undo a first growth that failed: the network has its own bridge and nothing else again."""
         batch = Batch()
         for interface in self._members.values():
-            self._silence(batch, interface, flood=True)
             batch.delete_fdb(interface.host_index, interface.plan.mac or b"")
-        first_failure(self._what, self._kernel.host, batch, GONE)
+        if len(batch):
+            first_failure(self._what, self._kernel.host, batch, GONE)
         own = next(iter(self._leaves.values()))
         self._leaves = {own.index: own}
         own.trunk = 0
         self.remove()
 
     def _make_leaf(self) -> _Leaf:
-        leaf = _Leaf(0, LEAF_PORTS)
+        leaf = _Leaf(0, PORTS)
 
         def put_leaf(batch: Batch) -> None:
             leaf.index = self._put_bridge(batch, "l")
@@ -284,10 +300,10 @@ class Star:
         return index, peer
 
     def _put_trunk(self, batch: Batch, leaf: _Leaf) -> None:
-        """Append the trunk of a leaf. What the hub does not know goes to the network's own bridge alone."""
-        own = leaf.index in self._leaves
+        """Append the trunk of a leaf."""
         leaf.trunk, end = self._put_pair(batch, self._hub)
-        batch.set_bridge_port(leaf.trunk, flood=own, mcast_flood=own, bcast_flood=own)
+        if self._quiet:
+            self._silence(batch, leaf.trunk)
         batch.set_link(end, master=leaf.index)
         batch.set_bridge_port(end, learning=False)
         batch.set_link(end, up=True)
