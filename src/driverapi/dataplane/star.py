@@ -49,8 +49,9 @@ log = logging.getLogger(__name__)
 PORTS: int = 500
 """Endpoints on one bridge."""
 
-FLOODED: int = 1000
-"""Endpoints of a network that floods surely reach: ``netdev_max_backlog`` of net/core/dev.c."""
+FLOODED: int = 500
+"""Endpoints of a network that floods reach. What one that comes up announces (MLD) is a frame for each of the others:
+with 1000 that is as much work as all the rest, and beyond them the kernel drops part of every flood."""
 
 _NO_ANSWER: Final = 8
 """``arp_ignore``: do not reply for any local address (Documentation/networking/ip-sysctl.rst)."""
