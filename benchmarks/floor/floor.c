@@ -13,7 +13,7 @@
  *     host         RTM_NEWLINK veth: peer born inside, named eth0, MAC, one queue, index, group, master     n of
  *     namespace    lo up, eth0 no link-local address, eth0 up, address, permanent neighbour of the gateway,
  *                  routed: the prefix by the gateway; default route                                 one sendmsg
- *     host         RTM_NEWLINK by group: routed: forwarding; no link-local address; then up         2 or 3 for a chunk
+ *     host         RTM_NEWLINK by group: routed: forwarding; no link-local address; then each up     a chunk
  *     host         RTM_NEWNEIGH permanent, on the bridge or (routed) the host end; routed: RTM_NEWROUTE     n of
  *
  * and down is RTM_DELNEIGH for each (bridge), RTM_DELLINK by group for each chunk, umount and unlink of the files.
@@ -240,14 +240,12 @@ static void put_number(struct batch *b, int namespace, int number)
     end(b);
 }
 
-/* Bring up one link by its index, or a whole group. */
-static void put_up(struct batch *b, uint32_t index, uint32_t group)
+/* Bring up one link by its index: a whole group in one message costs more, as each is also told of a change. */
+static void put_up(struct batch *b, uint32_t index)
 {
-    struct ifinfomsg *head = begin(b, group ? RTM_NEWLINK : RTM_SETLINK, 0, sizeof *head);
+    struct ifinfomsg *head = begin(b, RTM_SETLINK, 0, sizeof *head);
     head->ifi_index = (int)index;
     head->ifi_flags = head->ifi_change = IFF_UP;
-    if (group)
-        put_u32(b, IFLA_GROUP, group);
     end(b);
 }
 
@@ -430,12 +428,14 @@ static void let_go(struct endpoint *first, int count)
 }
 
 /* ---------------------------------------------------------------------------------------- up and down */
-static void raise_group(uint32_t group)
+static void raise_group(struct endpoint *first, int count)
 {
+    uint32_t group = first->group;
     if (want.routed)
         put_forwarding(&host_batch, group);
     put_no_link_local(&host_batch, 0, group);
-    put_up(&host_batch, 0, group);
+    for (int i = 0; i < count; i++)
+        put_up(&host_batch, first[i].index);
     execute("bring the host ends up", host, &host_batch);
 }
 
@@ -460,13 +460,13 @@ static void bring_up(struct endpoint *first, int count)
     }
     execute("make veth pairs", host, &host_batch);
     if (want.host_first)
-        raise_group(group);
+        raise_group(first, count);
     for (int i = 0; i < count; i++) {
         struct endpoint *e = &first[i];
         struct batch *b = &inner_batch;
-        put_up(b, 1, 0);
+        put_up(b, 1);
         put_no_link_local(b, INSIDE_INDEX, 0);
-        put_up(b, INSIDE_INDEX, 0);
+        put_up(b, INSIDE_INDEX);
         put_address(b, INSIDE_INDEX, e->ip, want.routed ? 32 : 16);
         put_neighbour(b, INSIDE_INDEX, gateway, gateway_mac);
         if (want.routed)
@@ -475,7 +475,7 @@ static void bring_up(struct endpoint *first, int count)
         execute("set a namespace up", e->socket, b);
     }
     if (!want.host_first)
-        raise_group(group);
+        raise_group(first, count);
     for (int i = 0; i < count; i++) {
         struct endpoint *e = &first[i];
         put_neighbour(&host_batch, want.routed ? e->index : master, e->ip, e->mac);
@@ -607,7 +607,7 @@ static void enter_private(void)
     home = open(THREAD_NS, O_RDONLY | O_CLOEXEC);
     host = open_route(HOST_BUFFER);
     gateway = htonl(0x0A4D0001); /* 10.77.0.1 */
-    put_up(b, 1, 0);
+    put_up(b, 1);
     if (want.routed) {
         put_address(b, 1, gateway, 32);
     } else {
@@ -625,7 +625,7 @@ static void enter_private(void)
         end(b);
         put_no_link_local(b, master, 0);
         put_address(b, master, gateway, 16);
-        put_up(b, master, 0);
+        put_up(b, master);
     }
     execute("make the network", host, b);
 }

@@ -63,7 +63,10 @@ class Address:
 
     def __contains__(self, ip: bytes) -> bool:
         """Tell whether the packed address lies in this prefix."""
-        return len(ip) == len(self.ip) and Address(ip, self.prefix).network == self.network
+        if len(ip) != len(self.ip):
+            return False
+        differing = int.from_bytes(ip, "big") ^ int.from_bytes(self.ip, "big")
+        return differing >> (self.bits - self.prefix) == 0
 
     def overlaps(self, other: Address) -> bool:
         """Tell whether the two prefixes share an address."""
@@ -103,6 +106,8 @@ def parse_ip(value: Any, what: str = "address") -> bytes:
     errors.InvalidError
         Named by ``what``; for all that is no address, one with a prefix included.
     """
+    if type(value) is bytes and len(value) in (4, 16):
+        return value
     if isinstance(value, str):
         try:
             return pack_ip(value)
@@ -151,13 +156,15 @@ def parse_network(value: Any, what: str = "prefix", version: int = 0) -> Address
     version : int
         4 or 6 where the caller wants that family, 0 for either.
     """
-    whole = "/" not in value if isinstance(value, str) else _prefix_length(value) is None
-    if whole and not isinstance(value, Address):
+    whole = not isinstance(value, Address)
+    if whole:
+        whole = "/" not in value if isinstance(value, str) else _prefix_length(value) is None
+    if whole:
         raise _wrong(what, value, "a prefix, such as '10.77.0.0/16' or 'fd77::/64'")
     prefix = parse_prefix(value, what)
     if version and prefix.version != version:
         raise _wrong(what, str(value), f"an IPv{version} prefix")
-    if prefix.network != prefix:
+    if int.from_bytes(prefix.ip, "big") & ((1 << (prefix.bits - prefix.prefix)) - 1):
         raise errors.InvalidError(f"{what} {prefix} has host bits set; write {prefix.network}")
     return prefix
 

@@ -290,7 +290,7 @@ class InterfaceInfo:
     @property
     def packed_addresses(self) -> tuple[Address, ...]:
         """The addresses that there are, IPv4 first."""
-        return tuple(one for one in (self.packed_address, self.packed_address_ipv6) if one is not None)
+        return tuple([one for one in (self.packed_address, self.packed_address_ipv6) if one is not None])
 
     def _may_fill(self, field: str, present: object) -> None:
         if self._owner is None or self._owner._sealed:
@@ -347,7 +347,7 @@ class EndpointInfo:
     @property
     def interfaces(self) -> tuple[InterfaceInfo, ...]:
         """The interfaces in order of their addition (seed: ``Interfaces``)."""
-        return tuple(InterfaceInfo(self._rows, row, self) for row in range(len(self._rows)))
+        return tuple([InterfaceInfo(self._rows, row, self) for row in range(len(self._rows))])
 
     def add_interface(
         self,
@@ -494,7 +494,7 @@ class JoinInfo:
     )
 
     def __init__(self, info: EndpointInfo) -> None:
-        self._names = tuple(InterfaceNameInfo(info._rows.id(row), self) for row in range(len(info._rows)))
+        self._names = tuple([InterfaceNameInfo(info._rows.id(row), self) for row in range(len(info._rows))])
         self._gateway: bytes | None = None
         self._gateway_ipv6: bytes | None = None
         self._hosts_path: str | None = None

@@ -7,7 +7,9 @@ Nothing here does I/O and nothing here knows of netlink. Addresses are packed (s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from driverapi import errors
 from driverapi.addresses import Address, parse_mac
@@ -38,13 +40,16 @@ MAX_MTU = 65535
 """Bytes, the most that a veth or a bridge takes (``ETH_MAX_MTU``)."""
 
 
+_REFUSED: Final = re.compile(r"[/:%\0\s\ud800-\udfff]")
+
+
 def check_link_name(name: str, what: str = "interface name", *, limit: int = MAX_NAME) -> str:
     """Return the name if the kernel would take it (``dev_valid_name``), else raise ``InvalidError``."""
     if not isinstance(name, str) or not name:
         raise errors.InvalidError(f"{what} {name!r} must be text that is not empty")
     if len(name.encode("utf-8", "surrogatepass")) > limit:
         raise errors.InvalidError(f"{what} {name!r} is longer than the kernel allows: {limit} bytes at most")
-    if name in (".", "..") or any(char in "/:%\0" or char.isspace() or "\ud800" <= char <= "\udfff" for char in name):
+    if name in (".", "..") or _REFUSED.search(name):
         raise errors.InvalidError(
             f"{what} {name!r} has a character that the kernel refuses ('/', ':', '%' or white space)"
         )

@@ -9,7 +9,7 @@ import pytest
 from pyroute2 import IPRoute, NetNS
 
 from driverapi import Controller, DriverRegistry, Sandbox, errors
-from driverapi.dataplane import bringup
+from driverapi.dataplane import bringup, configure
 from driverapi.network import Network
 from tests.kernel.test_moved import OwnDevices
 
@@ -32,7 +32,7 @@ def test_the_holder_of_the_gateway_leaves_while_another_joins(monkeypatch: pytes
         box = ctl.create_sandbox("box")
         first, second = one.create_endpoint("first"), two.create_endpoint("second")
         first.join(box)
-        claim, claimed = bringup.claim_gateway, threading.Event()
+        claim, claimed = configure.claim_gateway, threading.Event()
         leaver = threading.Thread(target=first.leave)
 
         def slow(*args: object) -> bool:
@@ -42,7 +42,7 @@ def test_the_holder_of_the_gateway_leaves_while_another_joins(monkeypatch: pytes
             claimed.set()
             return result
 
-        monkeypatch.setattr(bringup, "claim_gateway", slow)
+        monkeypatch.setattr(configure, "claim_gateway", slow)
         second.join(box)
         leaver.join(30)
         assert claimed.is_set()

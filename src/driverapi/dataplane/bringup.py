@@ -5,11 +5,12 @@ One chunk of endpoints goes like this; its links share a group::
     host socket      RTM_NEWNSID, n of        numbers of the namespaces: see numbers.py
                      RTM_NEWLINK veth, n of   peer born in its namespace, named, MAC set, host end enslaved
     each namespace   lo up, link up, addresses, permanent neighbours, routes     one sendmsg
-    host socket      RTM_NEWLINK by group     no link-local address; then up
+    host socket      RTM_NEWLINK by group     no link-local address
+                     RTM_SETLINK up, n of     one by one: see configure.py
                      RTM_NEWNEIGH, n of       the permanent entries of the master
                      RTM_NEWROUTE, n of       and, where there is none, the routes to the host ends
 
-The host ends come up last, all with one message: both ends have a carrier only then, and the kernel
+The host ends come up last, in one batch: both ends have a carrier only then, and the kernel
 tells so (``linkwatch``) for all of a chunk together. The other way round it does for each pair,
 and takes its global lock for that, while the next sandbox waits.
 
@@ -22,29 +23,24 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, ParamSpec, final
+from typing import Final, final
 
 from driverapi import errors
 from driverapi._native import Batch, NetlinkError
 from driverapi.dataplane.announce import announce
+from driverapi.dataplane.configure import configure, settle_carriers
 from driverapi.dataplane.contract import Ownership, Work
-from driverapi.dataplane.failures import carry_out, failure, first_failure
-from driverapi.dataplane.groups import COMMON
-from driverapi.dataplane.kernel import ADDR_GEN_NONE, TRIES, Interface, Kernel, LinuxRealised, link, pinned
-from driverapi.dataplane.multicast import forget_multicast
+from driverapi.dataplane.kernel import TRIES, Interface, Kernel, LinuxRealised, attempt, link, rest
 from driverapi.dataplane.numbers import number_namespaces
-from driverapi.dataplane.routed import forward_ipv6, put_host_routes
-from driverapi.dataplane.routes import claim_gateway, put_route, towards
+from driverapi.dataplane.routed import forward_ipv6
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.star import enter_stars
 from driverapi.dataplane.teardown import take_away
 from driverapi.plan import InterfacePlan, MoveLink, VethLink
 
 __all__ = ["BringUp"]
-
-P = ParamSpec("P")
 
 _TAKEN: Final = (errno.EEXIST, errno.EBUSY)
 
@@ -60,25 +56,27 @@ class BringUp:
         self._kernel = kernel
         self._group = kernel.groups.take()
 
-    def run(self, works: Sequence[Work]) -> list[LinuxRealised | Exception]:
-        """Bring the endpoints up; those that fail are undone and answered by their error."""
+    def run(self, works: Sequence[Work], *, last: bool) -> list[LinuxRealised | Exception]:
+        """Bring the endpoints up; those that fail are undone and answered by their error.
+
+        Those of the last chunk of a call can send at once when this returns.
+        """
         jobs: list[LinuxRealised] = []
         try:
             for work in works:
                 assert isinstance(work.netns, LinuxNetns)
                 job = LinuxRealised(work.plan, work.netns)
                 jobs.append(job)
-                self._try(job, self._choose, job)
+                attempt(job, self._choose, job)
             number_namespaces(self._kernel, jobs)
             self._make_veths(jobs)
             for job in jobs:
-                self._try(job, forward_ipv6, self._kernel, job.interfaces)
-                self._try(job, self._move_in, job)
-                self._try(job, self._configure, job)
-            self._raise_group(jobs)
-            self._pin([job for job in jobs if job.error is None])
+                attempt(job, forward_ipv6, self._kernel, job.interfaces)
+                attempt(job, self._move_in, job)
+            configure(self._kernel, self._group, jobs)
             enter_stars(job for job in jobs if job.error is None)
-            put_host_routes(self._kernel, [job for job in jobs if job.error is None])
+            if last:
+                settle_carriers(self._kernel, [job for job in jobs if job.error is None])
             announce(self._kernel, jobs)
         except BaseException:
             take_away(self._kernel, jobs)
@@ -87,23 +85,8 @@ class BringUp:
             take_away(self._kernel, [job for job in jobs if job.error is not None])
         finally:
             self._kernel.groups.give_back(self._group)
-            for job in jobs:
-                job.rest()
+            rest(jobs)
         return [job if job.error is None else job.error for job in jobs]
-
-    @staticmethod
-    def _try(job: LinuxRealised, step: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run one endpoint's step; its failure is its own."""
-        if job.error is None:
-            try:
-                step(*args, **kwargs)
-            except NetlinkError as error:
-                job.error = failure(job.what, error)
-            except (errors.DriverAPIError, OSError) as error:
-                job.error = error
-            except Exception as error:  # what a driver declared and no check foresaw
-                job.error = errors.DriverFaultError(f"{job.what}: cannot be made as declared: {error}")
-                job.error.__cause__ = error
 
     def _choose(self, job: LinuxRealised) -> None:
         """Choose names and indexes for the endpoint's links."""
@@ -176,7 +159,7 @@ class BringUp:
             if job.error is None:
                 for interface in job.interfaces:
                     if isinstance(interface.plan.link, VethLink):
-                        self._try(job, self._put_veth, batch, job, interface)
+                        attempt(job, self._put_veth, batch, job, interface)
                         if interface.there:
                             asked.append((job, interface))
         if not asked:
@@ -188,7 +171,7 @@ class BringUp:
         for position, (job, interface) in enumerate(asked):
             error = answers.error(position)
             if error is not None:
-                self._try(job, self._settle, job, interface, error)
+                attempt(job, self._settle, job, interface, error)
 
     def _settle(self, job: LinuxRealised, interface: Interface, error: NetlinkError) -> None:
         """Deal with a veth that was refused, or whose answer was lost."""
@@ -228,37 +211,6 @@ class BringUp:
         interface.host_name = self._kernel.instance.link_name("e")
         self._choose_indexes(job, interface)
 
-    def _raise_group(self, jobs: Sequence[LinuxRealised]) -> None:
-        """Bring the host ends up by their group: without a link-local address on each.
-
-        With one, the cost of an endpoint grows with the number of endpoints.
-        """
-        born = [interface for job in jobs for interface in job.interfaces if interface.there]
-        if not born:
-            return
-        batch = Batch()
-        routed = [interface for interface in born if interface.gateway is not None and interface.gateway.forward]
-        if self._group == COMMON:  # the numbers ran out: the group has links of others in it
-            for interface in born:
-                batch.set_link(interface.host_index, addr_gen_mode=ADDR_GEN_NONE)
-                if interface in routed:
-                    batch.set_link_ipv4(interface.host_index, forwarding=1)
-                batch.set_link(interface.host_index, up=True)
-        else:
-            if len(routed) == len(born):
-                batch.set_link_ipv4(group=self._kernel.groups.value(self._group), forwarding=1)
-            else:
-                for interface in routed:
-                    batch.set_link_ipv4(interface.host_index, forwarding=1)
-            batch.set_link(group=self._kernel.groups.value(self._group), addr_gen_mode=ADDR_GEN_NONE)
-            for interface in born:
-                batch.set_link(interface.host_index, up=True)
-        refused = first_failure("bring the host ends up", self._kernel.host, batch)
-        if refused is not None:
-            for job in jobs:
-                job.error = job.error or refused
-        forget_multicast(self._kernel, born)
-
     def _move_in(self, job: LinuxRealised) -> None:
         """Move links that a driver made itself: slow, and only for them."""
         for interface in job.interfaces:
@@ -281,48 +233,3 @@ class BringUp:
                 interface.there = False
                 raise errors.KernelError(f"{job.what}: link {plan.source!r} was moved and is not there")
             interface.index = moved.index
-
-    def _configure(self, job: LinuxRealised) -> None:
-        """Set up everything inside the namespace with one sendmsg."""
-        if job.netns.ownership is Ownership.HOST:
-            return
-        batch = Batch()
-        if job.netns.ownership is Ownership.OWNED:
-            batch.set_link(1, up=True)  # lo has index 1 in every namespace (LOOPBACK_IFINDEX)
-        for interface in job.interfaces:
-            if isinstance(interface.plan.link, VethLink):
-                batch.set_link(interface.index, addr_gen_mode=ADDR_GEN_NONE)
-                batch.set_link(interface.index, up=True)
-            else:
-                batch.set_link(interface.index, up=True, mac=interface.plan.mac)
-            for address in interface.plan.addresses:
-                batch.add_address(interface.index, address.ip, address.prefix)
-        for neighbour in job.plan.neighbours:
-            batch.add_neighbour(towards(job, neighbour.ip).index, neighbour.ip, neighbour.mac)
-        defaults = Batch()
-        for route in job.plan.routes:
-            if route.destination.prefix:
-                put_route(batch, job, route)
-        with job.netns.routing:
-            for route in job.plan.routes:
-                if not route.destination.prefix and claim_gateway(job, route):
-                    put_route(defaults if job.netns.ownership is Ownership.EXISTING else batch, job, route)
-            refused = first_failure(job.what, job.use().socket, batch) if len(batch) else None
-            if refused is None and len(defaults):
-                # A default route that its owner has set in a namespace of his stays as it is.
-                refused = first_failure(job.what, job.use().socket, defaults, (errno.EEXIST,))
-        if refused is not None:
-            raise refused
-
-    def _pin(self, jobs: Sequence[LinuxRealised]) -> None:
-        """Give the masters permanent neighbour entries for the endpoints that are up."""
-        batch = Batch()
-        owners = []
-        for job in jobs:
-            for interface, address in pinned(job):
-                batch.add_neighbour(interface.master, address.ip, interface.plan.mac or b"")
-                owners.append(job)
-        if not owners:
-            return
-        for position, error in carry_out(self._kernel.host, batch).items():
-            owners[position].fail(failure(owners[position].what, error))

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 
 from driverapi import errors
-from driverapi._native import Batch, NetlinkError, NetlinkSocket
+from driverapi._native import Answers, Batch, NetlinkError, NetlinkSocket
 
-__all__ = ["carry_out", "failure", "first_failure"]
+__all__ = ["carry_out", "failure", "first_failure", "refusals"]
 
 _Class = Callable[[str, int], errors.KernelError]
 
@@ -60,8 +60,11 @@ def carry_out(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:
     done now, or it was before (``EEXIST``; a deletion says that there is nothing).
     """
     answers = socket.execute(batch)
-    if answers.ok:
-        return {}
+    return {} if answers.ok else refusals(socket, batch, answers)
+
+
+def refusals(socket: NetlinkSocket, batch: Batch, answers: Answers) -> dict[int, NetlinkError]:
+    """Return what of a batch was refused, by position; what had its answer lost is sent again."""
     refused = {}
     for position in answers.failed:
         error = answers.error(position)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 from driverapi import _native, errors
-from driverapi._native import Batch, LinkRecord, Namespace, NetlinkSocket
+from driverapi._native import Batch, LinkRecord, Namespace, NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.conntrack import Conntrack
+from driverapi.dataplane.failures import failure
 from driverapi.dataplane.forwarding import Forwarding
 from driverapi.dataplane.groups import COMMON, LinkGroups
 from driverapi.dataplane.sandboxes import LinuxNetns
@@ -28,9 +30,13 @@ __all__ = [
     "Interface",
     "Kernel",
     "LinuxRealised",
+    "attempt",
     "link",
     "pinned",
+    "rest",
 ]
+
+P = ParamSpec("P")
 
 CHUNK: Final = 64
 """Endpoints made, and at best deleted, together: some 30 ms of the kernel's global lock at deletion."""
@@ -146,6 +152,31 @@ class LinuxRealised:
             self.error = error
         else:
             self.error.add_note(f"while undoing: {error}")
+
+
+def rest(jobs: Sequence[LinuxRealised]) -> None:
+    """Let go of the namespaces of many endpoints, as :meth:`LinuxRealised.rest` does of one."""
+    resting = []
+    for job in jobs:
+        if job.namespace is not None:
+            job.namespace = None
+            resting.append(job.netns)
+    if resting:
+        resting[0].rest_many(resting)
+
+
+def attempt(job: LinuxRealised, step: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run a step of an endpoint that has not failed; the step's failure is the endpoint's own."""
+    if job.error is None:
+        try:
+            step(*args, **kwargs)
+        except NetlinkError as error:
+            job.error = failure(job.what, error)
+        except (errors.DriverAPIError, OSError) as error:
+            job.error = error
+        except Exception as error:  # what a driver declared and no check foresaw
+            job.error = errors.DriverFaultError(f"{job.what}: cannot be made as declared: {error}")
+            job.error.__cause__ = error
 
 
 def link(socket: NetlinkSocket, *, index: int = 0, name: str | None = None) -> LinkRecord | None:

@@ -110,7 +110,8 @@ class LinuxDataplane:
         done: list[LinuxRealised | Exception] = []
         try:
             for at in range(0, len(works), self._chunk):
-                done += BringUp(self._kernel).run(works[at : at + self._chunk])
+                end = at + self._chunk
+                done += BringUp(self._kernel).run(works[at:end], last=end >= len(works))
                 if progress is not None:
                     progress(len(done))
         except BaseException:

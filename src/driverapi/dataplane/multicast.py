@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from driverapi._native import Batch
-from driverapi.dataplane.kernel import Interface, Kernel
+from driverapi.dataplane.kernel import Interface
 
 __all__ = ["forget_multicast"]
 
@@ -20,9 +20,9 @@ _MULTICAST: Final = b"\xff" + bytes(15)
 _TABLE_LOCAL: Final = 255  # RT_TABLE_LOCAL of linux/rtnetlink.h
 
 
-def forget_multicast(kernel: Kernel, born: Sequence[Interface]) -> None:
-    """Delete the routes of host ends that have come up; a refusal is no failure, there may be no IPv6 at all."""
+def forget_multicast(born: Sequence[Interface]) -> Batch:
+    """Make what deletes the routes of host ends that have come up; a refusal is no failure: without IPv6, say."""
     batch = Batch()
     for interface in born:
         batch.delete_route(_MULTICAST, 8, index=interface.host_index, table=_TABLE_LOCAL)
-    kernel.host.execute(batch)
+    return batch

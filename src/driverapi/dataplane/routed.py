@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from driverapi._native import Batch
-from driverapi.dataplane.failures import carry_out, failure
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, Interface, Kernel, LinuxRealised
 from driverapi.plan import GatewayLink
 
@@ -56,25 +55,16 @@ def forward_ipv6(kernel: Kernel, interfaces: Sequence[Interface]) -> None:
             kernel.forwarding.switch_on(interface.host_name)
 
 
-def put_host_routes(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
-    """Route the addresses of endpoints to their host ends, with permanent neighbour entries.
+def put_host_routes(batch: Batch, job: LinuxRealised, owners: list[LinuxRealised | None]) -> None:
+    """Route the addresses of an endpoint to its host ends, with permanent neighbour entries.
 
-    Both go with the host ends.
+    Both go with the host ends. The endpoint is entered as the owner of each message.
     """
-    batch = Batch()
-    owners = []
-    for job in jobs:
-        for interface in job.interfaces:
-            if interface.gateway is None:
-                continue
-            sources = {len(address.ip): address.ip for address in interface.gateway.addresses}
-            for address in interface.plan.addresses:
-                batch.add_neighbour(interface.host_index, address.ip, interface.plan.mac or b"")
-                batch.add_route(
-                    address.ip, address.bits, index=interface.host_index, source=sources.get(len(address.ip))
-                )
-                owners += [job, job]
-    if not owners:
-        return
-    for position, error in carry_out(kernel.host, batch).items():
-        owners[position].fail(failure(owners[position].what, error))
+    for interface in job.interfaces:
+        if interface.gateway is None:
+            continue
+        sources = {len(address.ip): address.ip for address in interface.gateway.addresses}
+        for address in interface.plan.addresses:
+            batch.add_neighbour(interface.host_index, address.ip, interface.plan.mac or b"")
+            batch.add_route(address.ip, address.bits, index=interface.host_index, source=sources.get(len(address.ip)))
+            owners += [job, job]

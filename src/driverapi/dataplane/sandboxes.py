@@ -85,8 +85,9 @@ class LinuxNetns:
         errors.KernelError
             It could not be made, or is gone.
         """
-        if self._made is not None:
-            self._made.wait()
+        made = self._made
+        if made is not None and not made.is_set():
+            made.wait()
         if self.error is not None:
             raise self.error
         with self._sandboxes.lock:
@@ -98,13 +99,12 @@ class LinuxNetns:
 
     def rest(self, *, used: bool = True) -> None:
         """End a use; with the last one the descriptors go. The path stays."""
-        with self._sandboxes.lock:
-            self._users -= used
-            if self.namespace is not None and not self._users:
-                self.namespace.close()
-                self.namespace = None
-                self._sandboxes.kept -= 1
-                self._sandboxes.let_go.notify()
+        self._sandboxes.rest([self], used)
+
+    @staticmethod
+    def rest_many(many: Sequence[LinuxNetns]) -> None:
+        """End a use of each of them."""
+        many[0]._sandboxes.rest(many, True)
 
     def take_index(self) -> int:
         """Choose an ifindex for a link that will be born in it."""
@@ -170,9 +170,10 @@ class Sandboxes:
         """Begin to make a namespace per id; a single one is made at once."""
         chunks = [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
         batches = []
+        directory = self._instance.namespaces
         for chunk in chunks:
             made = threading.Event()
-            paths = [str(self._instance.namespaces / _checked(id)) for id in chunk]
+            paths = [f"{directory}/{_checked(id)}" for id in chunk]
             batches.append((made, [LinuxNetns(self, path, Ownership.OWNED, made) for path in paths]))
         many = [netns for _, batch in batches for netns in batch]
         maker = threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces")
@@ -200,6 +201,17 @@ class Sandboxes:
             paths = list(self._owned) if ids is None else [str(self._instance.namespaces / id) for id in ids]
             left = [self._owned[path] for path in paths if path in self._owned]
         self.drop(left)
+
+    def rest(self, many: Sequence[LinuxNetns], used: bool) -> None:
+        """End a use of each; with its last one the descriptors of a namespace go."""
+        with self.lock:
+            for netns in many:
+                netns._users -= used
+                if netns.namespace is not None and not netns._users:
+                    netns.namespace.close()
+                    netns.namespace = None
+                    self.kept -= 1
+            self.let_go.notify_all()
 
     def _has_room(self, more: int) -> bool:
         return self.kept + more <= self.keep

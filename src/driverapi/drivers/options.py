@@ -66,6 +66,8 @@ class Rules:
         errors.InvalidError
             The name is unknown, and no label of others; the text names the nearest known one.
         """
+        if not options:
+            return
         acted_upon = set(acted_upon)
         for name, value in options.items():
             if name in acted_upon:

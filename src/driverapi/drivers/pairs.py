@@ -141,11 +141,12 @@ class PairDriver(Driver, Generic[N]):
         """Fill the MAC address where it is empty: 02:42 and the IPv4 address, or drawn."""
         network = self._network(network_id)
         self.rules.check(options, _ENDPOINT)
-        if len(info.interfaces) != 1:
+        interfaces = info.interfaces
+        if len(interfaces) != 1:
             raise errors.InvalidError(
-                f"a {self.type()} endpoint has one interface with its addresses given, not {len(info.interfaces)}"
+                f"a {self.type()} endpoint has one interface with its addresses given, not {len(interfaces)}"
             )
-        interface = info.interfaces[0]
+        interface = interfaces[0]
         name = options.get(labels.ENDPOINT_IFNAME)
         if name is not None:
             check_link_name(name, f"option {labels.ENDPOINT_IFNAME!r}")
