@@ -330,6 +330,20 @@ static void put_route(struct batch *b, uint32_t index, uint32_t to, uint8_t pref
     end(b);
 }
 
+/* IPv6's route for ff00::/8 over a host end: all of them are walked over whenever a link comes up or goes. */
+static void put_forget_multicast(struct batch *b, uint32_t index)
+{
+    uint8_t to[16] = {0xff};
+    struct rtmsg *head = begin(b, RTM_DELROUTE, 0, sizeof *head);
+    head->rtm_family = AF_INET6;
+    head->rtm_dst_len = 8;
+    head->rtm_table = RT_TABLE_LOCAL;
+    head->rtm_scope = RT_SCOPE_NOWHERE;
+    put(b, RTA_DST, to, 16);
+    put_u32(b, RTA_OIF, index);
+    end(b);
+}
+
 static void put_delete(struct batch *b, uint32_t index, uint32_t group)
 {
     struct ifinfomsg *head = begin(b, RTM_DELLINK, 0, sizeof *head);
@@ -437,6 +451,9 @@ static void raise_group(struct endpoint *first, int count)
     for (int i = 0; i < count; i++)
         put_up(&host_batch, first[i].index);
     execute("bring the host ends up", host, &host_batch);
+    for (int i = 0; i < count; i++)
+        put_forget_multicast(&host_batch, first[i].index);
+    (void)try_execute(host, &host_batch); /* without IPv6 there is none */
 }
 
 static void bring_up(struct endpoint *first, int count)
