@@ -16,13 +16,13 @@ __all__ = ["Cold", "Warm"]
 
 
 class Cold(Ours):
-    """``Network.attach(1)``, as often as makes the count, each on the clock alone."""
+    """``Network.attach(1)``, as often as makes the count, each on the clock alone; all go down together."""
 
     warm = False
     _beside: list[Endpoint]
 
     def __init__(self, parameters: Parameters, seed: int) -> None:
-        super().__init__({**parameters, "burst": 1}, seed)
+        super().__init__(parameters, seed)
         self._other: Network | None = None
 
     def network(self) -> None:

@@ -123,7 +123,7 @@ def _churn(driver: str, size: int) -> Workload:
         at=str(size),
         targets=tuple(_target(f"{size} up", who, limit) for who, limit in _UP.items() if full and who in names),
         teardown_targets=tuple(
-            _target(f"{size} down", one.name, _DOWN) for one in contenders if full and one not in (_OURS, _FLOOR)
+            _target(f"{size} down", who, _DOWN) for who in _UP if full and who in names and who != "floor"
         ),
         **_common(driver),
     )
