@@ -16,7 +16,7 @@ _ROWS = [
     _BRIDGE,
     "up, routed, 1000 at once",
     "up, sandboxes exist, 1000 at once",
-    "one from the warm pool, beside a teardown",
+    "one from the warm pool, beside a teardown, one every 2 ms",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -54,11 +55,12 @@ class Cold(Ours):
         thread = threading.Thread(target=tear)
         if self._other is not None:
             thread.start()
+            time.sleep(0.02)  # until it is under way
         self.samples = []
-        attach = self._network.attach
+        attach, pause = self._network.attach, self.parameters["pause"]
         for _ in range(self.units):
-            if self._other is not None:
-                stop.wait(0.002)  # they come in while it goes on, not all at its beginning
+            if pause:
+                time.sleep(pause)  # who comes in after a rest finds the caches full of others' things
             begin = perf_counter()
             (endpoint,) = attach(1)
             self.samples.append(perf_counter() - begin)

@@ -163,21 +163,24 @@ def _curve(driver: str, limit: float) -> Workload:
     )
 
 
-def _warm(beside: bool) -> Workload:
+def _warm(beside: bool, pause: float = 0.0) -> Workload:
     return Workload(
         family="churn",
-        name="one from the warm pool" + ", beside a teardown" * beside,
+        name="one from the warm pool"
+        + ", beside a teardown" * beside
+        + f", one every {pause * 1e3:g} ms" * (pause > 0),
         contenders=(
             Contender(OURS, "warm:Warm", about="Controller.warm(network, n), Network.attach(1)"),
             Contender("cold", "warm:Cold", about="Network.attach(1) without a pool", reference=True),
         ),
-        parameters={"driver": "bridge", "count": 200, "beside": 1000 if beside else 0},
+        parameters={"driver": "bridge", "count": 200, "beside": 1000 if beside else 0, "pause": pause},
         quick={"count": 10, "beside": 50 if beside else 0},
         targets=(
             Target("half of them: at most 60 µs", "p50", 60e-6),
             Target("99 of 100: at most 1 ms", "p99", 1e-3),
         ),
-        **_common("bridge") | {"about": "Network.attach(1), each on the clock alone"},
+        **_common("bridge")
+        | {"about": "Network.attach(1), each on the clock alone; " + ("paced" if pause else "one after the other")},
     )
 
 
@@ -190,4 +193,5 @@ def rows() -> tuple[Workload, ...]:
         _curve("routed", 1.2),
         _warm(False),
         _warm(True),
+        _warm(True, 0.002),
     )
