@@ -51,8 +51,8 @@ def _decades(values: Sequence[float]) -> range:
 
 
 def _marked(decades: range) -> range:
-    """Return those that get a number: not more than seven."""
-    return decades[:: 1 + (len(decades) - 1) // 7]
+    """Return those that get a number: not more than six, which is what stands side by side."""
+    return decades[:: 1 + (len(decades) - 1) // 6]
 
 
 def _fitting(name: str, room: float) -> str:
