@@ -272,7 +272,7 @@ cdef class AddressVerbs(KindVerbs):
         if table is not None:
             spec.table = <uint32_t> read_number(table, "table", 1, U32_LIMIT)
         else:
-            spec.table = RT_TABLE_LOCAL if spec.type == RTN_LOCAL else RT_TABLE_MAIN
+            spec.table = <uint32_t> (RT_TABLE_LOCAL if spec.type == RTN_LOCAL else RT_TABLE_MAIN)
         spec.metric = <uint32_t> read_number(metric, "metric", 0, U32_LIMIT)
         spec.protocol = <uint8_t> read_number(protocol, "protocol", 0, 255)
         return 0

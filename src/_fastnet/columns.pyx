@@ -415,14 +415,14 @@ cdef class Columns(NeighbourVerbs):
         cdef _Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
         memset(&spec, 0, sizeof(spec))
         spec.vni = -1
-        spec.flags = NTF_MASTER if read_switch(master, "master") else NTF_SELF
+        spec.flags = <uint8_t> (NTF_MASTER if read_switch(master, "master") else NTF_SELF)
         spec.vlan = <uint16_t> read_number(vlan, "vlan", 0, 4094)
         if dst is not None:
             read_address(dst, "dst", &spec.remote)
             if master:
                 raise ValueError("dst is a VXLAN's: it needs master=False")
         if state is None:
-            spec.state = NUD_NOARP if master else NUD_PERMANENT
+            spec.state = <uint16_t> (NUD_NOARP if master else NUD_PERMANENT)
         else:
             spec.state = <uint16_t> read_choice(state, "state", _FDB_STATES)
         spec.creation = <uint16_t> (
@@ -486,7 +486,7 @@ cdef class Columns(NeighbourVerbs):
         cdef Interface* rows = self.rows_of(interfaces, start, count, &length)
         cdef _Numbers indexes = read_numbers(index, "index", 1, length, <int> read_number(step, "step", 0, 0xFFFF))
         memset(&spec, 0, sizeof(spec))
-        spec.type = RTN_UNICAST if adding else RTN_UNSPEC
+        spec.type = <uint8_t> (RTN_UNICAST if adding else RTN_UNSPEC)
         spec.table = <uint32_t> read_number(table, "table", 1, U32_LIMIT)
         spec.metric = <uint32_t> read_number(metric, "metric", 0, U32_LIMIT)
         spec.protocol = <uint8_t> read_number(protocol, "protocol", 0, 255)
@@ -499,9 +499,9 @@ cdef class Columns(NeighbourVerbs):
             for family in range(2):
                 if not row_address(&rows[i], family, &spec.destination):
                     continue
-                spec.family = FAMILY_IPV6 if family else FAMILY_IPV4
-                spec.prefix = 128 if family else 32
-                spec.scope = RT_SCOPE_UNIVERSE if family else RT_SCOPE_LINK
+                spec.family = <uint8_t> (FAMILY_IPV6 if family else FAMILY_IPV4)
+                spec.prefix = <uint8_t> (128 if family else 32)
+                spec.scope = <uint8_t> (RT_SCOPE_UNIVERSE if family else RT_SCOPE_LINK)
                 at = self.wire.used
                 result = encode_add_route(&self.wire, &spec) if adding else encode_delete_route(&self.wire, &spec)
                 if result < 0:

@@ -319,7 +319,7 @@ cdef str address_line(const MessageHeader* header, Cursor cursor, bint whole):
         if head.scope:
             words.append(f"scope {_words.SCOPES.get(head.scope, head.scope)}")
         for type, word in (IFA_BROADCAST, "broadcast"), (IFA_LABEL, "label"), (IFA_RT_PRIORITY, "metric"):
-            found = find(cursor, type)
+            found = find(cursor, <uint16_t> type)
             if found.data != NULL:
                 words.append(
                     f"{word} " + (text(found) if type == IFA_LABEL else told(found, "ip" if word == "broadcast" else ""))
@@ -406,7 +406,7 @@ cdef str neighbour_line(const MessageHeader* header, Cursor cursor, bint whole):
             words.append((_words.FDB_STATES if forwarding else _words.NEIGHBOUR_STATES).get(head.state, f"state {head.state}"))
         if forwarding:
             for type, word, form in _FDB_WORDS:
-                found = find(cursor, type)
+                found = find(cursor, <uint16_t> type)
                 if found.data != NULL:
                     words.append(f"{word} {told(found, form)}")
         words += flag_words(head.flags, _NEIGHBOUR_FLAGS)
@@ -427,15 +427,15 @@ cdef str rule_line(const MessageHeader* header, Cursor cursor, bint whole):
         if head.flags & FIB_RULE_INVERT:
             words.append("not")
         for type, word, bits in (FRA_SRC, "from", head.source_prefix), (FRA_DST, "to", head.destination_prefix):
-            found = find(cursor, type)
+            found = find(cursor, <uint16_t> type)
             if found.data != NULL:
                 words.append(f"{word} {address(found)}/{bits}")
         for type, word in (FRA_IIFNAME, "iif"), (FRA_OIFNAME, "oif"):
-            found = find(cursor, type)
+            found = find(cursor, <uint16_t> type)
             if found.data != NULL:
                 words.append(f"{word} {text(found)}")
         for type, word in (FRA_FWMARK, "fwmark"), (FRA_FWMASK, "mask"), (FRA_SUPPRESS_PREFIXLEN, "suppress_prefixlength"):
-            found = find(cursor, type)
+            found = find(cursor, <uint16_t> type)
             if found.data != NULL:
                 words.append(f"{word} {number(found)}")
         found = find(cursor, FRA_TABLE)

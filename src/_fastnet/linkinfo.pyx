@@ -120,7 +120,7 @@ cdef int encode_set_port(Wire* wire, const LinkKey* key, const Options* data) no
 cdef int encode_set_ipv4(Wire* wire, const LinkKey* key, const Options* switches) noexcept nogil:
     # IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { IPV4_DEVCONF_…: u32 } } }
     # A group is changed by RTM_NEWLINK that neither creates nor names.
-    cdef size_t start = begin_change(wire, RTM_NEWLINK if key.group else RTM_SETLINK, key)
+    cdef size_t start = begin_change(wire, <uint16_t> (RTM_NEWLINK if key.group else RTM_SETLINK), key)
     cdef size_t spec = begin_nest(wire, IFLA_AF_SPEC)
     cdef size_t inet = begin_nest(wire, FAMILY_IPV4)
     cdef size_t conf = begin_nest(wire, IFLA_INET_CONF)

@@ -34,7 +34,7 @@ cdef int read_pattern(object pattern, uint64_t first, size_t count, NamePattern*
     out.base = 16 if found[3] == "x" else 10
     out.width = int(found[2] or 1)
     # The longest name is the last one; between them only digits differ.
-    sample = before + b"0" * digits_of(out, first + (count - 1 if count else 0)) + after
+    sample = before + b"0" * <Py_ssize_t> digits_of(out, first + (count - 1 if count else 0)) + after
     if len(sample) > IFNAMSIZ - 1:
         raise ValueError(f"pattern {pattern!r} makes names of {len(sample)} bytes; a link's has at most 15")
     read_name(sample, "pattern", &name)

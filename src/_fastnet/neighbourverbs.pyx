@@ -133,7 +133,7 @@ cdef class NeighbourVerbs(AddressVerbs):
         cdef size_t start = self.wire.used
         self.fdb_spec(index, mac, master, dst, vlan, vni, port, via, &spec)
         if state is None:
-            spec.state = NUD_NOARP if master else NUD_PERMANENT
+            spec.state = <uint16_t> (NUD_NOARP if master else NUD_PERMANENT)
         else:
             spec.state = <uint16_t> read_choice(state, "state", _FDB_STATES)
         if sticky:

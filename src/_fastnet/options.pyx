@@ -47,7 +47,7 @@ cdef int add_switch(Options* options, uint16_t type, object value, str what) exc
         return 0
     if value is not True and value is not False:
         raise TypeError(f"{what} must be True, False or None, not {type_name(value)}")
-    byte = value is True
+    byte = <uint8_t> (1 if value is True else 0)
     return add_raw(options, type, &byte, 1)
 
 
