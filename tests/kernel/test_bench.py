@@ -92,7 +92,7 @@ def test_links_that_stay_are_an_error(network: Network) -> None:
         probe.wait_for_links(before, seconds=0.05)
 
 
-@pytest.mark.parametrize("workload", [one for one in workloads() if one.private], ids=lambda one: one.name)
+@pytest.mark.parametrize("workload", [one for one in workloads() if one.family == "bringup"], ids=lambda one: one.name)
 def test_all_contenders_bring_up_the_same(workload: Workload) -> None:
     """Each in its own namespaces; what each has made is read back and pinged by its worker."""
     up, down = runner.run_workload(workload, quick=True)
