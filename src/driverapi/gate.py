@@ -51,6 +51,12 @@ class Gate:
                 "this controller belongs to the parent process; make one in the child after the fork"
             )
 
+    def check_open(self) -> None:
+        """Raise where a call would be refused; for what is over in a moment, and does not mind a close meanwhile."""
+        self.check_process()
+        if self._state is not _State.OPEN and threading.get_ident() not in self._callers:
+            raise errors.ClosedError("the controller is closed; make another")
+
     @contextmanager
     def call(self) -> Iterator[None]:
         """Hold the controller open for the time of a call, and signals back until a safe point."""

@@ -202,7 +202,6 @@ class Network:
 
     # --- many endpoints -------------------------------------------------------------------------
 
-    @changes
     def attach(
         self, what: int | Sequence[Sandbox], *, strict: bool = False, progress: Progress | None = None
     ) -> list[Endpoint]:
@@ -231,6 +230,12 @@ class Network:
         errors.InvalidError, errors.NoSandboxError
             ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
+        if progress is None and isinstance(what, int) and (ready := self._attach_ready(what)) is not None:
+            return ready
+        return self._attach(what, strict, progress)
+
+    @changes
+    def _attach(self, what: int | Sequence[Sandbox], strict: bool, progress: Progress | None) -> list[Endpoint]:
         _check_progress(progress)
         if isinstance(what, Sequence) and not isinstance(what, str | bytes):
             for sandbox in what:
@@ -312,9 +317,13 @@ class Network:
         self._warm.end()  # it stays so if the deletion fails
         self._delete()
 
-    @changes
     def _attach_ready(self, count: int) -> list[Endpoint] | None:
-        """Attach that many out of the warm pool, or give None: no kernel work, and nothing to wait for."""
+        """Attach that many out of the warm pool, or give None: no kernel work, and nothing to wait for.
+
+        It does not hold signals back, which would be most of its cost: one that comes in between
+        leaves endpoints that the network shows.
+        """
+        self._gate.check_open()
         return self._warm.take_all(_count(count))
 
     @changes

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
@@ -104,13 +105,10 @@ class WarmPool:
     def take(self, count: int) -> list[Endpoint]:
         """Take up to that many: from now on they are the caller's."""
         taken: list[Endpoint] = []
-        while len(taken) < count:
-            try:
-                endpoint = self._ready.popleft()
-            except IndexError:
-                break
+        with suppress(IndexError):  # one step, that no signal comes into, moves them all
+            taken.extend(islice(iter(self._ready.popleft, None), count))
+        for endpoint in taken:
             _mark(endpoint, warm=False)
-            taken.append(endpoint)
         if taken:
             # While takers follow each other nobody is woken before half of it is gone: he would come in between.
             self._taken_at = time.monotonic()
