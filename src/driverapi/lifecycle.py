@@ -244,7 +244,9 @@ class Lifecycle:
     def _create_one(record: EndpointRecord, options: Options) -> Outcome:
         driver = record.network.driver
         try:
-            _ask(driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options))
+            _ask(
+                driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options), record.what
+            )
         except Exception as error:
             return error
         finally:
@@ -270,9 +272,7 @@ class Lifecycle:
             try:
                 self._put((due.values(), State.DELETING))
                 for position, record in due.items():
-                    outcomes[position] = self._leave_owed(record) or _outcome(
-                        record.network.driver, self._deletion(record)
-                    )
+                    outcomes[position] = self._leave_owed(record) or _outcome(record, self._deletion(record))
                     if outcomes[position] is None:
                         gone.append(position)
             finally:  # after an interrupt too: what the driver has deleted is gone, the rest is not
@@ -343,7 +343,7 @@ class Lifecycle:
         join = JoinInfo(record.info)
         asked.append(position)
         try:
-            _ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options))
+            _ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options), record.what)
         except Exception as error:
             asked.pop()
             return error
@@ -360,7 +360,7 @@ class Lifecycle:
         """Ask the driver for the ``leave`` that it refused before, if it did."""
         if not record.owes_leave:
             return None
-        outcome = _outcome(record.network.driver, self._leaving(record))
+        outcome = _outcome(record, self._leaving(record))
         record.owes_leave = outcome is not None
         return outcome
 
@@ -522,19 +522,25 @@ def _inside(link: Link, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     return addresses
 
 
-def _ask(driver: Driver, call: Callable[[], T]) -> T:
-    """Call a driver; what it raises that is not ours comes as the cause of a ``DriverFaultError``."""
+def _ask(driver: Driver, call: Callable[[], T], what: str = "") -> T:
+    """Call a driver; what it raises that is not ours comes as the cause of a ``DriverFaultError``.
+
+    Either error says what it is about: a driver knows ids, and not names.
+    """
     try:
         return call()
-    except errors.DriverAPIError:
+    except errors.DriverAPIError as error:
+        if what and what not in str(error):
+            error.add_note(f"driver {driver.type()!r} said so of {what}")
         raise
     except Exception as fault:
-        raise errors.DriverFaultError(f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}") from fault
+        said = f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}"
+        raise errors.DriverFaultError(f"{what}: {said}" if what else said) from fault
 
 
-def _outcome(driver: Driver, call: Callable[[], object]) -> Outcome:
+def _outcome(record: EndpointRecord, call: Callable[[], object]) -> Outcome:
     try:
-        _ask(driver, call)
+        _ask(record.network.driver, call, record.what)
     except Exception as error:
         return error
     return None

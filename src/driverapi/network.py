@@ -563,6 +563,8 @@ class Network:
         ]
         dropped = self._controller._drop_sandboxes([sandbox for _, sandbox in made])
         for (endpoint, _), outcome in zip(made, dropped, strict=True):
+            if outcome is not None:
+                outcome.add_note(f"the sandbox was made for endpoint {endpoint.name!r}")
             note(endpoint, outcome)
 
     def __repr__(self) -> str:

@@ -298,5 +298,6 @@ class WarmPool:
 
 def _mark(endpoint: Endpoint, *, warm: bool) -> None:
     endpoint._warm = warm
-    if endpoint.sandbox is not None:
-        endpoint.sandbox._warm = warm
+    sandbox = endpoint.sandbox or endpoint._made_sandbox  # the latter alone: what could not be dropped
+    if sandbox is not None:
+        sandbox._warm = warm

@@ -207,7 +207,7 @@ def test_an_outcome_for_each_leave(bench: Bench) -> None:
     bench.said()
     outcomes = bench.leave("a", "b", "c", "nobody")
     assert text(outcomes) == [
-        "DriverFaultError: driver 'own' failed: ValueError: driver",
+        "DriverFaultError: endpoint '<a>': driver 'own' failed: ValueError: driver",
         "KernelError: stuck",
         f"NotJoinedError: endpoint '<c>' has not joined sandbox {bench.box.key}",
         "NoEndpointError: no endpoint nobody",
@@ -251,7 +251,7 @@ def test_drivers_errors_keep_their_class_or_become_a_fault(bench: Bench) -> None
     assert text(bench.create("a")) == ["AddressTakenError: mine"]
     bench.driver.refuse["create_endpoint"] = cause = KeyError("x")
     (fault,) = bench.create("a")
-    assert text([fault]) == ["DriverFaultError: driver 'own' failed: KeyError: 'x'"]
+    assert text([fault]) == ["DriverFaultError: endpoint '<a>': driver 'own' failed: KeyError: 'x'"]
     assert fault.__cause__ is cause
     assert bench.states() == {}
 

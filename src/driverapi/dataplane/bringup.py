@@ -42,7 +42,8 @@ from driverapi.plan import InterfacePlan, MoveLink, VethLink
 
 __all__ = ["BringUp"]
 
-_TAKEN: Final = (errno.EEXIST, errno.EBUSY)
+_AGAIN: Final = (errno.EEXIST, errno.EBUSY, errno.ENOBUFS)
+"""Refusals after which a veth is asked for again, with other names: what is taken, or what was lost and not done."""
 
 
 @final
@@ -96,7 +97,7 @@ class BringUp:
             return
         job.use()
         for plan in job.plan.interfaces:
-            interface = Interface(plan, self._name(job, plan))
+            interface = Interface(plan, self._name(job, plan), held=True)
             job.interfaces.append(interface)
             if isinstance(plan.link, VethLink):
                 self._choose_indexes(job, interface)
@@ -184,7 +185,7 @@ class BringUp:
                 interface.star.refuse_port(interface.bridge)
                 interface.bridge = 0
                 interface.bridge = interface.star.take_port()
-            elif error.errno not in _TAKEN:
+            elif error.errno not in _AGAIN:
                 break
             self._choose_again(job, interface)
             self._kernel.groups.add(interface.group, [interface.host_index])
@@ -205,9 +206,11 @@ class BringUp:
 
     def _choose_again(self, job: LinuxRealised, interface: Interface) -> None:
         """Somebody has the name or an index: look at the namespace, choose others."""
+        interface.held = False
         job.netns.give_back(interface.name, interface.index)
         job.look()
         interface.name = job.netns.take_name(interface.plan.name, exact=interface.plan.exact)
+        interface.held = True
         interface.host_name = self._kernel.instance.link_name("e")
         self._choose_indexes(job, interface)
 

@@ -69,6 +69,7 @@ def configure(kernel: Kernel, group: int, jobs: Sequence[LinuxRealised]) -> None
         for job in jobs:
             if job.error is None:
                 for interface, address in pinned(job):
+                    interface.pins = True
                     host.add_neighbour(interface.master, address.ip, interface.plan.mac or b"")
                     owners.append(job)
                 put_host_routes(host, job, owners)
@@ -83,7 +84,7 @@ def configure(kernel: Kernel, group: int, jobs: Sequence[LinuxRealised]) -> None
             owner.fail(failure(owner.what, error))
             continue
         for job in jobs:
-            job.error = job.error or failure("bring the host ends up", error)
+            job.error = job.error or failure(job.what, error)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from driverapi import errors
 from driverapi._native import Answers, Batch, NetlinkError, NetlinkSocket
 
-__all__ = ["carry_out", "failure", "first_failure", "refusals"]
+__all__ = ["carry_out", "carry_out_once", "failure", "first_failure", "refusals"]
 
 _Class = Callable[[str, int], errors.KernelError]
 
@@ -63,18 +63,27 @@ def carry_out(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:
     return {} if answers.ok else refusals(socket, batch, answers)
 
 
+def carry_out_once(socket: NetlinkSocket, batch: Batch) -> NetlinkError | None:
+    """Execute a batch whose messages build on each other; return what was refused first, or had its answer lost."""
+    answers = socket.execute(batch)
+    return None if answers.ok else next(filter(None, map(answers.error, range(len(batch)))), None)
+
+
 def refusals(socket: NetlinkSocket, batch: Batch, answers: Answers) -> dict[int, NetlinkError]:
-    """Return what of a batch was refused, by position; what had its answer lost is sent again."""
+    """Return what of a batch was refused, by position; what had its answer lost is sent again.
+
+    So is what was refused after it, perhaps because it had not been done.
+    """
     refused = {}
-    for position in answers.failed:
+    lost = set(answers.unknown)
+    first = min(lost, default=len(batch))
+    for position in sorted(lost.union(answers.failed)):
         error = answers.error(position)
-        if error is not None:
-            refused[position] = error
-    for position in answers.unknown:
-        again = Batch()
-        again.append(batch.message(position))
-        error = socket.execute(again).error(0)
-        if error is not None and error.errno != errno.EEXIST:
+        if position >= first:
+            again = Batch()
+            again.append(batch.message(position))
+            error = socket.execute(again).error(0)
+        if error is not None and not (position in lost and error.errno == errno.EEXIST):
             refused[position] = error
     return refused
 

@@ -32,6 +32,7 @@ __all__ = [
     "LinuxRealised",
     "attempt",
     "link",
+    "named",
     "pinned",
     "rest",
 ]
@@ -100,6 +101,8 @@ class Interface:
     bridge: int = 0  # the one of the star that it has a port of
     gateway: GatewayLink | None = None
     group: int = COMMON
+    held: bool = False  # its name, its index and its port are taken
+    pins: bool = False  # the master has permanent neighbour entries, or maybe
     there: bool = False  # in the kernel, or maybe: set before the kernel is asked
 
 
@@ -172,11 +175,26 @@ def attempt(job: LinuxRealised, step: Callable[P, object], /, *args: P.args, **k
             step(*args, **kwargs)
         except NetlinkError as error:
             job.error = failure(job.what, error)
-        except (errors.DriverAPIError, OSError) as error:
-            job.error = error
-        except Exception as error:  # what a driver declared and no check foresaw
-            job.error = errors.DriverFaultError(f"{job.what}: cannot be made as declared: {error}")
-            job.error.__cause__ = error
+        except Exception as error:
+            job.error = named(job.what, error)
+
+
+def named(what: str, error: Exception) -> errors.DriverAPIError:
+    """Make an error typed, and have it name the endpoint."""
+    if isinstance(error, errors.KernelError):
+        if what in str(error):
+            return error
+        made: errors.DriverAPIError = type(error)(f"{what}: {error}", error.errno or 0)
+    elif isinstance(error, errors.DriverAPIError):
+        if what not in str(error):
+            error.add_note(f"this befell {what}")
+        return error
+    elif isinstance(error, OSError):
+        made = errors.KernelError(f"{what}: {error}", error.errno or 0)
+    else:  # what a driver declared and no check foresaw
+        made = errors.DriverFaultError(f"{what}: cannot be made as declared: {error}")
+    made.__cause__ = error
+    return made
 
 
 def link(socket: NetlinkSocket, *, index: int = 0, name: str | None = None) -> LinkRecord | None:
@@ -184,6 +202,8 @@ def link(socket: NetlinkSocket, *, index: int = 0, name: str | None = None) -> L
     batch = Batch()
     batch.get_link(index, name=name)
     answers = socket.execute(batch)
+    if answers[0] == _native.UNKNOWN:  # a look may be repeated
+        answers = socket.execute(batch)
     if answers[0] != 0:
         error = answers.error(0)
         if error is not None and error.errno not in GONE:

@@ -9,6 +9,7 @@ from driverapi._native import Batch
 from driverapi.dataplane.failures import failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
+from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
 from driverapi.dataplane.star import Star
 from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan
@@ -71,7 +72,7 @@ class Networks:
         kernel = self._kernel
         exact = isinstance(link, BridgeLink) and link.exact
         mtu = link.mtu if isinstance(link, BridgeLink) else 0
-        taken = (errno.EBUSY,) if exact else (errno.EBUSY, errno.EEXIST)
+        again = (errno.EBUSY, errno.ENOBUFS) if exact else (errno.EBUSY, errno.ENOBUFS, errno.EEXIST)
         batch = Batch()
         for attempt in range(TRIES):
             name = link.name if exact else kernel.instance.link_name(letter)
@@ -80,13 +81,17 @@ class Networks:
             batch.add_bridge(name, index=index, mac=link.mac, mtu=mtu, group=kernel.groups.value(COMMON))
             kernel.masters[network, link.name] = index  # before it is asked for: an interrupt must find it
             error = kernel.host.execute(batch).error(0)
-            if error is None:
+            if error is None or (error.errno == errno.ENOBUFS and self._is_there(index, name)):
                 break
-            if error.errno != errno.ENOBUFS:  # not made for certain
-                del kernel.masters[network, link.name]
-            if error.errno not in taken or attempt == TRIES - 1:
+            del kernel.masters[network, link.name]
+            if error.errno not in again or attempt == TRIES - 1:
                 raise failure(f"network {network[:12]}", error)
         return index
+
+    def _is_there(self, index: int, name: str) -> bool:
+        """Look up a link whose answer was lost: by our index, which must have our name."""
+        found = find_link(self._kernel.host, index=index)
+        return found is not None and found.name == name
 
     def remove(self, network: str) -> None:
         """Delete the links of a network; what is gone already is passed over."""

@@ -73,6 +73,9 @@ def _inherit(heir: LinuxRealised, route: Route) -> None:
         socket = heir.netns.use().socket
     except errors.NoSandboxError:
         return  # the namespace is gone, and its routes with it
+    except errors.KernelError as error:
+        log.error("the default route of %s could not be passed on: %s", heir.netns.key, error)
+        return
     try:
         batch = Batch()
         put_route(batch, heir, route)

@@ -9,6 +9,7 @@ then makes namespaces that are opened again, by their paths, when their turn com
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import threading
@@ -34,6 +35,9 @@ PATIENCE: Final = 0.25
 
 FIRST_INDEX: Final = 64
 """The first ifindex we choose inside a sandbox: above what fallback tunnels take at birth."""
+
+_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""Why a namespace that is there cannot be opened just now."""
 
 
 class LinuxNetns:
@@ -293,6 +297,8 @@ def _open(path: str) -> Namespace:
     except OSError as error:
         if isinstance(error, PermissionError):
             raise errors.NoPermissionError(f"open namespace {path}: {error.strerror}", error.errno or 0) from error
+        if error.errno in _SCARCE:
+            raise errors.KernelError(f"open namespace {path}: {error.strerror}", error.errno or 0) from error
         raise errors.NoSandboxError(f"{path!r} is no network namespace that can be opened: {error.strerror}") from error
 
 

@@ -38,7 +38,7 @@ from typing import Final, final
 
 from driverapi import errors
 from driverapi._native import Batch
-from driverapi.dataplane.failures import carry_out, failure, first_failure
+from driverapi.dataplane.failures import carry_out, carry_out_once, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Interface, Kernel, LinuxRealised
 
@@ -56,7 +56,8 @@ with 1000 that is as much work as all the rest, and beyond them the kernel drops
 _NO_ANSWER: Final = 8
 """``arp_ignore``: do not reply for any local address (Documentation/networking/ip-sysctl.rst)."""
 
-_TAKEN: Final = (errno.EEXIST, errno.EBUSY)
+_AGAIN: Final = (errno.EEXIST, errno.EBUSY, errno.ENOBUFS)
+"""Refusals after which links are asked for again: a name or number is taken, or the answer was lost."""
 
 
 @dataclass(slots=True)
@@ -119,6 +120,10 @@ class Star:
         with self._lock:
             self._leaves[bridge].free += 1
 
+    def is_free(self, interface: Interface) -> bool:
+        """Tell whether an interface that is gone has a port which may be returned: the star has forgotten it."""
+        return interface.bridge != 0 and interface.host_index not in self._members
+
     def refuse_port(self, bridge: int) -> None:
         """Give a port up that the kernel refused as one too many: somebody else has ports of that bridge."""
         with self._lock:
@@ -151,15 +156,19 @@ class Star:
             if not known or not self._hub:
                 return
             batch = Batch()
-            for _, interface in known:
+            owners: list[tuple[LinuxRealised, Interface]] = []
+            for job, interface in known:
                 mac = interface.plan.mac or b""
                 batch.delete_fdb(self._leaves[interface.bridge].trunk, mac)
                 batch.delete_fdb(self._blind, mac)
                 for address in interface.plan.addresses:
                     batch.delete_neighbour(self._answerer, address.ip)
-            refused = first_failure(self._what, self._kernel.host, batch, GONE)
-        for job, _ in known:
-            job.fail(refused)
+                owners += [(job, interface)] * (len(batch) - len(owners))
+            for position, error in carry_out(self._kernel.host, batch).items():
+                if error.errno not in GONE:
+                    job, interface = owners[position]
+                    self._members[interface.host_index] = interface  # to be forgotten again
+                    job.fail(failure(job.what, error))
 
     def _put_member(self, batch: Batch, interface: Interface) -> None:
         """Append what makes an endpoint known on its bridge, on the hub and on the answerer."""
@@ -235,13 +244,13 @@ class Star:
         return leaf
 
     def _make(self, put: Callable[[Batch], None]) -> None:
-        """Make links; if one of the names or numbers is somebody's, make them with others."""
+        """Make links; if one of the names or numbers is somebody's, or an answer was lost, make them with others."""
         before = len(self._links)
         for attempt in range(TRIES):
             batch = Batch()
             try:
                 put(batch)
-                refused = next(iter(carry_out(self._kernel.host, batch).values()), None)
+                refused = carry_out_once(self._kernel.host, batch)
             except BaseException:
                 self._delete(self._links[before:])
                 raise
@@ -249,7 +258,7 @@ class Star:
                 return
             self._delete(self._links[before:])
             del self._links[before:]
-            if refused.errno not in _TAKEN or attempt == TRIES - 1:
+            if refused.errno not in _AGAIN or attempt == TRIES - 1:
                 raise failure(self._what, refused)
 
     def _put_hub(self, batch: Batch) -> None:
@@ -341,11 +350,11 @@ class Star:
 def enter_stars(jobs: Iterable[LinuxRealised]) -> None:
     """Make endpoints that are up known to the stars of their networks."""
     for star, members in _by_star(jobs).items():
-        star.enter(members)
+        star.enter([member for member in members if member[1].there])
 
 
 def leave_stars(jobs: Iterable[LinuxRealised]) -> None:
-    """Undo of :func:`enter_stars`."""
+    """Undo of :func:`enter_stars`; again where that was refused, though the links are gone."""
     for star, members in _by_star(jobs).items():
         star.leave(members)
 
@@ -354,6 +363,6 @@ def _by_star(jobs: Iterable[LinuxRealised]) -> dict[Star, list[tuple[LinuxRealis
     found: dict[Star, list[tuple[LinuxRealised, Interface]]] = {}
     for job in jobs:
         for interface in job.interfaces:
-            if interface.star is not None and interface.there:
+            if interface.star is not None:
                 found.setdefault(interface.star, []).append((job, interface))
     return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from driverapi import errors
-from driverapi._native import Batch
-from driverapi.dataplane.failures import first_failure
+from driverapi._native import Batch, NetlinkError
+from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
-from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, pinned
+from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, named
 from driverapi.dataplane.routes import pass_gateways_on
 from driverapi.dataplane.star import leave_stars
 from driverapi.plan import MoveLink, VethLink
@@ -27,8 +27,10 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
     for job in jobs:
         try:
             _move_out(kernel, job)
+        except NetlinkError as error:
+            job.fail(failure(job.what, error))
         except Exception as fault:  # the others go on
-            job.fail(fault)
+            job.fail(named(job.what, fault))
     _unpin(kernel, jobs)
     leave_stars(jobs)
     groups: dict[int, list[_Member]] = {}
@@ -40,12 +42,13 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
         _delete_veths(kernel, group, members)
     for job in jobs:
         for interface in job.interfaces:
-            if not interface.there:
+            if not interface.there and interface.held:
+                interface.held = False
                 job.netns.give_back(interface.name, interface.index)
-                if interface.star is not None and interface.bridge:
-                    interface.star.return_port(interface.bridge)
-                    interface.bridge = 0
-    pass_gateways_on(jobs)
+            if not interface.there and interface.star is not None and interface.star.is_free(interface):
+                interface.star.return_port(interface.bridge)
+                interface.bridge = 0
+    pass_gateways_on([job for job in jobs if not any(interface.there for interface in job.interfaces)])
 
 
 def _move_out(kernel: Kernel, job: LinuxRealised) -> None:
@@ -79,15 +82,18 @@ def _unpin(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
     batch = Batch()
     owners = []
     for job in jobs:
-        for interface, address in pinned(job):
-            batch.delete_neighbour(interface.master, address.ip)
-            owners.append(job)
-    if not owners:
-        return
-    refused = first_failure("delete neighbours", kernel.host, batch, GONE)
-    if refused is not None:
-        for job in owners:
-            job.fail(refused)
+        for interface in job.interfaces:
+            if interface.pins:
+                interface.pins = False
+                for address in interface.plan.addresses:
+                    batch.delete_neighbour(interface.master, address.ip)
+                    owners.append((job, interface))
+    if owners:
+        for position, error in carry_out(kernel.host, batch).items():
+            if error.errno not in GONE:
+                job, interface = owners[position]
+                interface.pins = True
+                job.fail(failure(job.what, error))
 
 
 def _delete_veths(kernel: Kernel, number: int, members: Sequence[_Member]) -> None:
@@ -98,24 +104,35 @@ def _delete_veths(kernel: Kernel, number: int, members: Sequence[_Member]) -> No
     groups = kernel.groups
     indexes = [interface.host_index for _, interface in members]
     batch = Batch()
-    fresh = COMMON
+    fresh = number
     if groups.is_whole(number, indexes):
         batch.delete_link(group=groups.value(number))
+        decisive = [0] * len(indexes)
     elif len(indexes) == 1 or (fresh := groups.take()) == COMMON:
+        fresh = number
         for index in indexes:
             batch.delete_link(index)
+        decisive = list(range(len(indexes)))
     else:
         for index in indexes:
             batch.set_link(index, new_group=groups.value(fresh))
         batch.delete_link(group=groups.value(fresh))
-    refused = first_failure("delete links", kernel.host, batch, GONE)
-    groups.discard(number, indexes)
+        decisive = [len(indexes)] * len(indexes)
+    refused = carry_out(kernel.host, batch)
+    for position, (job, interface) in enumerate(members):
+        index = interface.host_index
+        error = refused.get(position) if fresh != number else None
+        if error is None:  # it is in the group that was deleted
+            error = refused.get(decisive[position])
+            groups.discard(number, [index])
+            if error is not None and error.errno not in GONE:
+                groups.add(fresh, [index])
+                interface.group = fresh
+        if error is None or error.errno in GONE:
+            groups.discard(number, [index])
+            interface.there = False
+            interface.group = COMMON
+        else:
+            job.fail(failure(job.what, error))
     groups.give_back(number)
-    if refused is None:
-        groups.give_back(fresh)
-    else:  # which of the two groups they are in is not known: from now on each goes by itself
-        groups.add(COMMON, indexes)
-    for job, interface in members:
-        interface.there = refused is not None
-        interface.group = COMMON
-        job.fail(refused)
+    groups.give_back(fresh)
