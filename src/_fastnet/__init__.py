@@ -1,7 +1,11 @@
 """The native core: numbers, bytes and file descriptors; never Docker, never drivers.
 
 ==========  =====================================================================
-bitmap      ordinals 0…n-1: first free, next after, many at once
+bitmap      ordinals 0…n-1: first free, next after, ranges, many at once
+bitcore     what a bitmap is made of (C level only)
+densetree   its dense region: words under a 64-ary tree (C level only)
+fartree     what it has beyond: a sparse tree (C level only)
+snapshot    the bytes of its snapshot (C level only)
 ordinals    what a bulk allocation gives
 ippool      a prefix over a bitmap: IPv4 and IPv6 addresses in and out
 addrspace   which addresses a pool has, and their numbers (C level only)

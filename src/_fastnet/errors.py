@@ -12,6 +12,7 @@ __all__ = [
     "NotTaken",
     "OutOfRange",
     "Reserved",
+    "SnapshotError",
     "Taken",
 ]
 
@@ -42,6 +43,10 @@ class NotTaken(FastnetError, ValueError):
 
 class OutOfRange(FastnetError, ValueError):
     """The ordinal or address lies outside of the pool."""
+
+
+class SnapshotError(FastnetError, ValueError):
+    """The bytes are no snapshot, or a damaged one, or one of another version."""
 
 
 class NetlinkError(FastnetError, OSError):

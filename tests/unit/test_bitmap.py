@@ -105,7 +105,10 @@ def test_fresh_is_small_and_full_is_its_bits() -> None:
         assert sys.getsizeof(Bitmap(size)) == Bitmap(size).nbytes
     full = Bitmap(2**20)
     full.allocate_many(2**20)
-    assert full.nbytes <= 2**20 / 8 * 64 / 63 + 500
+    assert full.nbytes <= 2**20 / 8 * 32 / 31 + 500
+    full = Bitmap(2**24)
+    full.allocate_many(2**24)
+    assert full.nbytes <= 2_300_000
 
 
 def test_far_reservations_are_bounded() -> None:

@@ -1,0 +1,1 @@
+"""The dense region of a bitmap (C level only: ``cimport`` it)."""

@@ -1,0 +1,1 @@
+"""What a bitmap has beyond its dense region (C level only: ``cimport`` it)."""

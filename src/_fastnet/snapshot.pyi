@@ -1,0 +1,1 @@
+"""The bytes of a bitmap's snapshot (C level only: ``cimport`` it)."""
