@@ -79,8 +79,12 @@ cdef class Quarantine:
             ):
                 return 0
             self.idle = self.blind = 0
-            self.waiting.drop(place.ordinal)
             pool.drop(place.ordinal)
+            try:
+                self.waiting.drop(place.ordinal)
+            except MemoryError:
+                pool.take(place.ordinal)
+                raise
             self.skip()
         return 0
 
@@ -92,7 +96,7 @@ cdef class Quarantine:
         try:
             for i in range(count):
                 # No larger than the pool's own bitmap, and no far words where that has none.
-                if self.waiting.words[0] <= ordinals[i] >> 6 < pool.words[0]:
+                if self.waiting.dense.count[0] <= ordinals[i] >> 6 < pool.dense.count[0]:
                     self.waiting.grow((ordinals[i] >> 6) + 1)
                 fresh = self.waiting.take(ordinals[i])
                 if not fresh:
