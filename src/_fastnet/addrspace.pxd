@@ -43,6 +43,7 @@ cdef class AddressSpace:
     cdef int length             # of the prefix
     cdef bint ranged            # whether there is a range, and so something aside
     cdef uint64_t aside_last    # the last ordinal aside
+    cdef tuple part             # the range: (first, last) as ints, or None
     cdef list kept              # what is excluded: (first, last) as ints, in order
 
     # The lower 64 bits of an ordinal's address, and the ordinal of an address that is inside.
@@ -64,4 +65,6 @@ cdef class AddressSpace:
     cdef str rule_of(self, object source)
     cdef int deny_release(self, object source, Where where) except -1
     cdef int refuse(self, object address, Where where) except -1
+    # Prefix, range and exclusions as text, a line each.
+    cdef str told(self)
     cdef size_t footprint(self) noexcept

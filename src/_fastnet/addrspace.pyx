@@ -43,7 +43,7 @@ cdef class AddressSpace:
                 raise ValueError(f"range {range!r} does not lie within one /64")
             self.aside_last = window[1] - window[0]
             self.ranged = True
-            window = span
+            window = self.part = span
         self.kept = []
         for one in (exclude,) if isinstance(exclude, (str, bytes)) else exclude:
             self.kept.append(
@@ -81,6 +81,14 @@ cdef class AddressSpace:
 
     cdef size_t footprint(self) noexcept:
         return <size_t>struct_size(self) + ((self.cuts + 1) * sizeof(Segment) if self.cuts else 0)
+
+    cdef str told(self):
+        cdef list lines = [f"{address_text(&self.first)}/{self.length}", ""]
+        if self.part is not None:
+            lines[1] = f"{self.text_of(self.part[0])}-{self.text_of(self.part[1])}"
+        for first, last in self.kept:
+            lines.append(f"{self.text_of(first)}-{self.text_of(last)}")
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         """Of the pool: for messages."""

@@ -20,9 +20,10 @@ from _fastnet.integers cimport (
     shown,
     struct_size,
 )
+from _fastnet.poolbytes cimport decode_pool, encode_pool
 from _fastnet.quarantine cimport Quarantine, new_quarantine
 
-from _fastnet.errors import Excluded, Exhausted, NotTaken, Reserved, Taken
+from _fastnet.errors import Excluded, Exhausted, NotTaken, Reserved, SnapshotError, Taken
 
 cdef extern from *:
     """
@@ -463,6 +464,45 @@ cdef class IPPool:
                     memset(rows[i].ipv6, 0, 16)
                     rows[i].ipv6_prefix = 0
         return found
+
+    # -- As bytes ----------------------------------------------------------------------------
+
+    @cython.critical_section
+    def snapshot(self) -> bytes:
+        """Give the whole pool as bytes: versioned, with a checksum, and what each in quarantine has still to wait."""
+        cdef uint64_t now = 0
+        if self.rest is not None:
+            self.rest.read_clock(True, &now)
+            self.rest.settle(self.bitmap, now, 0)
+        return encode_pool(self.space, self.bitmap, self.aside, self.rest, now)
+
+    @staticmethod
+    def restore(object data, /, *, object clock=None) -> IPPool:
+        """Make a pool from what `snapshot` gave; the time between does not count for the quarantine.
+
+        Parameters
+        ----------
+        data : bytes-like
+        clock : callable, optional
+            As the constructor's.
+
+        Raises
+        ------
+        SnapshotError
+            It is no snapshot of a pool, is damaged or cut short, contradicts itself, or is of another version.
+        """
+        cdef IPPool pool
+        cdef uint64_t now
+        space, bitmap, aside, period, places = decode_pool(data)
+        pool = IPPool.__new__(IPPool, "0.0.0.0/32")
+        pool.space, pool.bitmap, pool.aside = space, bitmap, aside
+        pool.rest = new_quarantine(period / 1e9, clock, pool.bitmap.last)
+        if pool.rest is not None:
+            pool.rest.period = period
+            pool.rest.read_clock(False, &now)
+            if not pool.rest.resume(pool.bitmap, places, now):
+                raise SnapshotError("a pool's snapshot contradicts itself: who waits was not taken")
+        return pool
 
     cdef int put_back(self, Column column, size_t inner) except -1:
         cdef Py_ssize_t bad

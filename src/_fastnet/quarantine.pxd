@@ -54,6 +54,10 @@ cdef class Quarantine:
     cdef Py_ssize_t admit(self, Bitmap pool, const uint64_t* ordinals, size_t count, uint64_t now) except -2
     # Take one out that somebody wants; 0 where it does not wait.
     cdef int withdraw(self, uint64_t ordinal) except -1
+    # (ordinal, nanoseconds left) of all that wait, in order; and as one begins with them: 0 where
+    # they are none that can wait in this pool.
+    cdef list places(self, uint64_t now)
+    cdef int resume(self, Bitmap pool, list places, uint64_t now) except -1
     cdef size_t footprint(self) noexcept
 
     # Inner.

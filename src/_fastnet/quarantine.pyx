@@ -134,6 +134,30 @@ cdef class Quarantine:
             self.sweep()
         return 1
 
+    cdef list places(self, uint64_t now):
+        cdef list told = []
+        cdef Chunk* chunk
+        cdef size_t at
+        if self.head != NULL:
+            self.sweep()
+        chunk, at = self.head, self.first
+        while chunk != self.tail or at != self.end:
+            if at == CHUNK:
+                chunk, at = chunk.next, 0
+                continue
+            told.append((chunk.places[at].ordinal, max(chunk.places[at].due, now) - now))
+            at += 1
+        return told
+
+    cdef int resume(self, Bitmap pool, list places, uint64_t now) except -1:
+        cdef uint64_t ordinal, left
+        self.make_places(<size_t>len(places))
+        for ordinal, left in places:
+            if left > self.period or ordinal > pool.last or not pool.holds(ordinal) or not self.waiting.take(ordinal):
+                return 0
+            self.put(ordinal, now + left)
+        return 1
+
     cdef size_t footprint(self) noexcept:
         return (
             <size_t>struct_size(self)

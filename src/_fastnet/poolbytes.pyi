@@ -1,0 +1,1 @@
+"""The bytes of a pool's snapshot (C level only)."""
