@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, Py_buffer
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastnet.addr cimport Address, address_packed, address_text, load_be, mac_packed, text_of_mac
 from _fastnet.integers cimport PyIndex_Check, read_position, shown, struct_size
+from _fastnet.pages cimport pages_close, pages_open
 
 cdef extern from "Python.h":
     object PySeqIter_New(object)
@@ -42,7 +42,7 @@ cdef class Addresses:
     """
 
     def __dealloc__(self) -> None:
-        PyMem_RawFree(self.data)
+        pages_close(self.data, <size_t>self.shape[0] * <size_t>self.each)
 
     @property
     def version(self) -> int:
@@ -162,10 +162,10 @@ cdef Addresses new_addresses(Py_ssize_t each, uint64_t count):
     cdef Addresses made = Addresses.__new__(Addresses)
     if count > <uint64_t>(PY_SSIZE_T_MAX // each):
         raise MemoryError
-    made.each = each
-    made.data = <uint8_t*>PyMem_RawMalloc(<size_t>count * <size_t>each)
+    made.data = <uint8_t*>pages_open(<size_t>count * <size_t>each)
     if made.data == NULL:
         raise MemoryError
+    made.each = each
     made.shape[0] = <Py_ssize_t>count
     made.shape[1] = each
     made.strides[0] = each

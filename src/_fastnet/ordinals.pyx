@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, Py_buffer
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from _fastnet.integers cimport read_position, read_u64, shown, struct_size
+from _fastnet.pages cimport pages_close, pages_open
 
 cdef extern from "Python.h":
     object PySeqIter_New(object)
@@ -27,7 +28,7 @@ cdef class Ordinals:
     """
 
     def __dealloc__(self) -> None:
-        PyMem_RawFree(self.data)
+        pages_close(self.data, <size_t>self.shape[0] * sizeof(uint64_t))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -104,7 +105,7 @@ cdef Ordinals new_ordinals(uint64_t count):
     cdef Ordinals made = Ordinals.__new__(Ordinals)
     if count > <uint64_t>PY_SSIZE_T_MAX // sizeof(uint64_t):
         raise MemoryError
-    made.data = <uint64_t*>PyMem_RawMalloc(<size_t>count * sizeof(uint64_t))
+    made.data = <uint64_t*>pages_open(<size_t>count * sizeof(uint64_t))
     if made.data == NULL:
         raise MemoryError
     made.shape[0] = <Py_ssize_t>count
