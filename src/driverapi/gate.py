@@ -14,7 +14,7 @@ from driverapi import errors
 from driverapi.dataplane.contract import Progress
 from driverapi.signals import HeldSignals
 
-__all__ = ["Gate", "changes", "reads"]
+__all__ = ["Gate", "changes", "check_progress", "reads"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -152,3 +152,9 @@ def reads(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
         return method(self, *args, **kwargs)
 
     return gated
+
+
+def check_progress(progress: object) -> None:
+    """Raise ``InvalidError`` for what cannot be told how far a call is."""
+    if progress is not None and not callable(progress):
+        raise errors.InvalidError(f"progress {progress!r} cannot be called")

@@ -14,7 +14,7 @@ from driverapi.addressing import Addressing, Wanted, catch
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
-from driverapi.gate import changes, reads
+from driverapi.gate import changes, check_progress, reads
 from driverapi.lifecycle import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 from driverapi.warm import WarmPool
@@ -236,7 +236,7 @@ class Network:
 
     @changes
     def _attach(self, what: int | Sequence[Sandbox], strict: bool, progress: Progress | None) -> list[Endpoint]:
-        _check_progress(progress)
+        check_progress(progress)
         if isinstance(what, Sequence) and not isinstance(what, str | bytes):
             for sandbox in what:
                 self._controller._check_sandbox(sandbox)
@@ -266,7 +266,7 @@ class Network:
         errors.BulkError
             Some could not be taken away; each has ``error`` set, and can be detached again.
         """
-        _check_progress(progress)
+        check_progress(progress)
         if isinstance(endpoints, str | bytes) or not isinstance(endpoints, Iterable):
             raise errors.InvalidError(f"detach takes a sequence of endpoints, not {endpoints!r}")
         endpoints = list(endpoints)
@@ -311,11 +311,12 @@ class Network:
         errors.BusyError
             It has endpoints.
         """
-        with self._lock:
+        with self._warm.resting(), self._lock:  # what it is just making has names that look like anybody's
             known = [name for name, endpoint in self._endpoints.items() if endpoint is None or not endpoint._warm]
         self._check_empty(known)
         self._warm.end()  # it stays so if the deletion fails
         self._delete()
+        self._warm.end()  # of who wanted one in between
 
     def _attach_ready(self, count: int) -> list[Endpoint] | None:
         """Attach that many out of the warm pool, or give None: no kernel work, and nothing to wait for.
@@ -328,11 +329,19 @@ class Network:
 
     @changes
     def _keep_warm(self, size: object) -> WarmPool:
+        self._check_there()
+        self._warm.keep(size)
+        try:
+            self._check_there()  # still: else nobody would end the pool
+        except errors.NoNetworkError:
+            self._warm.end()
+            raise
+        return self._warm
+
+    def _check_there(self) -> None:
         with self._lock:
             if self._deleting or self._driver is None:
                 raise errors.NoNetworkError(f"network {self.name!r} is deleted, or is not ready")
-        self._warm.keep(size)
-        return self._warm
 
     @changes
     def _warm_up(self, count: int) -> list[Endpoint]:
@@ -582,11 +591,6 @@ def _some(names: Collection[str]) -> str:
     """Count endpoints and name the first five of them."""
     shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
     return f"{len(names)} endpoint{'' if len(names) == 1 else 's'} ({shown})"
-
-
-def _check_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise errors.InvalidError(f"progress {progress!r} cannot be called")
 
 
 def _count(what: object) -> int:

@@ -105,10 +105,15 @@ class WarmPool:
     def take(self, count: int) -> list[Endpoint]:
         """Take up to that many: from now on they are the caller's."""
         taken: list[Endpoint] = []
-        with suppress(IndexError):  # one step, that no signal comes into, moves them all
-            taken.extend(islice(iter(self._ready.popleft, None), count))
-        for endpoint in taken:
-            _mark(endpoint, warm=False)
+        try:
+            with suppress(IndexError):  # one step, that no signal comes into, moves them all
+                taken.extend(islice(iter(self._ready.popleft, None), count))
+            for endpoint in taken:
+                _mark(endpoint, warm=False)
+        except BaseException:  # a signal: nobody gets them, so they are to be seen
+            for endpoint in taken:
+                _mark(endpoint, warm=False)
+            raise
         if taken:
             # While takers follow each other nobody is woken before half of it is gone: he would come in between.
             self._taken_at = time.monotonic()
@@ -142,7 +147,7 @@ class WarmPool:
         if not (addresses or macs or lacking(len(wanted)) > 0):
             yield
             return
-        with self._resting_now():  # else it might take at once what it gave up
+        with self.resting():  # else it might take at once what it gave up
             self._take_away(self._spare(lacking(len(wanted)), addresses, macs))
             yield
 
@@ -199,7 +204,7 @@ class WarmPool:
         return popped
 
     @contextmanager
-    def _resting_now(self) -> Iterator[None]:
+    def resting(self) -> Iterator[None]:
         """Keep it from refilling for the time of a block, once what is being made is there."""
         with self._changed:
             self._resting += 1
@@ -224,14 +229,20 @@ class WarmPool:
         return spare
 
     def close(self) -> list[Endpoint]:
-        """Stop refilling, once what is being made is there; gives up all that is ready, for the caller to take away."""
+        """Stop refilling, once what is being made is there; gives up all that is ready, for the caller to take away.
+
+        Somebody else who wants a pool meanwhile has it: then this is over, and what is made from then on is his.
+        """
         thread = self._thread
         spare = self._resize(0)
-        if thread is not None:
-            thread.join()
         with self._changed:
-            spare += self._ready
-            self._ready.clear()
+            self._changed.wait_for(lambda: self._thread is not thread or self._thread is None or self._size > 0)
+            if not self._size:
+                spare += self._ready
+                self._ready.clear()
+            over = self._thread is not thread
+        if over and thread is not None:
+            thread.join()  # it has nothing to do any more
         return spare
 
     # --- refilling -------------------------------------------------------------------------------
@@ -240,6 +251,20 @@ class WarmPool:
         return len(self._ready) * 2 < self._size
 
     def _run(self) -> None:
+        try:
+            self._refill()
+        finally:
+            self._over()
+
+    def _over(self) -> None:
+        """Tell that the calling thread refills no more: from here on another may be started."""
+        with self._changed:
+            if self._thread is threading.current_thread():
+                self._thread = None
+                self._filling = False
+                self._changed.notify_all()
+
+    def _refill(self) -> None:
         pause = 0.0
         while self._wait_for_need(pause):
             lacking = self._size - len(self._ready)
@@ -277,7 +302,7 @@ class WarmPool:
                     self._filling = True
                     return True
                 self._changed.wait(at - now)
-            self._thread = None  # from here on another may be started
+            self._over()
             return False
 
     def _note(self, made: Sequence[Endpoint], failed: Exception | None, pause: float) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
-from driverapi import Controller, errors
+from driverapi import Controller, errors, warm
+from driverapi.endpoint import Endpoint
 from driverapi.network import Network
 from driverapi.warm import MAX_WARM, WarmPool
 from tests.support import World, at_once
@@ -241,3 +243,96 @@ def test_it_says_what_it_is(world: World, web: Network) -> None:
     assert isinstance(pool, WarmPool)
     assert repr(pool) == "<WarmPool of 'web', 1 of 1 ready>"
     assert isinstance(world.ctl, Controller)
+
+
+def test_a_signal_in_the_middle_of_taking_hides_nothing(
+    world: World, web: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ctl.warm(web, 2)
+    mark, strikes = warm._mark, [KeyboardInterrupt]
+
+    def marking(endpoint: Endpoint, *, warm: bool) -> None:
+        if strikes:
+            raise strikes.pop()
+        mark(endpoint, warm=warm)
+
+    monkeypatch.setattr(warm, "_mark", marking)
+    with pytest.raises(KeyboardInterrupt):
+        web.attach(2)
+    assert len(web.endpoints) == 2
+    web.detach(web.endpoints)
+    web.delete()
+
+
+def test_ending_a_pool_that_somebody_else_wants_is_over_soon(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 5)
+    thread = pool._thread
+    resize = pool._resize
+
+    def resized(size: int) -> list[Endpoint]:
+        spare = resize(size)
+        if size == 0:  # another's call, before this one waits
+            resize(3)
+        return spare
+
+    pool._resize = resized  # type: ignore[method-assign]
+    ending = threading.Thread(target=world.ctl.warm, args=(web, 0))
+    ending.start()
+    ending.join(20)
+    stuck = ending.is_alive()
+    pool._resize = resize  # type: ignore[method-assign]
+    resize(0)
+    ending.join(20)
+    assert not stuck
+    assert thread is not None
+
+
+def test_sizes_changed_at_once(world: World, web: Network) -> None:
+    def change(number: int) -> None:
+        for turn in range(10):
+            world.ctl.warm(web, (number * 7 + turn * 3) % 5, wait=False)
+
+    at_once(change, 8)
+    pool = world.ctl.warm(web, 4)
+    assert pool.wait(20)
+    assert pool.ready == 4
+    world.ctl.warm(web, 0)
+    assert web._everyone() == []
+
+
+def test_a_network_is_deleted_while_its_pool_is_filled(
+    world: World, web: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, go = threading.Event(), threading.Event()
+    create = world.ctl._lifecycle.create
+
+    def slowly(requests: Any) -> Any:
+        claimed.set()
+        assert go.wait(20)
+        return create(requests)
+
+    monkeypatch.setattr(world.ctl._lifecycle, "create", slowly)
+    pool = world.ctl.warm(web, 3, wait=False)
+    assert claimed.wait(20)
+    with ThreadPoolExecutor(1) as threads:
+        deletion = threads.submit(web.delete)
+        wait([deletion], 0.05)  # it would have failed by now
+        go.set()
+        deletion.result(20)
+    assert (pool.size, pool._thread) == (0, None)
+
+
+def test_no_pool_outlives_its_network(world: World, web: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = WarmPool.keep
+
+    def keeping(pool: WarmPool, size: object) -> None:
+        monkeypatch.setattr(WarmPool, "keep", keep)
+        deletion = threading.Thread(target=web.delete)
+        deletion.start()
+        deletion.join(20)
+        keep(pool, size)
+
+    monkeypatch.setattr(WarmPool, "keep", keeping)
+    with pytest.raises(errors.NoNetworkError):
+        world.ctl.warm(web, 3)
+    assert (web._warm.size, web._warm._thread) == (0, None)
