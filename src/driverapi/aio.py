@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -30,12 +31,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
 from driverapi import controller as blocking
 from driverapi import errors
 from driverapi.endpoint import Endpoint as BlockingEndpoint
+from driverapi.gate import check_progress
 from driverapi.network import Network as BlockingNetwork
 from driverapi.sandbox import Sandbox as BlockingSandbox
 
 if TYPE_CHECKING:
-    import os
-
     import netaddr
 
     from driverapi.addresses import IPLike, MACLike, PrefixLike
@@ -66,6 +66,23 @@ class _Worker:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="driverapi-aio")
+        self._pid = os.getpid()
+        self.closed = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process that made the threads."""
+        return os.getpid() == self._pid
+
+    def _submit(self, call: Callable[[], T]) -> Future[T]:
+        if not self.ours:  # where no thread is, and nothing would ever be done
+            raise errors.ForkedError("this controller belongs to the parent process; make one in the child")
+        try:
+            return self._threads.submit(call)
+        except RuntimeError:
+            if not self.closed:
+                raise
+            raise errors.ClosedError("the controller is closed; make another") from None
 
     async def run(
         self,
@@ -73,8 +90,8 @@ class _Worker:
         undo: Callable[[T], object] | None = None,
         abandon: Callable[[], object] | None = None,
     ) -> T:
-        """Run a verb; cancelled, abandon it or wait for it, undo it, and only then pass the cancellation on."""
-        work = self._threads.submit(call)
+        """Run a verb that makes things; cancelled, abandon it or wait for it, undo it, and only then pass that on."""
+        work = self._submit(call)
         future = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(future)
@@ -86,14 +103,29 @@ class _Worker:
             fault = await _outlast(future)
             if undo is not None and (fault is None or isinstance(fault, errors.BulkError)):
                 made: Any = future.result() if fault is None else fault.results
-                fault = await _outlast(asyncio.wrap_future(self._threads.submit(undo, made)))
-            if fault is not None and not isinstance(fault, _Abandoned):
-                log.error("a verb whose task was cancelled failed: %s", fault)
+                with suppress(errors.ClosedError):  # then it went with the controller
+                    fault = await _outlast(asyncio.wrap_future(self._submit(partial(undo, made))))
+            _report(fault)
+            raise
+
+    async def carry(self, call: Callable[[], T]) -> T:
+        """Run a verb that takes things away; cancelled, carry it to its end, also if it has not begun."""
+        future = asyncio.wrap_future(self._submit(call))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            _report(await _outlast(future))
             raise
 
     def close(self) -> None:
         """Let the threads end."""
+        self.closed = True
         self._threads.shutdown(wait=False)
+
+
+def _report(fault: BaseException | None) -> None:
+    if fault is not None and not isinstance(fault, _Abandoned | errors.ClosedError):
+        log.error("a verb whose task was cancelled failed: %s", fault)
 
 
 async def _outlast(future: asyncio.Future[Any]) -> BaseException | None:
@@ -155,7 +187,7 @@ class Sandbox(_Face[BlockingSandbox]):
 
     async def delete(self) -> None:
         """See :meth:`driverapi.Sandbox.delete`."""
-        await self._worker.run(self.sync.delete)
+        await self._worker.carry(self.sync.delete)
 
 
 @final
@@ -213,11 +245,11 @@ class Endpoint(_Face[BlockingEndpoint]):
 
     async def leave(self, sandbox: Sandbox | None = None) -> None:
         """See :meth:`driverapi.Endpoint.leave`."""
-        await self._worker.run(partial(self.sync.leave, None if sandbox is None else _beneath(sandbox, Sandbox)))
+        await self._worker.carry(partial(self.sync.leave, None if sandbox is None else _beneath(sandbox, Sandbox)))
 
     async def delete(self) -> None:
         """See :meth:`driverapi.Endpoint.delete`."""
-        await self._worker.run(self.sync.delete)
+        await self._worker.carry(self.sync.delete)
 
 
 @final
@@ -297,38 +329,51 @@ class Network(_Face[BlockingNetwork]):
 
         ``progress`` is called in the loop. What a warm pool has ready is given at once.
         """
+        reports = _Reports(progress)
         ready = None if isinstance(what, Sequence) else self.sync._attach_ready(what)
         if ready is not None:
-            if progress is not None:
-                progress(len(ready))
+            reports.tell(len(ready))
+            await self._undo_if(reports, ready)
             return self._faces(ready)
         wanted = what if isinstance(what, int | str) else [_beneath(one, Sandbox) for one in what]
         cancelled = threading.Event()
-        tell = None if progress is None else _in_loop(asyncio.get_running_loop(), progress)
 
         def report(done: int) -> None:
-            if cancelled.is_set():
+            if cancelled.is_set() or reports.fault is not None:
                 raise _Abandoned
-            if tell is not None:
-                tell(done)
+            reports(done)
 
         call = partial(self.sync.attach, wanted, strict=strict, progress=report)
         try:
             made = await self._worker.run(call, self.sync.detach, cancelled.set)
+        except _Abandoned:
+            assert reports.fault is not None
+            raise reports.fault from None
         except errors.BulkError as failed:
+            await self._undo_if(reports, failed.results)
             failed.results[:] = self._faces(failed.results)
             raise
+        await self._undo_if(reports, made)
         return self._faces(made)
+
+    async def _undo_if(self, reports: _Reports, made: Sequence[BlockingEndpoint]) -> None:
+        """Detach what was made, and raise what a report raised, if one did."""
+        if reports.fault is not None:
+            await self._worker.carry(partial(self.sync.detach, made))
+            raise reports.fault
 
     async def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """See :meth:`driverapi.Network.detach`; cancelled, it is carried to its end.
 
-        ``progress`` is called in the loop.
+        ``progress`` is called in the loop; what it raises comes out at the end.
         """
-        loop = asyncio.get_running_loop()
-        report = None if progress is None else _in_loop(loop, progress)
+        reports = _Reports(progress)
+        if isinstance(endpoints, str | bytes) or not isinstance(endpoints, Iterable):
+            raise errors.InvalidError(f"detach takes a sequence of endpoints, not {endpoints!r}")
         beneath = [_beneath(one, Endpoint) for one in endpoints]
-        await self._worker.run(partial(self.sync.detach, beneath, progress=report))
+        await self._worker.carry(partial(self.sync.detach, beneath, progress=reports))
+        if reports.fault is not None:
+            raise reports.fault
 
     @asynccontextmanager
     async def attached(self, what: int | Sequence[Sandbox], *, strict: bool = False) -> AsyncIterator[list[Endpoint]]:
@@ -346,7 +391,7 @@ class Network(_Face[BlockingNetwork]):
 
     async def delete(self) -> None:
         """See :meth:`driverapi.Network.delete`."""
-        await self._worker.run(self.sync.delete)
+        await self._worker.carry(self.sync.delete)
 
 
 @final
@@ -388,10 +433,16 @@ class Controller:
         await self.close()
 
     async def close(self) -> None:
-        """See :meth:`driverapi.Controller.close`."""
-        if self._sync is not None:
-            await self._worker.run(self._sync.close)
+        """See :meth:`driverapi.Controller.close`; cancelled, it is carried to its end."""
+        if self._sync is None or self._worker.closed or not self._worker.ours:
+            return
+        close = self._sync.close
+
+        def end() -> None:
+            close()
             self._worker.close()
+
+        await self._worker.carry(end)
 
     @property
     def networks(self) -> list[Network]:
@@ -458,11 +509,34 @@ class Controller:
         return await self._worker.run(keep, lambda _: self.sync.warm(place, before, wait=False), cancelled.set)
 
 
-def _in_loop(loop: asyncio.AbstractEventLoop, progress: Progress) -> Progress:
-    def report(done: int) -> None:
-        loop.call_soon_threadsafe(progress, done)
+@final
+class _Reports:
+    """Passes reports of progress on into the loop that it is made in; the first that raises is the last.
 
-    return report
+    Attributes
+    ----------
+    fault : BaseException or None
+        What a report raised.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        check_progress(progress)
+        self._progress = progress
+        self._loop = asyncio.get_running_loop()
+        self.fault: BaseException | None = None
+
+    def __call__(self, done: int) -> None:
+        """Report from another thread."""
+        if self._progress is not None:
+            self._loop.call_soon_threadsafe(self.tell, done)
+
+    def tell(self, done: int) -> None:
+        """Report in the loop."""
+        if self._progress is not None and self.fault is None:
+            try:
+                self._progress(done)
+            except BaseException as fault:  # raised again where the verb is awaited
+                self.fault = fault
 
 
 def _beneath(face: Any, kind: type[_Face[T]]) -> T:

@@ -278,3 +278,89 @@ def test_outside_of_its_time() -> None:
             await ctl.__aenter__()
 
     asyncio.run(outside())
+
+
+def test_closed_and_closed_again() -> None:
+    async def closed(place: Place) -> None:
+        web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+        await place.ctl.close()
+        await place.ctl.close()
+        verbs: list[Callable[[], Awaitable[Any]]] = [
+            lambda: web.attach(1),
+            lambda: web.detach([]),
+            web.delete,
+            lambda: place.ctl.create_network("bridge", "next"),
+            lambda: place.ctl.create_sandbox("box"),
+            lambda: place.ctl.warm(web, 1),
+        ]
+        for verb in verbs:
+            with pytest.raises(errors.ClosedError):
+                await verb()
+
+    run(closed)
+
+
+@pytest.mark.parametrize("verb", ["detach", "close"])
+def test_what_takes_away_is_done_though_it_had_not_begun(verb: str) -> None:
+    async def queued(place: Place) -> None:
+        web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+        many = await web.attach(3)
+        held = Held(place.dataplane, "realise")
+        busy = [asyncio.ensure_future(web.attach(1)) for _ in range(aio.THREADS)]
+        assert await asyncio.to_thread(held.reached.wait, 30)
+        await asyncio.sleep(0.05)
+        late = asyncio.ensure_future(web.detach(many) if verb == "detach" else place.ctl.close())
+        await asyncio.sleep(0.01)
+        late.cancel()
+        await asyncio.sleep(0.01)
+        assert not late.done()
+        held.go.set()
+        made = [endpoint for task in busy for endpoint in await task]
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        if verb == "close":
+            assert place.dataplane.endpoints == {}
+        else:
+            assert len(web.endpoints) == len(made) == aio.THREADS
+
+    run(queued)
+
+
+@pytest.mark.parametrize("ready", [0, 4])
+def test_a_report_that_raises(ready: int) -> None:
+    def refuse(done: int) -> None:
+        raise ZeroDivisionError(done)
+
+    async def reported(place: Place) -> None:
+        web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/24")
+        if ready:
+            await place.ctl.warm(web, ready)
+        for progress, kind in ((5, errors.InvalidError), (refuse, ZeroDivisionError)):
+            with pytest.raises(kind):
+                await web.attach(2, progress=progress)  # type: ignore[arg-type]
+            with pytest.raises(kind):
+                await web.attach(300, strict=True, progress=progress)  # type: ignore[arg-type]
+            assert web.endpoints == []
+        many = await web.attach(2)
+        with pytest.raises(ZeroDivisionError):
+            await web.detach(many, progress=refuse)
+        assert web.endpoints == []
+        with pytest.raises(errors.InvalidError):
+            await web.detach(None)  # type: ignore[arg-type]
+
+    run(reported)
+
+
+def test_a_forked_child_is_refused() -> None:
+    """In the child no thread would ever carry a verb out."""
+
+    async def forked(place: Place) -> None:
+        web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/24")
+        place.ctl._worker._pid += 1  # as in a child
+        with pytest.raises(errors.ForkedError):
+            await web.delete()
+        await place.ctl.close()  # does nothing
+        place.ctl._worker._pid -= 1
+        assert place.dataplane.networks
+
+    run(forked)
