@@ -9,6 +9,11 @@ For each host end of a network that forwards, and for nothing else:
 
 Both go with the device. ``net.ipv4.ip_forward`` and ``net.ipv6.conf.all.forwarding`` are never
 written: the latter would make a router of every interface, and end its use of router advertisements.
+
+What follows from that: an answer from beyond the host comes in by a link that is not ours, and is forwarded
+only if the host forwards from there. And who switches ``ip_forward`` off (from on) switches it off for every
+device (``inet_forward_change()``), for endpoints that are up too; likewise endpoints that came up while
+``net.ipv6.conf.all.forwarding`` was on forward no IPv6 once it is off.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ class RoutedDriver(PairDriver[_Routed]):
 
     Network options: ``driver.mtu``, ``container_iface_prefix``, ``internal`` (a route to the
     network's prefixes, no default route) and ``driverapi.forwarding``: ``devices`` (the default)
-    switches forwarding on for what comes in by host ends, ``none`` switches nothing on: then
+    switches forwarding on for what comes in by host ends (what answers from beyond the host comes in
+    elsewhere: see :mod:`driverapi.dataplane.forwarding`), ``none`` switches nothing on: then
     sandboxes reach their gateway, and what ``net.ipv4.ip_forward`` and
     ``net.ipv6.conf.all.forwarding`` of the host let them reach. Endpoint options:
     ``endpoint.ifname``. What cannot be honoured is refused, as driver ``bridge`` does.
