@@ -19,23 +19,22 @@ def mapped() -> int:
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 16383, 16384, 700_001])
-def test_written_whole_and_given_back(more: int) -> None:
+def test_written_whole(more: int) -> None:
     count = (1 << 20) + more  # 4 MB of IPv4: from there on they stand alone
-    pool, bitmap = IPPool("10.0.0.0/8"), Bitmap(1 << 24)
-    addresses = array("I", range(FIRST, FIRST + count)).tobytes()
-    numbers = array("Q", range((count + 1) // 2)).tobytes()
-    before = 0
-    for turn in range(12):
-        given, ordinals = pool.allocate_many(count), bitmap.allocate_many((count + 1) // 2)
-        assert bytes(given) == addresses
-        assert bytes(ordinals) == numbers
-        assert (given[-1], ordinals[-1]) == (FIRST + count - 1, (count + 1) // 2 - 1)
-        pool.release_many(given)
-        bitmap.release_many(ordinals)
+    given = IPPool("10.0.0.0/8").allocate_many(count)
+    ordinals = Bitmap(1 << 24).allocate_many((count + 1) // 2)
+    assert bytes(given) == array("I", range(FIRST, FIRST + count)).tobytes()
+    assert bytes(ordinals) == array("Q", range((count + 1) // 2)).tobytes()
+    assert (given[-1], ordinals[-1]) == (FIRST + count - 1, (count + 1) // 2 - 1)
+
+
+def test_given_back() -> None:
+    before = mapped()
+    for _ in range(30):
+        given = IPPool("10.0.0.0/8").allocate_many(1 << 20)
+        ordinals = Bitmap(1 << 24).allocate_many(1 << 19)
         del given, ordinals
-        if turn == 3:
-            before = mapped()
-    assert mapped() - before < 16 << 20
+    assert mapped() - before < 64 << 20  # of 240 MB; what is small, a checked build keeps for a while
 
 
 def test_a_view_keeps_the_pages() -> None:
