@@ -8,7 +8,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastnet.addr cimport Address, address_packed, address_text, load_be, mac_packed, text_of_mac
-from _fastnet.integers cimport PyIndex_Check, read_position, shown, struct_size
+from _fastnet.integers cimport PyIndex_Check, int_of_halves, read_position, shown, struct_size
 from _fastnet.pages cimport pages_close, pages_open
 
 cdef extern from "Python.h":
@@ -20,12 +20,6 @@ cdef enum:
     IPV4 = 4        # bytes of one
     MAC = 6
     IPV6 = 16
-
-
-cdef inline object _int_of(const Address* address):
-    if address.high == 0:
-        return address.low
-    return (int(address.high) << 64) | int(address.low)
 
 
 @cython.final
@@ -55,7 +49,7 @@ cdef class Addresses:
     def __getitem__(self, object position, /) -> int:
         cdef Address address
         self.at(read_position(position, self.shape[0]), &address)
-        return _int_of(&address)
+        return int_of_halves(address.high, address.low)
 
     def __iter__(self) -> object:
         return PySeqIter_New(self)
@@ -105,14 +99,14 @@ cdef class Addresses:
         while low < high:
             middle = low + (high - low) // 2
             self.at(middle, &address)
-            if _int_of(&address) < wanted:
+            if int_of_halves(address.high, address.low) < wanted:
                 low = middle + 1
             else:
                 high = middle
         if low == self.shape[0]:
             return -1
         self.at(low, &address)
-        return low if _int_of(&address) == wanted else -1
+        return low if int_of_halves(address.high, address.low) == wanted else -1
 
     cdef void at(self, Py_ssize_t position, Address* address) noexcept nogil:
         address.high = 0

@@ -8,7 +8,17 @@ from libc.stdint cimport uint64_t
 
 from _fastnet.addr cimport Address, address_text, read_address
 from _fastnet.addresses cimport Addresses
-from _fastnet.integers cimport ALL_ONES, Column, PyIndex_Check, new_column, read_column, read_u64, shown, struct_size
+from _fastnet.integers cimport (
+    ALL_ONES,
+    Column,
+    PyIndex_Check,
+    int_of_halves,
+    new_column,
+    read_column,
+    read_u64,
+    shown,
+    struct_size,
+)
 from _fastnet.spans cimport address_of, covers, int_of, merge, read_prefix, read_span, subtract
 
 from _fastnet.errors import NotTaken, OutOfRange
@@ -174,9 +184,7 @@ cdef class AddressSpace:
         return self.place(&address, ordinal)
 
     cdef object as_int(self, uint64_t low):
-        if self.first.version == 4:
-            return low
-        return self.base_int + (low - self.base.low)
+        return int_of_halves(self.base.high, low)
 
     cdef str as_text(self, uint64_t low):
         cdef Address address = self.base

@@ -6,7 +6,7 @@ from operator import itemgetter
 from libc.stdint cimport uint64_t
 
 from _fastnet.addr cimport Address, address_text, read_address
-from _fastnet.integers cimport ALL_ONES, PyIndex_Check, shown
+from _fastnet.integers cimport ALL_ONES, PyIndex_Check, int_of_halves, shown
 
 from _fastnet.errors import OutOfRange
 
@@ -15,9 +15,7 @@ cdef extern from "Python.h":
 
 
 cdef object int_of(const Address* address):
-    if address.high == 0:
-        return address.low
-    return (int(address.high) << 64) | int(address.low)
+    return int_of_halves(address.high, address.low)
 
 
 cdef void address_of(object number, int version, Address* address):

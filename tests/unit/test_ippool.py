@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import pickle
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -378,3 +378,20 @@ def test_what_hosts_means_to_ipaddress() -> None:
     assert len(list(IPv4Network("10.0.0.0/31").hosts())) == 2
     assert len(list(IPv6Network("fd00::/127").hosts())) == 2
     assert len(list(IPv6Network("fd00::/126").hosts())) == 3
+
+
+@pytest.mark.parametrize("bit", [0, 1, 2, 25, 26, 27, 55, 56, 57, 63])
+@pytest.mark.parametrize("below", [0, 1])
+def test_ints_of_every_length(bit: int, below: int) -> None:
+    """Where a digit of CPython's ints ends, and one less."""
+    for low in (0, 1, 2**30 - 1, 2**30, 2**60 - 1, 2**60, 2**64 - 4):
+        base = ((1 << bit) - below << 64) + (low & ~3)
+        pool = IPPool(f"{IPv6Address(base)}/126")
+        given = [pool.allocate(), pool.allocate_next()]
+        assert given == [base + 1, base + 2]
+        assert pool.allocate_many(1)[0] == base + 3
+        assert [hash(one) for one in given] == [hash(base + 1), hash(base + 2)]
+        assert all(one in pool for one in given)
+        for one in given:
+            pool.release(one)
+        assert len(pool) == 1
