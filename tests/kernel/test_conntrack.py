@@ -78,6 +78,33 @@ def test_those_addresses_and_no_others(monkeypatch: pytest.MonkeyPatch, few: int
     assert "127.0.0.1" in known()
 
 
+ZONED = """table ip zoned {
+    chain first { type filter hook output priority -300; ip daddr 127.0.1.21 ct zone set 7; };
+    chain turned { type nat hook output priority -100; ip daddr 127.0.1.22 dnat to 127.0.1.23; };
+}"""
+
+
+@pytest.mark.parametrize("few", [conntrack.FEW, 0])
+@pytest.mark.usefixtures("tracked")
+def test_connections_in_zones_and_behind_a_translation(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """A published port's connection knows the sandbox by its answer alone."""
+    monkeypatch.setattr(conntrack, "FEW", few)
+    subprocess.run(["nft", "-f", "-"], input=ZONED.encode(), check=True)
+    try:
+        connect("127.0.0.21", "127.0.1.21")
+        connect("127.0.0.22", "127.0.1.22")
+        connect("127.0.0.24", "127.0.1.24")
+        assert known() >= {"127.0.1.21", "127.0.1.22", "127.0.1.23", "127.0.1.24"}
+        table = Conntrack()
+        table.forget([socket.inet_aton("127.0.1.21"), socket.inet_aton("127.0.1.23")])
+        table.close()
+        left = known()
+    finally:
+        subprocess.run(["nft", "delete", "table", "ip", "zoned"], check=True)
+    assert not left & {"127.0.1.21", "127.0.1.22", "127.0.1.23"}
+    assert "127.0.1.24" in left
+
+
 @pytest.mark.parametrize("driver", ["bridge", "routed"])
 @pytest.mark.parametrize("count", [1, 20])
 @pytest.mark.usefixtures("tracked")

@@ -12,6 +12,7 @@ from pyroute2 import IPRoute
 
 from driverapi import Controller, errors
 from driverapi.dataplane import star as stars
+from driverapi.dataplane.groups import COMMON
 from driverapi.endpoint import Endpoint
 from driverapi.network import Network
 from driverapi.pinger import Ping, ping
@@ -136,6 +137,8 @@ def test_a_network_that_lives_grows_and_shrinks(controller: Controller, few_port
     assert entries() == (0, 0)
     network.delete()
     assert kinds() == ""
+    groups = controller._dataplane._kernel.groups  # type: ignore[attr-defined]
+    assert set(groups._members) == {COMMON}, "the star's number is lost"
 
 
 def test_an_endpoint_by_itself(controller: Controller, few_ports: None) -> None:

@@ -364,3 +364,16 @@ def test_a_forked_child_is_refused() -> None:
         assert place.dataplane.networks
 
     run(forked)
+
+
+def test_a_cancelled_attach_does_not_go_on_to_its_end() -> None:
+    async def abandoned(place: Place) -> None:
+        web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+        undone: list[int] = []
+        detach = web.sync.detach
+        web.sync.detach = lambda made: (undone.append(len(made)), detach(made))  # type: ignore[method-assign]
+        await Held(place.dataplane, "realise").cancel_inside(web.attach(3))
+        assert undone == [], "all was made first, and then taken away"
+        assert web.endpoints == []
+
+    run(abandoned)

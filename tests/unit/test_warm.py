@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -336,3 +337,70 @@ def test_no_pool_outlives_its_network(world: World, web: Network, monkeypatch: p
     with pytest.raises(errors.NoNetworkError):
         world.ctl.warm(web, 3)
     assert (web._warm.size, web._warm._thread) == (0, None)
+
+
+def test_takers_are_not_disturbed_before_half_is_gone(
+    world: World, web: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = world.ctl.warm(web, 4)
+    monkeypatch.setattr(warm, "IDLE", 1000.0)
+    taken = web.attach(1)
+    assert not pool.wait(0.1)
+    assert pool.ready == 3
+    taken += web.attach(2)
+    until(lambda: pool.ready >= 2)  # it was hungry
+    web.detach(taken)
+
+
+def test_pauses_grow_and_have_an_end(web: Network) -> None:
+    pool, pauses = WarmPool(web), [0.0]
+    for _ in range(8):
+        pauses.append(pool._note([], errors.KernelError("refused"), pauses[-1]))
+    assert pauses[1:] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert pool._note([], None, pauses[-1]) == 0.0
+
+
+def test_all_or_none_where_somebody_is_quicker(world: World, web: Network) -> None:
+    pool = world.ctl.warm(web, 2)
+
+    class Late(deque[Endpoint]):
+        """Tells the length that it had before somebody took one."""
+
+        def __len__(self) -> int:
+            return 3
+
+    ready = pool._ready
+    pool._ready = Late(ready)
+    assert pool.take_all(3) is None
+    pool._ready = deque(pool._ready.copy())
+    assert list(pool._ready) == list(ready)
+    assert all(endpoint._warm for endpoint in ready)
+
+
+def test_too_many_were_being_made(world: World, web: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed, go = threading.Event(), threading.Event()
+    create = world.ctl._lifecycle.create
+
+    def slowly(requests: Any) -> Any:
+        claimed.set()
+        assert go.wait(20)
+        return create(requests)
+
+    monkeypatch.setattr(world.ctl._lifecycle, "create", slowly)
+    pool = world.ctl.warm(web, 5, wait=False)
+    assert claimed.wait(20)
+    world.ctl.warm(web, 2, wait=False)
+    go.set()
+    until(lambda: pool.ready == 2)
+    until(lambda: len(world.dataplane.endpoints) == 2)
+
+
+def test_it_rests_where_it_would_be_in_the_way(world: World, web: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm, "IDLE", 0.0)
+    pool = world.ctl.warm(web, 4)
+    with pool.resting():
+        taken = web.attach(4)
+        assert not pool.wait(0.1)
+        assert pool.ready == 0
+    assert pool.wait(20)
+    web.detach(taken)
