@@ -17,6 +17,7 @@ from _fastnet.densetree cimport (
     dense_close,
     dense_fill,
     dense_filled,
+    dense_first_filled,
     dense_grow,
     dense_nbytes,
     dense_next_open,
@@ -115,7 +116,8 @@ cdef class BitmapCore:
         self.dense.words[w] = word
         dense_add(&self.dense, w, 1)
         if word == ALL_ONES:
-            dense_filled(&self.dense, w)
+            # At once: whether the next release comes before or behind a full word, no processor can guess.
+            self.dense.low = dense_first_filled(&self.dense, w)
         self.taken += 1
         return 1
 

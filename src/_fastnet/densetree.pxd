@@ -11,7 +11,7 @@ Thread safety: none of its own; the caller holds the bitmap.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
-from _fastnet.integers cimport ALL_ONES
+from _fastnet.integers cimport ALL_ONES, count_trailing_zeros
 
 cdef enum:
     LEVELS = 11     # 2**64 ordinals, 64 to one: 64 = 10 * 6 + 4, and the root
@@ -53,10 +53,43 @@ cdef inline void dense_add(Dense* tree, size_t word, uint64_t change) noexcept n
         tree.nodes[k][word].taken += change
 
 
+# The next two are inline, for single calls pass through them.
+
+# Tell the nodes that a word is full no more.
+cdef inline void dense_opened(Dense* tree, size_t word) noexcept nogil:
+    cdef int k
+    cdef Node* node
+    cdef uint64_t before
+    for k in range(1, tree.levels):
+        node = &tree.nodes[k][word >> 6]
+        before = node.full
+        node.full = before & ~bit_of(word)
+        if before != ALL_ONES:
+            return
+        word >>= 6
+
+
+# Tell the nodes that the first word that was not full is full now; the next one that is not, or count[0].
+cdef inline size_t dense_first_filled(Dense* tree, size_t word) noexcept nogil:
+    cdef int k
+    cdef Node* node
+    for k in range(1, tree.levels):
+        node = &tree.nodes[k][word >> 6]
+        node.full |= bit_of(word)
+        if node.full != ALL_ONES:
+            # All before is full: what is open stands behind.
+            word = (word & ~<size_t>63) + <size_t>count_trailing_zeros(~node.full)
+            while k > 1:
+                k -= 1
+                word = (word << 6) + <size_t>count_trailing_zeros(~tree.nodes[k][word].full)
+            return word
+        word >>= 6
+    return tree.count[0]
+
+
 cdef void dense_close(Dense* tree) noexcept nogil
-# Tell the nodes that a word is full now, or full no more.
+# Tell the nodes that a word is full now.
 cdef void dense_filled(Dense* tree, size_t word) noexcept nogil
-cdef void dense_opened(Dense* tree, size_t word) noexcept nogil
 # First word from this one on that is not full; count[0] where there is none.
 cdef size_t dense_next_open(const Dense* tree, size_t word) noexcept nogil
 # First taken ordinal of first…stop (both dense); 0 where there is none.

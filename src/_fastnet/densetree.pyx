@@ -32,17 +32,6 @@ cdef void dense_filled(Dense* tree, size_t word) noexcept nogil:
         word >>= 6
 
 
-cdef void dense_opened(Dense* tree, size_t word) noexcept nogil:
-    cdef int k
-    cdef uint64_t before
-    for k in range(1, tree.levels):
-        before = tree.nodes[k][word >> 6].full
-        tree.nodes[k][word >> 6].full = before & ~bit_of(word)
-        if before != ALL_ONES:
-            return
-        word >>= 6
-
-
 cdef size_t dense_next_open(const Dense* tree, size_t word) noexcept nogil:
     cdef int k = 1
     cdef size_t at = word
