@@ -10,6 +10,8 @@ import struct
 from pathlib import Path
 
 from _fastnet.batch import Batch
+from _fastnet.bitmap import Bitmap
+from _fastnet.ippool import IPPool
 from _fastnet.socket import NetlinkSocket, observe
 from tests.fuzz.targets import five
 
@@ -54,6 +56,7 @@ def main() -> None:
     for target, texts in TEXTS.items():
         for number, text in enumerate(texts):
             write(target, f"{number:02}", text.encode())
+    snapshots()
     host = NetlinkSocket()
     batch = Batch()
     batch.add_link("br0", "bridge", index=20)
@@ -106,6 +109,40 @@ def main() -> None:
             fresh.execute(second)
         write("answers", f"{number:02}", heard[0][:SMALL])
     observe(None)
+
+
+def snapshots() -> None:
+    """Write bitmaps and pools as bytes: empty, full, mixed, beyond the dense region, and in quarantine."""
+    bitmaps = [Bitmap(size) for size in (1, 100, 5000, 1 << 24, 1 << 64, 1 << 64, 1 << 64)]
+    bitmaps[0].allocate()
+    bitmaps[1].reserve_range(0, 100)
+    bitmaps[2].allocate_many(3000)
+    bitmaps[2].release_many(range(0, 3000, 7))
+    bitmaps[3].allocate_many(70_000)
+    bitmaps[3].release_range(4096, 9000)
+    for _ in range(3):
+        bitmaps[3].allocate_next()
+    bitmaps[4].reserve_range(0, 1 << 64)
+    bitmaps[5].reserve_range(77, 1 << 40)
+    for far in range(20):
+        bitmaps[5].reserve((1 << 63) + (far << 37) + far)
+    for number, bitmap in enumerate(bitmaps):
+        write("bitmaps", f"{number:02}", bitmap.snapshot())
+    seconds = 50.0
+    pools = [
+        IPPool("10.0.0.4/32"),
+        IPPool("10.0.0.0/16", range="10.0.8.0/24", exclude=["10.0.8.7", "10.0.1.0/24"]),
+        IPPool("fd00::/48", range="fd00:0:0:5::/64", quarantine=60.0, clock=lambda: seconds),
+        IPPool("10.0.0.0/24", quarantine=9.0, clock=lambda: seconds),
+    ]
+    for number, pool in enumerate(pools):
+        given = list(pool.allocate_many(min(pool.size, 200)))
+        if number == 1:
+            pool.reserve("10.0.77.7")
+        for address in given[3:50:9]:
+            pool.release(address)
+            seconds += 0.5
+        write("snapshots", f"{number:02}", pool.snapshot())
 
 
 def whole(data: bytes) -> bytes:

@@ -7,7 +7,9 @@ gives is read to the end and must be bounded by what it was given.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -16,6 +18,8 @@ from _fastnet import records
 from _fastnet.addr import ip_text, mac_text, pack_ip, pack_mac
 from _fastnet.attributes import missing_name, path_of
 from _fastnet.batch import Batch
+from _fastnet.bitmap import Bitmap
+from _fastnet.errors import SnapshotError
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
 from _fastnet.socket import read_answers
@@ -132,6 +136,74 @@ def _trace(data: bytes) -> None:
     assert len(text.getvalue()) < 60 * len(data) + 1000
 
 
+def _checksum(data: bytes) -> bytes:
+    return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
+
+
+def seal_bitmap(data: bytes) -> bytes:
+    """Mend length and checksum, so that what stands between is read."""
+    if len(data) < 52:
+        return data
+    return _checksum(data[:40] + struct.pack("<Q", len(data) - 52) + data[48:])
+
+
+def seal_pool(data: bytes) -> bytes:
+    """The same for a pool, and for the bitmaps in it."""
+    if len(data) < 36:
+        return data
+    text, places, _, other = struct.unpack_from("<4I", data, 8)
+    size = len(data) - 36 - text - 16 * places - other
+    if size < 0:
+        return _checksum(data)
+    at = 32 + text
+    first, second, rest = data[at : at + size], data[at + size : at + size + other], data[at + size + other :]
+    head = data[:16] + struct.pack("<I", size) + data[20:at]
+    return _checksum(head + seal_bitmap(first) + seal_bitmap(second) + rest)
+
+
+def _refused(restore: Callable[[bytes], object], data: bytes) -> None:
+    """As it comes: nearly always the checksum finds it."""
+    with suppress(SnapshotError):
+        restore(data)
+
+
+def _bitmaps(data: bytes) -> None:
+    _refused(Bitmap.restore, data)
+    data = seal_bitmap(data)
+    bitmap = Bitmap.restore(data)
+    again = bitmap.snapshot()
+    assert (again[:32], again[40:-4]) == (data[:32], data[40:-4]), "a bitmap has two forms"
+    assert bitmap.nbytes < 2_300_000 + 400 * len(data), "a short snapshot takes much memory"
+    free = bitmap.free
+    assert free == bitmap.size - bitmap.count_taken(0, bitmap.size)
+    if free:
+        bitmap.release(bitmap.allocate())
+        bitmap.release(bitmap.allocate_next())
+        assert bitmap.find_run(1) not in bitmap
+    assert bitmap.free == free
+
+
+def _pool_of(data: bytes) -> IPPool:
+    return IPPool.restore(data, clock=lambda: 7.0)
+
+
+def _pool_snapshots(data: bytes) -> None:
+    _refused(_pool_of, data)
+    pool = _pool_of(seal_pool(data))
+    assert pool.nbytes < 5_000_000 + 500 * len(data), "a short snapshot takes much memory"
+    again = _pool_of(pool.snapshot())
+    for name in ("size", "free", "quarantined", "version", "prefix_length", "network"):
+        assert getattr(pool, name) == getattr(again, name), name
+    assert repr(pool) == repr(again)
+    for allocate in ("allocate", "allocate_next", "allocate_text"):
+        if pool.free:
+            address = getattr(pool, allocate)()
+            assert address == getattr(again, allocate)()
+            assert address in pool
+            pool.release(address)
+            again.release(address)
+
+
 TARGETS: dict[str, Target] = {
     "links": Target(_records(records.links)),
     "addresses": Target(_records(records.addresses)),
@@ -145,4 +217,6 @@ TARGETS: dict[str, Target] = {
     "pools": Target(_pools),
     "macs": Target(_mac_pools),
     "trace": Target(_trace, ()),
+    "bitmaps": Target(_bitmaps, (SnapshotError,)),
+    "snapshots": Target(_pool_snapshots, (SnapshotError,)),
 }
