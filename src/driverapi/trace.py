@@ -234,7 +234,10 @@ class _Text:
 
 def _line(message: bytes) -> str:
     batch = Batch()
-    batch.append(message)
+    try:
+        batch.append(message)
+    except ValueError:  # a control message, or a dump: none that a batch holds
+        return f"a message of type {_u16(message, 4)}"
     return batch.describe().partition(": ")[2]
 
 
