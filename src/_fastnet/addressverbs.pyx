@@ -105,7 +105,7 @@ cdef class AddressVerbs(KindVerbs):
             None = for ever, or as ``valid``.
         """
         cdef AddressSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         cdef bint ipv6
         self.address_spec(index, address, prefix, peer, &spec)
         ipv6 = spec.address.size == 16
@@ -134,6 +134,7 @@ cdef class AddressVerbs(KindVerbs):
                 spec.valid if preferred is None else preferred, "preferred", 0, <int64_t> spec.valid
             )
         spec.replace = replace
+        start = self.begin()
         return self.entered(start, encode_add_address(&self.wire, &spec))
 
     def delete_address(self, index, address, prefix, *, peer=None):
@@ -142,15 +143,15 @@ cdef class AddressVerbs(KindVerbs):
         Equivalent to: ``ip address delete ADDRESS [peer PEER]/PREFIX dev INDEX``
         """
         cdef AddressSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         self.address_spec(index, address, prefix, peer, &spec)
+        start = self.begin()
         return self.entered(start, encode_delete_address(&self.wire, &spec))
 
     cdef int address_spec(
         self, object index, object address, object prefix, object peer, AddressSpec* spec
     ) except -1:
         memset(spec, 0, sizeof(spec[0]))
-        self.ready()
         spec.index = <int32_t> read_number(index, "index", 1, INT_LIMIT)
         read_address(address, "address", &spec.address)
         spec.prefix = <uint8_t> read_number(prefix, "prefix", 0, <int64_t> spec.address.size * 8)
@@ -201,7 +202,7 @@ cdef class AddressVerbs(KindVerbs):
             0 = the device's.
         """
         cdef RouteSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         cdef bint drops
         self.route_spec(destination, prefix, family, gateway, index, source, table, metric, type, protocol, &spec)
         drops = spec.type != RTN_UNICAST and spec.type != RTN_LOCAL
@@ -223,6 +224,7 @@ cdef class AddressVerbs(KindVerbs):
                 spec.scope = RT_SCOPE_HOST
             elif not drops and spec.gateway.data == NULL:
                 spec.scope = RT_SCOPE_LINK
+        start = self.begin()
         return self.entered(start, encode_add_route(&self.wire, &spec))
 
     def delete_route(
@@ -238,8 +240,9 @@ cdef class AddressVerbs(KindVerbs):
         goes. Of IPv6 routes the kernel does not look at the type.
         """
         cdef RouteSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         self.route_spec(destination, prefix, family, gateway, index, None, table, metric, type, protocol, &spec)
+        start = self.begin()
         return self.entered(start, encode_delete_route(&self.wire, &spec))
 
     cdef int route_spec(
@@ -247,7 +250,6 @@ cdef class AddressVerbs(KindVerbs):
         object table, object metric, object type, object protocol, RouteSpec* spec,
     ) except -1:
         memset(spec, 0, sizeof(spec[0]))
-        self.ready()
         spec.family = <uint8_t> read_number(family, "family", 0, FAMILY_IPV6)
         if spec.family not in (0, FAMILY_IPV4, FAMILY_IPV6):
             raise ValueError(f"family must be AF_INET, AF_INET6 or 0, not {family}")
@@ -343,12 +345,11 @@ cdef class AddressVerbs(KindVerbs):
         cdef FibRuleHeader head
         cdef Options attributes
         cdef Span address, incoming, outgoing
-        cdef size_t start = self.wire.used
+        cdef size_t start
         memset(&head, 0, sizeof(head))
         memset(&incoming, 0, sizeof(incoming))
         memset(&outgoing, 0, sizeof(outgoing))
         attributes.count = 0
-        self.ready()
         head.family = <uint8_t> read_number(family, "family", 0, FAMILY_IPV6)
         if head.family not in (0, FAMILY_IPV4, FAMILY_IPV6):
             raise ValueError(f"family must be AF_INET, AF_INET6 or 0, not {family}")
@@ -390,6 +391,7 @@ cdef class AddressVerbs(KindVerbs):
                 add_number(&attributes, FRA_TABLE, 4, table, "table", 1, U32_LIMIT)
         if type == RTM_DELRULE and not attributes.count and not head.action and iif is None and oif is None:
             raise ValueError("delete_rule needs to be told which rule")
+        start = self.begin()
         return self.entered(start, encode_rule(&self.wire, type, &head, incoming, outgoing, &attributes))
 
 

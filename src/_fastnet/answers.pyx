@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from _fastnet.args cimport read_place
 from _fastnet.batch cimport Batch
 from _fastnet.describe cimport operation_of
 from _fastnet.wire cimport (
@@ -152,11 +153,10 @@ cdef class Answers:
             raise self.errors[min(self.errors)]
 
     cdef Py_ssize_t check_position(self, object position) except -1:
-        if not isinstance(position, int):
-            raise TypeError(f"position must be an integer, not {type(position).__name__}")
-        if not 0 <= position < self.count:
+        cdef Py_ssize_t at = read_place(position)
+        if not 0 <= at < self.count:
             raise IndexError(f"position {position} of {self.count} answers")
-        return <Py_ssize_t> position
+        return at
 
     cdef int fill(self, Batch batch, const Wire* heard, unsigned int base) except -1:
         cdef Cursor cursor, body

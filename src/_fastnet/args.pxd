@@ -19,6 +19,8 @@ cdef extern from *:
 
 # A whole number of low..high.
 cdef int64_t read_number(object value, str what, int64_t low, int64_t high) except? -2
+# A position, -1 where it is negative or too large for any; the caller compares it with its count.
+cdef Py_ssize_t read_place(object position) except? -2
 # An interface name: 1..15 bytes that the kernel's dev_valid_name() accepts.
 cdef int read_name(object value, str what, Span* out) except -1
 # Text of low..high bytes without NUL.

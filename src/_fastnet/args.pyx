@@ -23,6 +23,15 @@ cdef int64_t read_number(object value, str what, int64_t low, int64_t high) exce
     return number
 
 
+cdef Py_ssize_t read_place(object position) except? -2:
+    cdef int overflow = 0
+    cdef int64_t number
+    if not isinstance(position, int):
+        raise TypeError(f"position must be an integer, not {type(position).__name__}")
+    number = PyLong_AsLongLongAndOverflow(position, &overflow)
+    return -1 if overflow or number < 0 else number
+
+
 cdef int read_text(object value, str what, size_t low, size_t high, Span* out) except -1:
     cdef Py_ssize_t size = 0
     if isinstance(value, str):

@@ -388,7 +388,7 @@ cdef class IPPool:
             Not all of the rows are there.
         """
         cdef Interface* rows
-        cdef size_t n, i
+        cdef size_t n, i, first
         cdef uint64_t left, mask, ordinal, low
         cdef bint four = self.space.first.version == 4
         cdef uint8_t field = <uint8_t>(HAS_IPV4 if four else HAS_IPV6)
@@ -398,7 +398,10 @@ cdef class IPPool:
                 if rows[i].fields & field:
                     raise Taken(f"row {start + i} has an IPv{self.space.first.version} address")
             self.check_free(n, count)
+            # A clock of the caller's may have added rows, and so moved them.
+            first = <size_t>(rows - interfaces.rows)
             self.ready(n, count)
+            rows = interfaces.rows + first
             left = n
             while left:
                 mask = self.bitmap.take_word(left, &ordinal)
@@ -434,7 +437,7 @@ cdef class IPPool:
             Not all of the rows are there.
         """
         cdef Interface* rows
-        cdef size_t n, i, found = 0, inner = 0, at = 0
+        cdef size_t n, i, first, found = 0, inner = 0, at = 0
         cdef Address address
         cdef uint64_t ordinal = 0
         cdef Column column
@@ -452,7 +455,9 @@ cdef class IPPool:
                     where = self.space.place(&address, &ordinal)
                     self.space.note(None if where <= ASIDE else address_text(&address), where, ordinal, column, at, &inner)
                     at += 1
+            first = <size_t>(rows - interfaces.rows)  # as in `fill`
             self.put_back(column, inner)
+            rows = interfaces.rows + first
             for i in range(n):
                 if rows[i].fields & field == 0:
                     continue

@@ -122,14 +122,14 @@ nf_call_arptables : bool or None
         """
         cdef LinkSpec link
         cdef Options data
-        cdef size_t start = self.wire.used
-        self.ready()
+        cdef size_t start
         read_link(name, index, mac, mtu, master, group, up, queues, namespace, &link)
         read_bridge(
             forward_delay, hello_time, max_age, ageing_time, stp, priority, vlan_filtering, vlan_default_pvid,
             group_fwd_mask, mcast_snooping, mcast_querier, nf_call_iptables, nf_call_ip6tables, nf_call_arptables,
             &data,
         )
+        start = self.begin()
         return self.entered(start, encode_add_kind(&self.wire, &link, b"bridge", 0, &data))
 
     def set_bridge(
@@ -143,8 +143,7 @@ nf_call_arptables : bool or None
         """
         cdef LinkKey key
         cdef Options data
-        cdef size_t start = self.wire.used
-        self.ready()
+        cdef size_t start
         self.select(index, name, 0, &key)
         read_bridge(
             forward_delay, hello_time, max_age, ageing_time, stp, priority, vlan_filtering, vlan_default_pvid,
@@ -153,6 +152,7 @@ nf_call_arptables : bool or None
         )
         if not data.count:
             raise ValueError("set_bridge needs at least one option")
+        start = self.begin()
         return self.entered(start, encode_set_kind(&self.wire, &key, b"bridge", &data))
 
     def add_vxlan(
@@ -189,9 +189,8 @@ nf_call_arptables : bool or None
         cdef LinkSpec spec
         cdef Options data
         cdef size_t family = 0
-        cdef size_t start = self.wire.used
+        cdef size_t start
         data.count = 0
-        self.ready()
         read_link(name, index, mac, mtu, master, group, up, queues, namespace, &spec)
         read_number(vni, "vni", 0, 0xFFFFFF)
         if external:
@@ -217,6 +216,7 @@ nf_call_arptables : bool or None
         add_switch(&data, IFLA_VXLAN_L3MISS, l3miss, "l3miss")
         add_switch(&data, IFLA_VXLAN_UDP_CSUM, udp_csum, "udp_csum")
         add_big16(&data, IFLA_VXLAN_PORT, read_number(port, "port", 1, 0xFFFF))
+        start = self.begin()
         return self.entered(start, encode_add_kind(&self.wire, &spec, b"vxlan", 0, &data))
 
     def add_macvlan(
@@ -237,13 +237,13 @@ nf_call_arptables : bool or None
         """
         cdef LinkSpec link
         cdef Options data
-        cdef size_t start = self.wire.used
+        cdef size_t start
         cdef uint32_t below
         data.count = 0
-        self.ready()
         read_link(name, index, mac, mtu, master, group, up, queues, namespace, &link)
         below = <uint32_t> read_number(parent, "parent", 1, INT_LIMIT)
         add_number(&data, IFLA_MACVLAN_MODE, 4, read_choice(mode, "mode", _MACVLAN_MODES), "mode", 0, 16)
+        start = self.begin()
         return self.entered(start, encode_add_kind(&self.wire, &link, b"macvlan", below, &data))
 
     def add_ipvlan(
@@ -265,14 +265,14 @@ nf_call_arptables : bool or None
         """
         cdef LinkSpec link
         cdef Options data
-        cdef size_t start = self.wire.used
+        cdef size_t start
         cdef uint32_t below
         data.count = 0
-        self.ready()
         read_link(name, index, None, mtu, master, group, up, queues, namespace, &link)
         below = <uint32_t> read_number(parent, "parent", 1, INT_LIMIT)
         add_number(&data, IFLA_IPVLAN_MODE, 2, read_choice(mode, "mode", _IPVLAN_MODES), "mode", 0, 2)
         add_number(&data, IFLA_IPVLAN_FLAGS, 2, read_choice(flags, "flags", _IPVLAN_FLAGS), "flags", 0, 2)
+        start = self.begin()
         return self.entered(start, encode_add_kind(&self.wire, &link, b"ipvlan", below, &data))
 
     def add_vlan(
@@ -295,16 +295,16 @@ nf_call_arptables : bool or None
         """
         cdef LinkSpec link
         cdef Options data
-        cdef size_t start = self.wire.used
+        cdef size_t start
         cdef uint32_t below
         data.count = 0
-        self.ready()
         read_link(name, index, mac, mtu, master, group, up, queues, namespace, &link)
         below = <uint32_t> read_number(parent, "parent", 1, INT_LIMIT)
         add_number(&data, IFLA_VLAN_ID, 2, vid, "vid", 0, 4094)
         if not data.count:
             raise TypeError("vid must be an integer, not NoneType")
         add_big16(&data, IFLA_VLAN_PROTOCOL, read_choice(protocol, "protocol", _VLAN_PROTOCOLS))
+        start = self.begin()
         return self.entered(start, encode_add_kind(&self.wire, &link, b"vlan", below, &data))
 
     def add_dummy(

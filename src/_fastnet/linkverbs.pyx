@@ -101,10 +101,9 @@ cdef class LinkVerbs(Messages):
             Of each direction of both ends; 0 = the kernel's default (one per possible CPU, slow to make).
         """
         cdef LinkSpec link, end
-        cdef size_t start = self.wire.used
+        cdef size_t start
         memset(&link, 0, sizeof(link))
         memset(&end, 0, sizeof(end))
-        self.ready()
         read_name(name, "name", &link.name)
         read_name(peer, "peer", &end.name)
         link.index = <int32_t> read_number(index, "index", 0, INT_LIMIT)
@@ -118,6 +117,7 @@ cdef class LinkVerbs(Messages):
         link.group = <uint32_t> read_number(group, "group", 0, U32_LIMIT)
         link.queues = end.queues = <uint32_t> read_number(queues, "queues", 0, 4096)
         link.up = up
+        start = self.begin()
         return self.entered(start, encode_add_veth(&self.wire, &link, &end))
 
     def add_link(
@@ -131,12 +131,12 @@ cdef class LinkVerbs(Messages):
         cdef LinkSpec link
         cdef Span what
         cdef Options nothing
-        cdef size_t start = self.wire.used
-        self.ready()
+        cdef size_t start
         nothing.count = 0
         read_link(name, index, mac, mtu, master, group, up, queues, namespace, &link)
         read_text(kind, "kind", 1, 63, &what)
         # Text and bytes of Python end in a NUL, and read_text found no other.
+        start = self.begin()
         return self.entered(start, encode_add_kind(&self.wire, &link, <const char*> what.data, 0, &nothing))
 
     def set_link(
@@ -172,9 +172,8 @@ cdef class LinkVerbs(Messages):
         """
         cdef LinkChange change
         cdef LinkKey key
-        cdef size_t start = self.wire.used
+        cdef size_t start
         memset(&change, 0, sizeof(change))
-        self.ready()
         self.select(index, name, group, &key)
         change.index, change.name, change.group = key.index, key.name, key.group
         if group != 0 and (new_name is not None or new_group != -1 or mac is not None):
@@ -196,6 +195,7 @@ cdef class LinkVerbs(Messages):
             read_text(alias, "alias", 0, IFALIASZ - 1, &change.alias)
         change.addr_gen_mode = <int32_t> read_number(addr_gen_mode, "addr_gen_mode", -1, 255)
         change.namespace = <int32_t> read_number(namespace, "namespace", -1, INT_LIMIT)
+        start = self.begin()
         return self.entered(start, encode_set_link(&self.wire, &change))
 
     def delete_link(self, index=0, *, name=None, group=0):
@@ -207,9 +207,9 @@ cdef class LinkVerbs(Messages):
         By group is the only bulk key: the kernel's grace periods are then paid once, not per link.
         """
         cdef LinkKey key
-        cdef size_t start = self.wire.used
-        self.ready()
+        cdef size_t start
         self.select(index, name, group, &key)
+        start = self.begin()
         return self.entered(start, encode_delete_link(&self.wire, key.index, key.name, key.group))
 
     def get_link(self, index=0, *, name=None):
@@ -218,9 +218,9 @@ cdef class LinkVerbs(Messages):
         Equivalent to: ``ip link show DEV``
         """
         cdef LinkKey key
-        cdef size_t start = self.wire.used
-        self.ready()
+        cdef size_t start
         self.select(index, name, 0, &key)
+        start = self.begin()
         return self.entered(start, encode_get_link(&self.wire, key.index, key.name))
 
     cdef int select(self, object index, object name, object group, LinkKey* key) except -1:
@@ -263,9 +263,8 @@ cdef class LinkVerbs(Messages):
         """
         cdef LinkKey key
         cdef Options data
-        cdef size_t start = self.wire.used
+        cdef size_t start
         data.count = 0
-        self.ready()
         self.select(index, name, 0, &key)
         add_number(&data, IFLA_BRPORT_STATE, 1, state, "state", 0, 4)
         add_number(&data, IFLA_BRPORT_PRIORITY, 2, priority, "priority", 0, 63)
@@ -285,6 +284,7 @@ cdef class LinkVerbs(Messages):
         add_switch(&data, IFLA_BRPORT_ISOLATED, isolated, "isolated")
         if not data.count:
             raise ValueError("set_bridge_port needs at least one option")
+        start = self.begin()
         return self.entered(start, encode_set_port(&self.wire, &key, &data))
 
     # ------------------------------------------------------------------------------------------------- IPv4
@@ -310,9 +310,8 @@ cdef class LinkVerbs(Messages):
         """
         cdef LinkKey key
         cdef Options data
-        cdef size_t start = self.wire.used
+        cdef size_t start
         data.count = 0
-        self.ready()
         self.select(index, name, group, &key)
         add_number(&data, IPV4_DEVCONF_FORWARDING, 4, forwarding, "forwarding", 0, 1)
         add_number(&data, IPV4_DEVCONF_PROXY_ARP, 4, proxy_arp, "proxy_arp", 0, 1)
@@ -335,4 +334,5 @@ cdef class LinkVerbs(Messages):
         add_number(&data, IPV4_DEVCONF_BC_FORWARDING, 4, bc_forwarding, "bc_forwarding", 0, 1)
         if not data.count:
             raise ValueError("set_link_ipv4 needs at least one switch")
+        start = self.begin()
         return self.entered(start, encode_set_ipv4(&self.wire, &key, &data))

@@ -17,6 +17,9 @@ cdef class Messages:
 
     # Make ready for `more` further messages; raises while the buffer is pinned.
     cdef int ready(self, size_t more=*) except -1
+    # Make ready for one message and give where it begins. Only after all arguments were read: reading them may run
+    # code of the caller's (a __bool__), which may append to this batch, or pin it.
+    cdef size_t begin(self) except? 0xFFFFFFFF
     # Enter what an encoder wrote at `start` (its result: -1 no memory); give its position.
     cdef object entered(self, size_t start, int result)
     # The bytes of one message; `position` is not checked.

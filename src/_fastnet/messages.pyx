@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
 
-from _fastnet.args cimport read_number
+from _fastnet.args cimport read_number, read_place
 from _fastnet.describe cimport line_of, operation_of
 from _fastnet.rtnl cimport RTM_NEWLINK, is_get
 from _fastnet.wire cimport (
@@ -67,6 +67,9 @@ cdef class Messages:
     def __releasebuffer__(self, Py_buffer* view):
         self.pins -= 1
 
+    def __reduce__(self):
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: take bytes(…) of it")
+
     def clear(self):
         """Take all messages out; the memory is kept for the next ones."""
         if self.pins:
@@ -86,8 +89,7 @@ cdef class Messages:
         """
         cdef Cursor cursor, body
         cdef MessageHeader header
-        cdef size_t start = self.wire.used
-        self.ready()
+        cdef size_t start
         if not isinstance(message, bytes):
             raise TypeError(f"message must be bytes, not {type(message).__name__}")
         cursor.at = <const uint8_t*> PyBytes_AS_STRING(message)
@@ -99,6 +101,7 @@ cdef class Messages:
         if is_get(header.type) and header.flags & NLM_F_DUMP:
             raise ValueError("a dump is not for a batch")
         header.flags = <uint16_t> ((header.flags | NLM_F_REQUEST) & ~NLM_F_ACK)
+        start = self.begin()
         begin_message(&self.wire, header.type, header.flags, body.at, <size_t> (body.end - body.at))
         return self.entered(start, end_message(&self.wire, start))
 
@@ -134,6 +137,10 @@ cdef class Messages:
         self.room = room
         return 0
 
+    cdef size_t begin(self) except? 0xFFFFFFFF:
+        self.ready()
+        return self.wire.used
+
     cdef object entered(self, size_t start, int result):
         if result < 0:
             raise MemoryError
@@ -150,8 +157,7 @@ cdef class Messages:
 
     cdef size_t position(self, object position) except? 0xFFFFFFFF:
         """Check the position of a message; no negative ones."""
-        if not isinstance(position, int):
-            raise TypeError(f"position must be an integer, not {type(position).__name__}")
-        if not 0 <= position < self.count:
+        cdef Py_ssize_t at = read_place(position)
+        if not 0 <= at < <Py_ssize_t> self.count:
             raise IndexError(f"position {position} of a batch of {self.count} messages")
-        return <size_t> position
+        return <size_t> at

@@ -64,9 +64,8 @@ cdef class NeighbourVerbs(AddressVerbs):
             Learned by a control plane: it is not aged while it lives.
         """
         cdef NeighbourSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         memset(&spec, 0, sizeof(spec))
-        self.ready()
         spec.index = <int32_t> read_number(index, "index", 1, INT_LIMIT)
         read_address(address, "address", &spec.address)
         spec.mac = read_mac(mac, "mac")
@@ -84,6 +83,7 @@ cdef class NeighbourVerbs(AddressVerbs):
         if extern_learn:
             spec.flags |= NTF_EXT_LEARNED
         spec.replace = replace
+        start = self.begin()
         return self.entered(start, encode_add_neighbour(&self.wire, &spec))
 
     def delete_neighbour(self, index, address, *, proxy=False):
@@ -92,13 +92,13 @@ cdef class NeighbourVerbs(AddressVerbs):
         Equivalent to: ``ip neighbour delete [proxy] ADDRESS dev INDEX``
         """
         cdef NeighbourSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         memset(&spec, 0, sizeof(spec))
-        self.ready()
         spec.index = <int32_t> read_number(index, "index", 1, INT_LIMIT)
         read_address(address, "address", &spec.address)
         if proxy:
             spec.flags = NTF_PROXY
+        start = self.begin()
         return self.entered(start, encode_delete_neighbour(&self.wire, &spec))
 
     # ------------------------------------------------------------------------------------- forwarding tables
@@ -130,7 +130,7 @@ cdef class NeighbourVerbs(AddressVerbs):
             Put in the place of one that exists; one more end for the MAC (VXLAN only).
         """
         cdef FdbSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         self.fdb_spec(index, mac, master, dst, vlan, vni, port, via, &spec)
         if state is None:
             spec.state = <uint16_t> (NUD_NOARP if master else NUD_PERMANENT)
@@ -145,6 +145,7 @@ cdef class NeighbourVerbs(AddressVerbs):
         spec.creation = <uint16_t> (
             NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_APPEND if append else NLM_F_EXCL)
         )
+        start = self.begin()
         return self.entered(start, encode_add_fdb(&self.wire, &spec))
 
     def delete_fdb(self, index, mac, *, master=True, vlan=0, dst=None, port=0, vni=-1, via=0):
@@ -153,8 +154,9 @@ cdef class NeighbourVerbs(AddressVerbs):
         Equivalent to: ``bridge fdb delete MAC dev INDEX master|self vlan V dst DST port P vni VNI via L``
         """
         cdef FdbSpec spec
-        cdef size_t start = self.wire.used
+        cdef size_t start
         self.fdb_spec(index, mac, master, dst, vlan, vni, port, via, &spec)
+        start = self.begin()
         return self.entered(start, encode_delete_fdb(&self.wire, &spec))
 
     cdef int fdb_spec(
@@ -162,7 +164,6 @@ cdef class NeighbourVerbs(AddressVerbs):
         FdbSpec* spec,
     ) except -1:
         memset(spec, 0, sizeof(spec[0]))
-        self.ready()
         spec.index = <int32_t> read_number(index, "index", 1, INT_LIMIT)
         spec.mac = read_mac(mac, "mac")
         if spec.mac == NULL:
