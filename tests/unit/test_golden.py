@@ -16,8 +16,9 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from _fastnet.batch import Batch
+from tests.golden.decode import attributes, decoded, head
 
-REQUEST, ACK, REPLACE, EXCL, CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
+REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, NEWROUTE, DELROUTE, NEWNEIGH, DELNEIGH = 20, 21, 24, 25, 28, 29
 
@@ -29,28 +30,6 @@ mtus = st.integers(0, 2**31 - 1)
 ipv4s = st.binary(min_size=4, max_size=4)
 ipv6s = st.binary(min_size=16, max_size=16)
 addresses = ipv4s | ipv6s
-
-
-def decoded(batch: Batch, position: int, kind: type[Any]) -> Any:
-    """Decode one message with pyroute2, and check its header."""
-    raw = batch.message(position)
-    assert len(raw) % 4 == 0
-    message = kind(raw)
-    message.decode()
-    assert message["header"]["length"] == len(raw)
-    assert message["header"]["flags"] & REQUEST
-    assert not message["header"]["flags"] & ACK
-    return message
-
-
-def head(message: Any) -> tuple[int, int]:
-    return message["header"]["type"], message["header"]["flags"] & ~REQUEST
-
-
-def attributes(message: Any) -> dict[str, Any]:
-    pairs = [(name, value) for name, value in message["attrs"]]
-    assert len({name for name, _ in pairs}) == len(pairs), "an attribute stands twice"
-    return dict(pairs)
 
 
 def mac_text(mac: bytes) -> str:
