@@ -31,6 +31,7 @@ from driverapi.bench.alloc import PoolTask
 from driverapi.bench.runner import WorkerProcess
 from driverapi.bench.stats import details, ratio, summarise, verdict
 from driverapi.bench.task import CannotTakePartError, Target
+from driverapi.bench.words import verdict_word
 
 
 class TestStatistics:
@@ -278,6 +279,15 @@ class TestRunner:
         (row,) = runner.run_workload(behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}, targets=(target,)))
         assert row["targets"] == [verdict(target, row["ours"], row["peers"])]
         assert row["targets"][0]["met"] is False
+
+    @pytest.mark.parametrize(("quick", "less"), [(True, {"count": 1}), (True, {}), (False, {"count": 1})])
+    def test_a_target_of_a_quick_run_says_so(self, behave: Behave, quick: bool, less: dict[str, int]) -> None:
+        target = Target("at least thrice", "times faster", 3, "peer")
+        chosen = behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}, targets=(target,), quick=less)
+        (row,) = runner.run_workload(chosen, quick=quick)
+        said = row["targets"][0]
+        assert said.get("reduced", False) is (quick and bool(less))
+        assert verdict_word(said) == ("missed on less work" if quick and less else "missed")
 
     def test_without_peers(self, behave: Behave, tmp_path: Path) -> None:
         (row,) = runner.run_workload(behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}), peers=False)

@@ -329,3 +329,20 @@ def test_truth_and_text() -> None:
     bitmap.allocate()
     assert bitmap
     assert repr(bitmap.allocate_many(2)) == "<Ordinals: 2>"
+
+
+def test_serial_begins_anew_after_the_last_one() -> None:
+    bitmap = Bitmap(3)
+    assert [bitmap.allocate_next() for _ in range(3)] == [0, 1, 2]
+    bitmap.release(2)
+    bitmap.release(0)
+    assert bitmap.allocate_next() == 0
+
+
+@pytest.mark.parametrize("ordinal", [5, 4095, 4096, 262_143, 262_144, 300_000, (1 << 20) - 1])
+def test_serial_finds_the_only_free_one_through_all_levels(ordinal: int) -> None:
+    bitmap = Bitmap(1 << 20)
+    bitmap.allocate_many(1 << 20)
+    bitmap.release(ordinal)
+    assert bitmap.allocate_next() == ordinal
+    assert bitmap.free == 0

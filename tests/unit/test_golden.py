@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -212,6 +212,9 @@ def test_delete_and_get_link(index: int, name: str, group: int) -> None:
 
 # ------------------------------------------------------------------------------------------------- addresses
 @given(index=indexes, address=ipv4s, prefix=st.integers(0, 32), replace=st.booleans())
+@example(index=4, address=b"\x0a\0\0\0", prefix=30, replace=False)
+@example(index=4, address=b"\x0a\0\0\0", prefix=31, replace=False)
+@example(index=4, address=b"\x0a\0\0\0", prefix=32, replace=False)
 def test_add_ipv4_address(index: int, address: bytes, prefix: int, replace: bool) -> None:
     batch = Batch()
     batch.add_address(index, address, prefix, replace=replace)

@@ -199,6 +199,7 @@ def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry], 
             compared: dict[str, Any] = {"ratio": None} if ours is None else {**ratio(ours, figure)}
             figures[who] = {**figure, **compared, "version": entry.version, **told}
     mine = figures.pop(OURS)
+    reduced = quick and workload.given(True) != workload.given(False)
     targets = workload.targets if phase == "run" else workload.teardown_targets
     return {
         "family": workload.family,
@@ -210,7 +211,7 @@ def _row(workload: Workload, name: str, phase: str, entries: dict[str, _Entry], 
         "at": workload.at if phase == "run" or workload.teardown_series else "",
         "ours": mine,
         "peers": figures,
-        "targets": [verdict(one, mine, figures) for one in targets],
+        "targets": [{**verdict(one, mine, figures), **({"reduced": True} if reduced else {})} for one in targets],
     }
 
 
@@ -314,7 +315,7 @@ def run(
         says how many times faster ours is. Who did not take part has ``skipped`` with the reason,
         who failed has ``error``, and no figure. ``"reference": true`` marks what is no alternative
         but a yardstick. A target has its words, the ``limit``, what was ``measured`` and whether it
-        is ``met``.
+        is ``met``; ``"reduced": true`` where a quick run measured it on less work.
     """
     table = (one for one in workloads() if one.family in families and not (quick and one.thorough))
     chosen = list(only) if only is not None else list(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from driverapi.bench.task import Target
 
@@ -87,6 +87,8 @@ class Verdict(TypedDict):
     limit: float
     measured: float | None
     met: bool | None
+    # Measured on less work than the target is about, in a quick run.
+    reduced: NotRequired[bool]
 
 
 def _measured(target: Target, ours: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:

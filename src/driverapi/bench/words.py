@@ -57,5 +57,6 @@ def measured(verdict: Mapping[str, Any]) -> str:
 
 
 def verdict_word(verdict: Mapping[str, Any]) -> str:
-    """Return ``"met"``, ``"missed"`` or ``"not measured"``."""
-    return {True: "met", False: "missed", None: "not measured"}[verdict["met"]]
+    """Return ``"met"``, ``"missed"`` or ``"not measured"``, and whether that was at a smaller size."""
+    word = {True: "met", False: "missed", None: "not measured"}[verdict["met"]]
+    return f"{word} on less work" if verdict.get("reduced") else word
