@@ -1,5 +1,7 @@
 """The verbs of addresses, routes and rules."""
 
+import cython
+
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 
@@ -71,6 +73,7 @@ _RULE_ACTIONS = {
 }
 
 
+@cython.auto_pickle(False)
 cdef class AddressVerbs(KindVerbs):
     """The verbs of addresses, routes and rules: see :class:`_fastnet.batch.Batch`."""
 

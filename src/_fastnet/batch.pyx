@@ -1,10 +1,13 @@
 """Many rtnetlink messages in one buffer. No I/O."""
 
+import cython
+
 from cython cimport final
 
 from _fastnet.columns cimport Columns
 
 
+@cython.auto_pickle(False)
 @final
 cdef class Batch(Columns):
     """rtnetlink messages one after the other in one buffer.

@@ -4,6 +4,8 @@ A message is written field by field once; the next ones are copies of it in whic
 patched, as long as they have the same length.
 """
 
+import cython
+
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -160,6 +162,7 @@ cdef uint8_t* copy_last(Wire* wire, size_t size) noexcept nogil:
     return place
 
 
+@cython.auto_pickle(False)
 cdef class Columns(NeighbourVerbs):
     """The verbs that write whole columns: see :class:`_fastnet.batch.Batch`."""
 

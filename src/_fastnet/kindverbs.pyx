@@ -1,5 +1,7 @@
 """The verbs that make links of the kinds with options of their own."""
 
+import cython
+
 from libc.stdint cimport uint16_t, uint32_t
 
 from _fastnet.args cimport INT_LIMIT, U32_LIMIT, read_address, read_choice, read_number
@@ -94,6 +96,7 @@ cdef int add_either(Options* data, uint16_t ipv4, uint16_t ipv6, object value, s
     return add_raw(data, ipv4 if address.size == 4 else ipv6, address.data, address.size)
 
 
+@cython.auto_pickle(False)
 cdef class KindVerbs(LinkVerbs):
     """The verbs that make links of the kinds with options of their own: see :class:`_fastnet.batch.Batch`."""
 

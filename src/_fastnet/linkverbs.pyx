@@ -1,5 +1,7 @@
 """The verbs of links, bridge ports and their IPv4 stacks."""
 
+import cython
+
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memset
 
@@ -75,6 +77,7 @@ cdef int read_link(
     return 0
 
 
+@cython.auto_pickle(False)
 cdef class LinkVerbs(Messages):
     """The verbs of links, bridge ports and their IPv4 stacks: see :class:`_fastnet.batch.Batch`."""
 

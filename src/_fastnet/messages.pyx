@@ -1,5 +1,7 @@
 """A buffer of rtnetlink messages: what every verb appends to. No I/O."""
 
+import cython
+
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -24,6 +26,7 @@ from _fastnet.wire cimport (
 )
 
 
+@cython.auto_pickle(False)
 cdef class Messages:
     """rtnetlink messages one after the other in one buffer; the verbs are its subclasses'.
 

@@ -1,5 +1,7 @@
 """The verbs of neighbours and of forwarding tables."""
 
+import cython
+
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 
@@ -35,6 +37,7 @@ _NEIGHBOUR_STATES = {
 _FDB_STATES = {"static": NUD_NOARP, "permanent": NUD_PERMANENT, "dynamic": NUD_REACHABLE}
 
 
+@cython.auto_pickle(False)
 cdef class NeighbourVerbs(AddressVerbs):
     """The verbs of neighbours and of forwarding tables: see :class:`_fastnet.batch.Batch`."""
 
