@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self, final
 from driverapi import errors, labels
 from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
+from driverapi.checks import check_name
 from driverapi.dataplane.contract import Dataplane, Netns
 from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.lifecycle import Lifecycle
-from driverapi.network import Network, check_name
+from driverapi.network import Network
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
 from driverapi.store.memory import MemoryStore

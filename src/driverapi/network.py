@@ -12,7 +12,8 @@ from driverapi import errors, labels
 from driverapi.addresses import parse_ip, parse_mac
 from driverapi.addressing import Addressing, Wanted, catch
 from driverapi.api import Driver, EndpointInfo, Origin
-from driverapi.dataplane.contract import Progress
+from driverapi.checks import check_count, check_name, further, some_of
+from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, check_progress, reads
 from driverapi.lifecycle import CreateRequest, Outcome
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from driverapi.addresses import IPLike, MACLike
     from driverapi.controller import Controller
 
-__all__ = ["Network", "check_name"]
+__all__ = ["Network"]
 
-MAX_BULK: Final = 1_000_000
-"""Endpoints that one call may ask for: more than any kernel has room for."""
+
+AHEAD: Final = 4 * CHUNK
+"""Endpoints that are prepared before the first of them is made: few, so that the kernel need not wait for long."""
 
 
 @final
@@ -242,7 +244,7 @@ class Network:
                 self._controller._check_sandbox(sandbox)
             endpoints = self._bring_up(list(what), progress)
         else:
-            endpoints = self._attach_new(_count(what), progress)
+            endpoints = self._attach_new(check_count(what), progress)
         failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
         if strict and failed:
             faults = [fault for position in failed if (fault := endpoints[position].error) is not None]
@@ -325,7 +327,7 @@ class Network:
         leaves endpoints that the network shows.
         """
         self._gate.check_open()
-        return self._warm.take_all(_count(count))
+        return self._warm.take_all(check_count(count))
 
     @changes
     def _keep_warm(self, size: object) -> WarmPool:
@@ -350,7 +352,7 @@ class Network:
 
     def _check_empty(self, names: Collection[str]) -> None:
         if names:
-            raise errors.BusyError(f"network {self.name!r} has {_some(names)}; delete them first")
+            raise errors.BusyError(f"network {self.name!r} has {some_of(names)}; delete them first")
 
     def _delete(self) -> None:
         with self._lock:
@@ -397,8 +399,11 @@ class Network:
         controller = self._controller
         endpoints: list[Endpoint] = []
         try:
-            endpoints = self._create_many([Wanted("", warm=warm) for _ in sandboxes])
-            self._join_many(endpoints, sandboxes, self._gate.watched(progress))
+            for at in range(0, len(sandboxes), AHEAD):
+                some = sandboxes[at : at + AHEAD]
+                created = self._create_many([Wanted("", warm=warm) for _ in some])
+                endpoints += created
+                self._join_many(created, some, self._gate.watched(progress and further(progress, at)))
             if made:
                 for endpoint, sandbox in zip(endpoints, sandboxes, strict=True):
                     endpoint._made_sandbox = None if endpoint.error is not None else sandbox
@@ -549,8 +554,17 @@ class Network:
     def _take_away(
         self, endpoints: Sequence[Endpoint], progress: Progress | None = None, *, faults: list[Exception]
     ) -> None:
-        """Leave, delete, and drop the sandboxes that attach made; add what went wrong to ``faults``."""
+        """Leave, delete, and drop the sandboxes that attach made, in slices; add what went wrong to ``faults``."""
+        left = 0
+        for at in range(0, len(endpoints), CHUNK):
+            some = endpoints[at : at + CHUNK]
+            joined = sum(endpoint.sandbox is not None for endpoint in some)
+            self._take_slice_away(some, None if progress is None else further(progress, left), faults)
+            left += joined
 
+    def _take_slice_away(
+        self, endpoints: Sequence[Endpoint], progress: Progress | None, faults: list[Exception]
+    ) -> None:
         def note(endpoint: Endpoint, outcome: Outcome) -> None:
             if outcome is not None:
                 endpoint.error = outcome
@@ -578,24 +592,3 @@ class Network:
 
     def __repr__(self) -> str:
         return f"<Network {self.name!r}, {self.type}, {len(self._endpoints)} endpoints>"
-
-
-def check_name(name: str, what: str) -> str:
-    """Return a name that a thing of the controller may have, else raise ``InvalidError``."""
-    if not isinstance(name, str) or not name or len(name) > 255 or not name.isprintable():
-        raise errors.InvalidError(f"{what} {name!r} must be printable text of 1 to 255 characters")
-    return name
-
-
-def _some(names: Collection[str]) -> str:
-    """Count endpoints and name the first five of them."""
-    shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
-    return f"{len(names)} endpoint{'' if len(names) == 1 else 's'} ({shown})"
-
-
-def _count(what: object) -> int:
-    if isinstance(what, bool) or not isinstance(what, int) or not 0 <= what <= MAX_BULK:
-        raise errors.InvalidError(
-            f"attach takes a number of sandboxes, 0 to {MAX_BULK}, or a sequence of them, not {what!r}"
-        )
-    return what

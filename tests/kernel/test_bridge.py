@@ -208,7 +208,7 @@ def test_interrupt_leaves_nothing(recorded: tuple[Network, Recorder, Controller]
     assert host_links() == before
     assert list(controller._instance.namespaces.iterdir()) == []
     joined = [id for method, id in driver.calls if method == "join"]
-    assert len(joined) == 200
+    assert 100 < len(joined) <= 200
     assert all(driver.of(id) == ["create_endpoint", "join", "leave", "delete_endpoint"] for id in joined)
 
 

@@ -5,12 +5,27 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from driverapi.addresses import Address
 from driverapi.plan import EndpointPlan, NetworkPlan
 
-__all__ = ["Dataplane", "Netns", "Ownership", "Progress", "Realised", "Work"]
+__all__ = ["CHUNK", "Dataplane", "Netns", "Ownership", "Progress", "Realised", "Work"]
+
+CHUNK: Final = 48
+"""Endpoints that are made, and at best deleted, together, and whose namespaces are then given up together.
+
+The kernel holds its global lock while it deletes a group of links, and again while it cleans up the
+namespaces that it finds given up: whoever attaches a single endpoint meanwhile waits. Measured beside
+teardowns of 1,000, bridged and routed (2 CPUs, Linux 6.18), the wait of one in a hundred and the
+teardown itself::
+
+    all namespaces at the end    135, 151 ms    0.75, 0.73 s
+    128                          101, 102 ms    0.85, 0.94 s
+    64                            55,  52 ms    0.89, 0.72 s
+    48                            48,  47 ms    0.88, 0.77 s
+    32                            48,  46 ms    1.14, 1.04 s
+"""
 
 Progress = Callable[[int], None]
 """Called now and then during a bulk call with the number of endpoints that are finished."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDR_GEN_NONE",
-    "CHUNK",
     "GONE",
     "TRIES",
     "Interface",
@@ -38,9 +37,6 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
-
-CHUNK: Final = 64
-"""Endpoints made, and at best deleted, together: some 30 ms of the kernel's global lock at deletion."""
 
 TRIES: Final = 4
 """How often a name or index is chosen anew that somebody else has."""

@@ -12,9 +12,9 @@ from typing import Final, final
 from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.bringup import BringUp
-from driverapi.dataplane.contract import Progress, Work
+from driverapi.dataplane.contract import CHUNK, Progress, Work
 from driverapi.dataplane.failures import failure
-from driverapi.dataplane.kernel import CHUNK, Kernel, LinuxRealised
+from driverapi.dataplane.kernel import Kernel, LinuxRealised
 from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away

@@ -38,9 +38,10 @@ from typing import Final, final
 
 from driverapi import errors
 from driverapi._native import Batch
+from driverapi.dataplane.contract import CHUNK
 from driverapi.dataplane.failures import carry_out, carry_out_once, failure, first_failure
 from driverapi.dataplane.groups import COMMON
-from driverapi.dataplane.kernel import ADDR_GEN_NONE, CHUNK, GONE, TRIES, Interface, Kernel, LinuxRealised
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Interface, Kernel, LinuxRealised
 
 __all__ = ["Star", "enter_stars", "leave_stars"]
 
