@@ -554,10 +554,14 @@ class Network:
     def _take_away(
         self, endpoints: Sequence[Endpoint], progress: Progress | None = None, *, faults: list[Exception]
     ) -> None:
-        """Leave, delete, and drop the sandboxes that attach made, in slices; add what went wrong to ``faults``."""
+        """Leave, delete, and drop the sandboxes that attach made; add what went wrong to ``faults``.
+
+        Many go in slices: namespaces that are given up all at once keep others waiting (see ``CHUNK``).
+        """
         left = 0
-        for at in range(0, len(endpoints), CHUNK):
-            some = endpoints[at : at + CHUNK]
+        step = CHUNK if len(endpoints) > AHEAD else AHEAD
+        for at in range(0, len(endpoints), step):
+            some = endpoints[at : at + step]
             joined = sum(endpoint.sandbox is not None for endpoint in some)
             self._take_slice_away(some, None if progress is None else further(progress, left), faults)
             left += joined

@@ -12,7 +12,7 @@ from driverapi.plan import EndpointPlan, NetworkPlan
 
 __all__ = ["CHUNK", "Dataplane", "Netns", "Ownership", "Progress", "Realised", "Work"]
 
-CHUNK: Final = 48
+CHUNK: Final = 50
 """Endpoints that are made, and at best deleted, together, and whose namespaces are then given up together.
 
 The kernel holds its global lock while it deletes a group of links, and again while it cleans up the
