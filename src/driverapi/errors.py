@@ -43,6 +43,9 @@ __all__ = [
     "NotJoinedError",
     "SandboxExistsError",
     "SealedError",
+    "StateBusyError",
+    "StateDamagedError",
+    "StateError",
 ]
 
 
@@ -186,6 +189,22 @@ class ForkedError(DriverAPIError, RuntimeError):
     """The controller belongs to the parent process; a child makes its own."""
 
     kind = Kind.FORBIDDEN
+
+
+class StateError(DriverAPIError, RuntimeError):
+    """The state could not be read or written: a full disk, say. What was asked for is undone."""
+
+    kind = Kind.INTERNAL
+
+
+class StateBusyError(StateError, ConflictError):
+    """Another controller has the state open for writing; the text names its process."""
+
+    kind = Kind.CONFLICT
+
+
+class StateDamagedError(StateError):
+    """The state is not what was written; the text names the last good copy."""
 
 
 # --- the rules of the contract with drivers ------------------------------------------------------

@@ -20,7 +20,7 @@ from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.dataplane.contract import Dataplane, Netns, Ownership, Progress, Work
 from driverapi.plan import EndpointPlan, InterfacePlan, Link, NetworkPlan, Route, VethLink, check_network_plan
-from driverapi.store.contract import Record, State, Store
+from driverapi.store.contract import Kind, Record, State, Store
 
 __all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "Lifecycle", "NetworkRecord", "Outcome"]
 
@@ -132,7 +132,7 @@ class Lifecycle:
             self._networks[id] = record
         done: list[Callable[[], object]] = [lambda: self._forget_network(id)]
         try:
-            self._store.put([Record(id, id, State.CREATING)])
+            self._store.put([Record(id, id, State.CREATING, kind=Kind.NETWORK)])
             done.append(lambda: driver.delete_network(id))  # owed from here on, should an interrupt come
             try:
                 _ask(driver, lambda: driver.create_network(id, options))
@@ -145,7 +145,7 @@ class Lifecycle:
                 )
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
-            self._store.put([Record(id, id, State.CREATED)])
+            self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
         except BaseException as error:
             _undo(done, error)
             raise
@@ -164,14 +164,14 @@ class Lifecycle:
                 raise errors.BusyError(f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first")
             record.ready = False
         try:
-            self._store.put([Record(id, id, State.DELETING)])
+            self._store.put([Record(id, id, State.DELETING, kind=Kind.NETWORK)])
             with contextlib.suppress(errors.NoNetworkError):  # an earlier deletion came this far
                 _ask(record.driver, lambda: record.driver.delete_network(id))
             if record.plan is not None:
                 self._dataplane.remove_network(id)
         except BaseException:
             record.ready = True  # to be deleted again
-            self._store.put([Record(id, id, State.CREATED)])
+            self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
             raise
         self._forget_network(id)
 

@@ -16,6 +16,8 @@ class MemoryStore:
     Thread safety: all methods.
     """
 
+    keeps = False
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}

@@ -1,0 +1,332 @@
+"""State in a SQLite file: it outlives the process, and as far as its durability says the machine.
+
+One process writes, and holds the lock of the file ``PATH.lock`` for as long; any number may read meanwhile (the
+journal is a write-ahead log). What each durability can lose:
+
+======  =====================================  =======================================================
+level   the process is killed                  the machine loses its power
+======  =====================================  =======================================================
+full    nothing is lost                        nothing that a caller was told is lost
+normal  nothing is lost                        the last calls may be lost, never half of one
+none    nothing is lost                        the file may be damaged: the last good copy is there
+======  =====================================  =======================================================
+
+An intent is not waited for at any level: without power the kernel has forgotten what it was about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+from driverapi import errors
+from driverapi.store.contract import Kind, Record, State
+
+__all__ = ["DURABILITIES", "SCHEMA", "SqliteStore"]
+
+T = TypeVar("T")
+
+DURABILITIES: Final = {"full": "FULL", "normal": "NORMAL", "none": "OFF"}
+"""Durability levels and SQLite's ``synchronous`` of each."""
+
+SCHEMA: Final = 1
+"""Version of the tables, in ``user_version``."""
+
+_MARK: Final = 0x64766170  # "dvap": SQLite's application_id of our files
+
+_TABLES: Final = """
+CREATE TABLE things (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    network TEXT NOT NULL,
+    state TEXT NOT NULL,
+    sandbox TEXT NOT NULL,
+    data BLOB
+) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# From each older version to the next: its position is the version it starts from.
+_MIGRATIONS: Final[Sequence[str]] = ("",)
+
+_PUT: Final = """
+INSERT INTO things (id, kind, network, state, sandbox, data) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    state = excluded.state, sandbox = excluded.sandbox, data = coalesce(excluded.data, data)
+"""
+
+
+_open: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+@final
+class SqliteStore:
+    """Records in a SQLite file.
+
+    Parameters
+    ----------
+    path : path
+        The file; made, with mode 0600, where it is not there. ``PATH.lock`` and ``PATH.good`` stand beside it.
+    durability : str
+        ``"full"``, ``"normal"`` or ``"none"``; see the module.
+    reading : bool
+        Only to read: no lock is needed, and nothing is made.
+
+    Raises
+    ------
+    errors.StateBusyError
+        Another process writes; the text has its number.
+    errors.StateDamagedError
+        The file is none of ours, or damaged.
+    errors.StateError
+        It cannot be opened, or a newer version has written it.
+
+    Notes
+    -----
+    Thread safety: all methods.
+    """
+
+    keeps = True
+
+    def __init__(self, path: str | os.PathLike[str], *, durability: str = "normal", reading: bool = False) -> None:
+        if durability not in DURABILITIES:
+            raise errors.InvalidError(f"durability {durability!r} is not one of {', '.join(DURABILITIES)}")
+        self.path = _checked(path)
+        self._durability = DURABILITIES[durability]
+        self._mutex = threading.Lock()
+        self._lock = -1 if reading else _lock(self.path)
+        self._database: sqlite3.Connection | None = None
+        _open.add(self)
+        try:
+            self._database = self._open(reading)
+            if not reading:
+                self._keep_good()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def good(self) -> Path:
+        """Where the last good copy stands: that of the last time that it was opened and found whole."""
+        return self.path.with_name(self.path.name + ".good")
+
+    # --- opening --------------------------------------------------------------------------------
+
+    def _open(self, reading: bool) -> sqlite3.Connection:
+        new = not self.path.exists() or not self.path.stat().st_size
+        if new and reading:
+            raise errors.StateError(f"there is no state at {self.path}")
+        if not self.path.exists():
+            with _told(self.path):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        try:
+            uri = f"{self.path.as_uri()}?mode={'ro' if reading else 'rw'}"
+            database = sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise errors.StateError(f"state {self.path} cannot be opened: {error}") from error
+        try:
+            if new:
+                _begin(database)
+            self._check(database)
+            if not reading:
+                _migrate(database)
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute(f"PRAGMA synchronous = {self._durability}")
+        except BaseException as error:
+            database.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        return database
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        [mark] = database.execute("PRAGMA application_id").fetchone()
+        [version] = database.execute("PRAGMA user_version").fetchone()
+        if mark != _MARK:
+            raise errors.StateDamagedError(f"{self.path} is a database, but none of this package; choose another path")
+        if version > SCHEMA:
+            raise errors.StateError(
+                f"state {self.path} was written by a newer version (schema {version}, this one knows {SCHEMA}); upgrade"
+            )
+        [answer] = database.execute("PRAGMA quick_check(1)").fetchone()
+        if answer != "ok":
+            raise self._damaged(str(answer))
+
+    def _damaged(self, what: str) -> errors.StateDamagedError:
+        way = f"its last good copy is {self.good}" if self.good.exists() else "there is no good copy; move it away"
+        return errors.StateDamagedError(f"state {self.path} is damaged ({what}); {way}")
+
+    def _failure(self, error: sqlite3.Error) -> errors.StateError:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            return self._damaged(str(error))
+        return errors.StateError(f"state {self.path}: {error}")
+
+    def _keep_good(self) -> None:
+        """Copy what was found whole; the old copy stays where that fails."""
+        assert self._database is not None
+        draft = self.good.with_name(self.good.name + ".new")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                draft.unlink()
+            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            copy = sqlite3.connect(draft)
+            try:
+                self._database.backup(copy)
+            finally:
+                copy.close()
+            draft.replace(self.good)
+        except (OSError, sqlite3.Error) as error:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise errors.StateError(f"state {self.path}: its good copy cannot be written: {error}") from error
+
+    # --- records --------------------------------------------------------------------------------
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Write records, each in the place of the one of the same id, in one transaction."""
+        rows = [
+            (one.id, one.kind.value, one.network, one.state.value, one.sandbox, one.data, one.state.settled)
+            for one in records
+        ]
+        waited = any(row[-1] for row in rows)
+        self._run(lambda database: database.executemany(_PUT, [row[:-1] for row in rows]), waited=waited)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Remove records, in one transaction."""
+        rows = [(id,) for id in ids]
+        self._run(lambda database: database.executemany("DELETE FROM things WHERE id = ?", rows), waited=True)
+
+    def records(self) -> Sequence[Record]:
+        """Return all records, in no order."""
+        rows = self._run(
+            lambda database: database.execute("SELECT id, network, state, sandbox, kind, data FROM things").fetchall()
+        )
+        try:
+            return [
+                Record(id, network, State(state), sandbox, Kind(kind), data)
+                for id, network, state, sandbox, kind, data in rows
+            ]
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact of the whole, as the instance's id."""
+        row = self._run(lambda database: database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone())
+        return None if row is None else str(row[0])
+
+    def put_fact(self, name: str, value: str) -> None:
+        """Write a fact."""
+        self._run(
+            lambda database: database.execute(
+                "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value)
+            ),
+            waited=True,
+        )
+
+    def _run(self, work: Callable[[sqlite3.Connection], T], *, waited: bool | None = None) -> T:
+        """Do something, in a transaction of its own where it writes; what fails has changed nothing."""
+        with self._mutex:
+            database = self._database
+            if database is None:
+                raise errors.ClosedError(f"state {self.path} is closed")
+            try:
+                if waited is None:
+                    return work(database)
+                if self._durability == "FULL":
+                    database.execute(f"PRAGMA synchronous = {'FULL' if waited else 'NORMAL'}")
+                database.execute("BEGIN IMMEDIATE")
+                try:
+                    result = work(database)
+                    database.execute("COMMIT")
+                except BaseException:
+                    if database.in_transaction:
+                        database.execute("ROLLBACK")
+                    raise
+                return result
+            except sqlite3.Error as error:
+                raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        with self._mutex:
+            database, self._database = self._database, None
+            try:
+                if database is not None:
+                    database.close()
+            finally:
+                descriptor, self._lock = self._lock, -1
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+
+def _begin(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    database.executescript(f"BEGIN; PRAGMA application_id = {_MARK}; PRAGMA user_version = {SCHEMA}; {_TABLES} COMMIT;")
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    """Bring older tables up to date, each version in a transaction."""
+    [version] = database.execute("PRAGMA user_version").fetchone()
+    while version < SCHEMA:
+        database.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;")
+        version += 1
+
+
+def _lock(path: Path) -> int:
+    """Hold the lock of the state: an open file description of ours has it, so it goes with the process."""
+    lock = path.with_name(path.name + ".lock")
+    with _told(path):
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            raise errors.StateBusyError(
+                f"state {path} is in use by process {holder}; end that controller, or choose another path"
+            ) from None
+        with _told(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = errors.StateError
+        raise kind(f"state {path} cannot be made: {error.strerror or error}") from error
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    try:
+        text = os.fsdecode(path)
+        os.fsencode(text)
+    except (TypeError, UnicodeError):
+        text = ""
+    if not text or "\0" in text:
+        raise errors.InvalidError(f"state {path!r} is not the path of a file")
+    return Path(text).absolute()
+
+
+def _after_fork() -> None:
+    # A child shares the lock's open file: it would keep a dead parent's state locked.
+    for store in list(_open):
+        descriptor, store._lock = store._lock, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+os.register_at_fork(after_in_child=_after_fork)
