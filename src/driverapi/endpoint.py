@@ -10,7 +10,7 @@ from driverapi import errors, labels
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Origin
 from driverapi.gate import changes, reads
-from driverapi.lifecycle import JoinRequest
+from driverapi.records import JoinRequest
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller

@@ -11,99 +11,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from driverapi import errors
-from driverapi.addresses import Address
-from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin, PlansNetwork
-from driverapi.dataplane.contract import Dataplane, Netns, Ownership, Progress, Work
-from driverapi.plan import EndpointPlan, InterfacePlan, Link, NetworkPlan, Route, VethLink, check_network_plan
+from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
+from driverapi.asking import ask, may_join, outcome_of, plan_of, undo
+from driverapi.dataplane.contract import Dataplane, Progress, Work
+from driverapi.plan import EndpointPlan, check_network_plan
+from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.store.contract import Kind, Record, State, Store
 
-__all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "Lifecycle", "NetworkRecord", "Outcome"]
-
-T = TypeVar("T")
-
-Outcome = Exception | None
-"""What became of one request: done, or the error that it was undone for."""
-
-_ANY_IPV4 = Address(bytes(4), 0)
-_ANY_IPV6 = Address(bytes(16), 0)
-
-
-@dataclass(eq=False, slots=True)
-class NetworkRecord:
-    """A network as the lifecycle knows it."""
-
-    id: str
-    driver: Driver
-    plan: NetworkPlan | None = None
-    endpoints: dict[str, EndpointRecord] = field(default_factory=dict)
-    ready: bool = False  # false while it is being created or deleted
-
-
-@dataclass(eq=False, slots=True)
-class EndpointRecord:
-    """An endpoint as the lifecycle knows it."""
-
-    network: NetworkRecord
-    id: str
-    info: EndpointInfo
-    state: State
-    netns: Netns | None = None
-    join: JoinInfo | None = None
-    realised: Any = None
-    busy: bool = True
-    name: str = ""
-    owes_leave: bool = False  # the driver's leave raised: it is asked again before anything else
-
-    @property
-    def what(self) -> str:
-        """How errors call it."""
-        return f"endpoint {self.name or self.id[:12]!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """Wanted: an endpoint on a network, with the interfaces that its ``info`` has.
-
-    Attributes
-    ----------
-    name : str
-        How errors call it; by default its id.
-    """
-
-    network: str
-    endpoint: str
-    info: EndpointInfo
-    options: Options = field(default_factory=dict)
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class JoinRequest:
-    """Wanted: an endpoint in a sandbox, or out of it.
-
-    Attributes
-    ----------
-    note : callable, optional
-        Told whether the endpoint is in the sandbox, before another call can change it.
-    sandbox : str
-        How errors call the sandbox; by default the path of its namespace.
-    """
-
-    endpoint: str
-    netns: Netns
-    options: Options = field(default_factory=dict)
-    note: Callable[[bool], object] | None = None
-    sandbox: str = ""
-
-    @property
-    def sandbox_name(self) -> str:
-        """How errors call the sandbox: its name where known, else the path of its namespace."""
-        return repr(self.sandbox) if self.sandbox else self.netns.key
+__all__ = ["Lifecycle"]
 
 
 class Lifecycle:
@@ -135,19 +54,19 @@ class Lifecycle:
             self._store.put([Record(id, id, State.CREATING, kind=Kind.NETWORK)])
             done.append(lambda: driver.delete_network(id))  # owed from here on, should an interrupt come
             try:
-                _ask(driver, lambda: driver.create_network(id, options))
+                ask(driver, lambda: driver.create_network(id, options))
             except Exception:
                 done.pop()
                 raise
             if isinstance(driver, PlansNetwork):
                 record.plan = check_network_plan(
-                    _ask(driver, lambda: driver.network_plan(id)), f"driver {driver.type()!r}"
+                    ask(driver, lambda: driver.network_plan(id)), f"driver {driver.type()!r}"
                 )
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
             self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
         except BaseException as error:
-            _undo(done, error)
+            undo(done, error)
             raise
         record.ready = True
         return record
@@ -166,7 +85,7 @@ class Lifecycle:
         try:
             self._store.put([Record(id, id, State.DELETING, kind=Kind.NETWORK)])
             with contextlib.suppress(errors.NoNetworkError):  # an earlier deletion came this far
-                _ask(record.driver, lambda: record.driver.delete_network(id))
+                ask(record.driver, lambda: record.driver.delete_network(id))
             if record.plan is not None:
                 self._dataplane.remove_network(id)
         except BaseException:
@@ -225,7 +144,7 @@ class Lifecycle:
                     created.pop()
             self._put(([records[position] for position in created], State.CREATED))
         except BaseException as error:
-            _undo([self._deletion(records[position]) for position in created], error)
+            undo([self._deletion(records[position]) for position in created], error)
             self._forget(records.values())
             raise
         self._forget(record for position, record in records.items() if outcomes[position] is not None)
@@ -244,9 +163,7 @@ class Lifecycle:
     def _create_one(record: EndpointRecord, options: Options) -> Outcome:
         driver = record.network.driver
         try:
-            _ask(
-                driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options), record.what
-            )
+            ask(driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options), record.what)
         except Exception as error:
             return error
         finally:
@@ -272,7 +189,7 @@ class Lifecycle:
             try:
                 self._put((due.values(), State.DELETING))
                 for position, record in due.items():
-                    outcomes[position] = self._leave_owed(record) or _outcome(record, self._deletion(record))
+                    outcomes[position] = self._leave_owed(record) or outcome_of(record, self._deletion(record))
                     if outcomes[position] is None:
                         gone.append(position)
             finally:  # after an interrupt too: what the driver has deleted is gone, the rest is not
@@ -286,7 +203,7 @@ class Lifecycle:
         """Join endpoints to sandboxes: the drivers declare, the dataplane realises."""
         with self._holding([request.endpoint for request in requests]) as (records, outcomes):
             for position, record in records.items():
-                outcomes[position] = _may_join(record, requests[position].netns) or self._leave_owed(record)
+                outcomes[position] = may_join(record, requests[position].netns) or self._leave_owed(record)
             due = [position for position in records if outcomes[position] is None]
             for position in due:
                 records[position].netns = requests[position].netns
@@ -305,7 +222,7 @@ class Lifecycle:
                 answers = self._dataplane.realise(works, progress)
                 for position, answer in zip(asked, answers, strict=True):
                     if isinstance(answer, Exception):
-                        _undo([self._leaving(records[position])], answer)
+                        undo([self._leaving(records[position])], answer)
                         outcomes[position] = answer
                     else:
                         records[position].realised = answer
@@ -321,7 +238,7 @@ class Lifecycle:
             except BaseException as error:
                 made = [answer for answer in answers if not isinstance(answer, Exception)]
                 steps = [self._leaving(records[position]) for position in asked if outcomes[position] is None]
-                _undo([*steps, partial(self._remove, made, error)], error)
+                undo([*steps, partial(self._remove, made, error)], error)
                 for position in due:
                     _parted(records[position])
                 _note(requests, due, inside=False)
@@ -343,14 +260,14 @@ class Lifecycle:
         join = JoinInfo(record.info)
         asked.append(position)
         try:
-            _ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options), record.what)
+            ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options), record.what)
         except Exception as error:
             asked.pop()
             return error
         finally:
             join._seal()
         record.join = join
-        return _plan_of(record, join)
+        return plan_of(record, join)
 
     @staticmethod
     def _leaving(record: EndpointRecord) -> Callable[[], object]:
@@ -360,7 +277,7 @@ class Lifecycle:
         """Ask the driver for the ``leave`` that it refused before, if it did."""
         if not record.owes_leave:
             return None
-        outcome = _outcome(record, self._leaving(record))
+        outcome = outcome_of(record, self._leaving(record))
         record.owes_leave = outcome is not None
         return outcome
 
@@ -403,7 +320,7 @@ class Lifecycle:
         """Ask the driver for the operational data of an endpoint."""
         record = self.endpoint(endpoint)
         driver = record.network.driver
-        return _ask(driver, lambda: driver.endpoint_oper_info(record.network.id, record.id))
+        return ask(driver, lambda: driver.endpoint_oper_info(record.network.id, record.id))
 
     # --- bookkeeping ----------------------------------------------------------------------------
 
@@ -470,94 +387,3 @@ def _note(requests: Sequence[JoinRequest], positions: Iterable[int], *, inside: 
         note = requests[position].note
         if note is not None:
             note(inside)
-
-
-def _may_join(record: EndpointRecord, netns: Netns) -> Outcome:
-    if record.state is State.JOINED and record.netns is not None:
-        return errors.JoinedError(f"{record.what} has joined sandbox {record.netns.key}; let it leave first")
-    if record.info.origin is Origin.NOTICED:
-        return errors.ConflictError(
-            f"{record.what} lives on another host: it was only noticed here and joins no sandbox"
-        )
-    if record.network.driver.host_sandbox != (netns.ownership is Ownership.HOST):
-        name = record.network.driver.type()
-        which = (
-            "only sandboxes made with host=True"
-            if record.network.driver.host_sandbox
-            else "no sandbox made with host=True"
-        )
-        return errors.ConflictError(f"{record.what}: endpoints of driver {name!r} join {which}")
-    return None
-
-
-def _plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
-    """Make the plan of what the driver declared."""
-    interfaces = tuple(
-        InterfacePlan(
-            info.id, name._link, name._name, name._exact, info.packed_mac, _inside(name._link, info.packed_addresses)
-        )
-        for info, name in zip(record.info.interfaces, join._names, strict=True)
-        if name._link is not None
-    )
-    routes = list(join._routes)
-    if join._gateway is not None:
-        routes.append(Route(_ANY_IPV4, join._gateway))
-    if join._gateway_ipv6 is not None:
-        routes.append(Route(_ANY_IPV6, join._gateway_ipv6))
-    return EndpointPlan(
-        record.id,
-        record.network.id,
-        interfaces,
-        tuple(routes),
-        tuple(join._neighbours),
-        record.name,
-        record.info._announce,
-    )
-
-
-def _inside(link: Link, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    """Return the addresses as the sandbox shall have them: alone where only the host is on the link."""
-    if isinstance(link, VethLink) and link.gateway is not None:
-        return tuple(Address(address.ip, address.bits) for address in addresses)
-    return addresses
-
-
-def _ask(driver: Driver, call: Callable[[], T], what: str = "") -> T:
-    """Call a driver; what it raises that is not ours comes as the cause of a ``DriverFaultError``.
-
-    Either error says what it is about: a driver knows ids, and not names.
-    """
-    try:
-        return call()
-    except errors.DriverAPIError as error:
-        if what and what not in str(error):
-            error.add_note(f"driver {driver.type()!r} said so of {what}")
-        raise
-    except Exception as fault:
-        said = f"driver {driver.type()!r} failed: {type(fault).__name__}: {fault}"
-        raise errors.DriverFaultError(f"{what}: {said}" if what else said) from fault
-
-
-def _outcome(record: EndpointRecord, call: Callable[[], object]) -> Outcome:
-    try:
-        _ask(record.network.driver, call, record.what)
-    except Exception as error:
-        return error
-    return None
-
-
-def _undo(steps: Sequence[Callable[[], object]], error: BaseException) -> None:
-    """Run undo steps in reverse; one that fails is told in the error's notes, and the rest go on.
-
-    So do they after an interrupt, which is raised at the end unless ``error`` is one itself.
-    """
-    interrupt: BaseException | None = None
-    for step in reversed(steps):
-        try:
-            step()
-        except BaseException as fault:
-            error.add_note(f"while undoing: {type(fault).__name__}: {fault}")
-            if not isinstance(fault, Exception):
-                interrupt = fault
-    if interrupt is not None and isinstance(error, Exception):
-        raise interrupt

@@ -16,7 +16,7 @@ from driverapi.checks import check_count, check_name, further, some_of
 from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, check_progress, reads
-from driverapi.lifecycle import CreateRequest, Outcome
+from driverapi.records import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 from driverapi.warm import WarmPool
 
