@@ -12,6 +12,7 @@ from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.plan import EndpointPlan, InterfacePlan, Link, Route, VethLink
 from driverapi.records import EndpointRecord, Outcome
 from driverapi.store.contract import State
+from driverapi.watching import undo_failed
 
 __all__ = ["ask", "may_join", "outcome_of", "plan_of", "undo"]
 
@@ -108,6 +109,7 @@ def undo(steps: Sequence[Callable[[], object]], error: BaseException) -> None:
             step()
         except BaseException as fault:
             error.add_note(f"while undoing: {type(fault).__name__}: {fault}")
+            undo_failed(fault)
             if not isinstance(fault, Exception):
                 interrupt = fault
     if interrupt is not None and isinstance(error, Exception):

@@ -29,6 +29,7 @@ from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
 from driverapi.store.memory import MemoryStore
 from driverapi.warm import WarmPool
+from driverapi.watching import closing, opened, sandbox_made
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
@@ -112,7 +113,9 @@ class Controller:
         self._ipam: IPAM = DefaultIPAM() if ipam is None else ipam
         self._store = MemoryStore()
         self._lifecycle = Lifecycle(self._dataplane, self._store)
+        self._lifecycle.watch.networks = self._networks
         _open.add(self)
+        opened(self)
 
     # --- networks -------------------------------------------------------------------------------
 
@@ -350,6 +353,7 @@ class Controller:
                     raise refused
                 sandbox._netns = made[0]
             self._gate.safe_point()
+            sandbox_made(sandbox)
         except BaseException:
             self._discard_sandboxes([sandbox], [id])
             raise
@@ -430,6 +434,7 @@ class Controller:
             if first:
                 self._take_all_away()
 
+    @closing
     def _take_all_away(self) -> None:
         faults: list[Exception] = []
 

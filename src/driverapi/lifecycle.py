@@ -21,6 +21,7 @@ from driverapi.dataplane.contract import Dataplane, Progress, Work
 from driverapi.plan import EndpointPlan, check_network_plan
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.store.contract import Kind, Record, State, Store
+from driverapi.watching import Watch, network_verb, undo_failed, verb
 
 __all__ = ["Lifecycle"]
 
@@ -36,12 +37,14 @@ class Lifecycle:
     def __init__(self, dataplane: Dataplane, store: Store) -> None:
         self._dataplane = dataplane
         self._store = store
+        self.watch = Watch()
         self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
         self._networks: dict[str, NetworkRecord] = {}
         self._endpoints: dict[str, EndpointRecord] = {}
 
     # --- networks -------------------------------------------------------------------------------
 
+    @network_verb("create_network")
     def create_network(self, id: str, driver: Driver, options: Options) -> NetworkRecord:
         """Create a network: the driver's part, then what it needs on the host."""
         record = NetworkRecord(id, driver)
@@ -75,6 +78,7 @@ class Lifecycle:
         """Tell whether there is a network of that id, ready or not."""
         return id in self._networks
 
+    @network_verb("delete_network")
     def delete_network(self, id: str) -> None:
         """Delete a network that has no endpoints: the driver's part, then what it had on the host."""
         with self._free:
@@ -124,6 +128,7 @@ class Lifecycle:
             raise errors.NoEndpointError(f"no endpoint {id[:12]}")
         return record
 
+    @verb("create")
     def create(self, requests: Sequence[CreateRequest]) -> list[Outcome]:
         """Create endpoints: the driver consumes or fills the interfaces of each."""
         outcomes: list[Outcome] = [None] * len(requests)
@@ -178,6 +183,7 @@ class Lifecycle:
 
         return delete
 
+    @verb("delete")
     def delete(self, endpoints: Sequence[str]) -> list[Outcome]:
         """Delete endpoints that have left their sandboxes."""
         with self._holding(endpoints) as (records, outcomes):
@@ -199,6 +205,7 @@ class Lifecycle:
                     self._put((due.values(), State.CREATED))
         return outcomes
 
+    @verb("join")
     def join(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
         """Join endpoints to sandboxes: the drivers declare, the dataplane realises."""
         with self._holding([request.endpoint for request in requests]) as (records, outcomes):
@@ -250,6 +257,7 @@ class Lifecycle:
         for refused in self._dataplane.remove(made):
             if refused is not None:
                 error.add_note(f"while undoing: {refused}")
+                undo_failed(refused)
 
     @staticmethod
     def _ask_join(
@@ -281,6 +289,7 @@ class Lifecycle:
         record.owes_leave = outcome is not None
         return outcome
 
+    @verb("leave")
     def leave(self, requests: Sequence[JoinRequest], progress: Progress | None = None) -> list[Outcome]:
         """Let endpoints leave their sandboxes.
 

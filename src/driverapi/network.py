@@ -19,6 +19,7 @@ from driverapi.gate import changes, check_progress, reads
 from driverapi.records import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 from driverapi.warm import WarmPool
+from driverapi.watching import attaching, detaching, taken, undo_failed
 
 if TYPE_CHECKING:
     import netaddr
@@ -233,10 +234,11 @@ class Network:
             ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
         if progress is None and isinstance(what, int) and (ready := self._attach_ready(what)) is not None:
-            return ready
+            return taken(self, ready)
         return self._attach(what, strict, progress)
 
     @changes
+    @attaching
     def _attach(self, what: int | Sequence[Sandbox], strict: bool, progress: Progress | None) -> list[Endpoint]:
         check_progress(progress)
         if isinstance(what, Sequence) and not isinstance(what, str | bytes):
@@ -256,6 +258,7 @@ class Network:
         return endpoints
 
     @changes
+    @detaching
     def detach(self, endpoints: Sequence[Endpoint], *, progress: Progress | None = None) -> None:
         """Take endpoints away in bulk: leave, delete, and the sandboxes that ``attach`` made.
 
@@ -438,6 +441,7 @@ class Network:
             alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
             self._addressing.assign(endpoints, wanted, alive)
             alive = [position for position in alive if endpoints[position].error is None]
+            lifecycle.watch.refused(self, endpoints)
             requests = [
                 CreateRequest(
                     self.id,
@@ -514,11 +518,13 @@ class Network:
                 catch(endpoint, self._addressing.record_chosen, endpoint)
                 if endpoint.error is not None:
                     refused.append(endpoint)
+        self._controller._lifecycle.watch.refused(self, refused)
         for endpoint, outcome in zip(
             refused, self._controller._lifecycle.delete([endpoint.id for endpoint in refused]), strict=True
         ):
             if outcome is not None and endpoint.error is not None:
                 endpoint.error.add_note(f"while undoing: {outcome}")
+                undo_failed(outcome)
 
     def _join_many(
         self, endpoints: Sequence[Endpoint], sandboxes: Sequence[Sandbox], progress: Progress | None
@@ -543,6 +549,7 @@ class Network:
         for endpoint, outcome in zip(failed, self._delete_many(failed), strict=True):
             if outcome is not None and endpoint.error is not None:
                 endpoint.error.add_note(f"while undoing: {outcome}")
+                undo_failed(outcome)
 
     def _delete_many(self, endpoints: Sequence[Endpoint]) -> list[Outcome]:
         with self._addressing.parting(endpoints):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, final
 
 from driverapi import errors
 from driverapi.dataplane.contract import Netns, Ownership
+from driverapi.events import emit
 from driverapi.gate import changes, reads
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Sandbox:
         refused = self._controller._drop_sandboxes([self])[0]
         if refused is not None:
             raise refused
+        emit("sandbox.deleted", sandbox=self._place().key)
 
     def _retire(self) -> bool:
         """Let no further endpoint join, if none has joined; tell whether it is ours to drop now."""

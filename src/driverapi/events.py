@@ -1,0 +1,255 @@
+"""What is logged: one table of events, and the only place that logs.
+
+Each record goes to the logger ``driverapi.WORD``, WORD being the first of the event's name, and has the attributes of
+:data:`FIELDS` besides its text: ``event`` always, the others ``None`` where the event does not know them. Names of
+events, their levels and fields are stable: a minor version may add some, and takes none away. A singular name
+(``endpoint.joined``) is about one thing, a plural one (``endpoints.attached``) about a call, and counts.
+``docs/watching.md`` has the same table to read.
+
+No handler is installed here; ``logging.getLogger("driverapi").setLevel(logging.INFO)`` and a handler of the
+program's own show what goes on.
+
+Thread safety: all functions.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from logging import ERROR, INFO, WARNING
+from types import MappingProxyType
+from typing import Any, Final
+
+__all__ = ["EVENTS", "FIELDS", "Event", "emit", "enabled", "kind_of", "problems", "table"]
+
+FIELDS: Final = MappingProxyType(
+    {
+        "event": "name of the event",
+        "controller": "instance id of the controller: four hexadecimal digits",
+        "network": "id of the network",
+        "network_name": "its name; empty where an id is all that there is",
+        "driver": "its network type",
+        "endpoint": "id of the endpoint",
+        "endpoint_name": "its name",
+        "sandbox": "key of the sandbox: the path of its namespace",
+        "verb": "what was asked for: create, join, leave, delete, attach, detach, create_network, delete_network",
+        "count": "how many it is done for",
+        "failed": "how many failed, each undone",
+        "seconds": "how long the call took; of warm.refill_failed: until the next try",
+        "error_kind": "value of the error's errors.Kind; 'internal' of errors that are not ours",
+        "error": "text of the error; of several, of the first",
+    }
+)
+"""Attributes that every record has, and what they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of record.
+
+    Attributes
+    ----------
+    level : int
+        Of :mod:`logging`.
+    text : str
+        The message, with fields as ``%(count)d``.
+    meaning : str
+        When it is logged.
+    fields : tuple of str
+        Those that it fills, of :data:`FIELDS`.
+    """
+
+    level: int
+    text: str
+    meaning: str
+    fields: tuple[str, ...]
+
+
+_NETWORK: Final = ("network", "network_name", "driver")
+_ENDPOINT: Final = (*_NETWORK, "endpoint", "endpoint_name")
+_CALL: Final = (*_NETWORK, "count", "failed", "seconds")
+_FAULT: Final = ("error_kind", "error")
+
+EVENTS: Final = MappingProxyType(
+    {
+        "controller.opened": Event(INFO, "controller %(controller)s is open", "A controller is made.", ("controller",)),
+        "controller.closed": Event(
+            INFO, "controller %(controller)s is closed", "All that it made is taken away.", ("controller",)
+        ),
+        "controller.close_failed": Event(
+            ERROR,
+            "controller %(controller)s could not take everything away: %(failed)d faults, first: %(error)s",
+            "Something stayed behind; the controller can be closed again.",
+            ("controller", "failed", *_FAULT),
+        ),
+        "network.created": Event(
+            INFO, "network %(network).12s (%(driver)s) is created", "A network is ready.", (*_NETWORK, "seconds")
+        ),
+        "network.deleted": Event(
+            INFO, "network %(network).12s (%(driver)s) is deleted", "A network is gone.", (*_NETWORK, "seconds")
+        ),
+        "network.failed": Event(
+            WARNING,
+            "network %(network).12s (%(driver)s): %(verb)s failed: %(error)s",
+            "A network could not be created, and is undone, or not deleted, and is there still.",
+            (*_NETWORK, "verb", "seconds", *_FAULT),
+        ),
+        "endpoint.created": Event(
+            INFO,
+            "endpoint %(endpoint_name)s on network %(network).12s is created",
+            "An endpoint has its addresses. In a call for several: at DEBUG, as the next three.",
+            (*_ENDPOINT, "seconds"),
+        ),
+        "endpoint.joined": Event(
+            INFO,
+            "endpoint %(endpoint_name)s on network %(network).12s is in %(sandbox)s",
+            "Its interfaces are up in the sandbox.",
+            (*_ENDPOINT, "sandbox", "seconds"),
+        ),
+        "endpoint.left": Event(
+            INFO,
+            "endpoint %(endpoint_name)s on network %(network).12s has left %(sandbox)s",
+            "Its interfaces are gone from the sandbox.",
+            (*_ENDPOINT, "sandbox", "seconds"),
+        ),
+        "endpoint.deleted": Event(
+            INFO,
+            "endpoint %(endpoint_name)s on network %(network).12s is deleted",
+            "The driver has forgotten it.",
+            (*_ENDPOINT, "seconds"),
+        ),
+        "endpoint.failed": Event(
+            WARNING,
+            "endpoint %(endpoint_name)s on network %(network).12s: %(verb)s failed: %(error)s",
+            "What was asked for one endpoint failed, and is undone. In a call for several: at DEBUG.",
+            (*_ENDPOINT, "verb", "sandbox", *_FAULT),
+        ),
+        "endpoints.created": Event(
+            INFO,
+            "%(count)d endpoints created, %(failed)d failed, in %(seconds).3f s",
+            "A call for several ended that is no part of an attach or a detach. The next three likewise.",
+            _CALL,
+        ),
+        "endpoints.joined": Event(
+            INFO,
+            "%(count)d endpoints joined, %(failed)d failed, in %(seconds).3f s",
+            "They are in their sandboxes.",
+            _CALL,
+        ),
+        "endpoints.left": Event(
+            INFO,
+            "%(count)d endpoints left, %(failed)d failed, in %(seconds).3f s",
+            "They are out of their sandboxes.",
+            _CALL,
+        ),
+        "endpoints.deleted": Event(
+            INFO,
+            "%(count)d endpoints deleted, %(failed)d failed, in %(seconds).3f s",
+            "The driver has forgotten them.",
+            _CALL,
+        ),
+        "endpoints.attached": Event(
+            INFO,
+            "network %(network_name)s: %(count)d endpoints attached, %(failed)d failed, in %(seconds).3f s",
+            "Network.attach ended; out of a warm pool, too.",
+            _CALL,
+        ),
+        "endpoints.detached": Event(
+            INFO,
+            "network %(network_name)s: %(count)d endpoints detached, %(failed)d failed, in %(seconds).3f s",
+            "Network.detach ended.",
+            _CALL,
+        ),
+        "endpoints.failed": Event(
+            WARNING,
+            "%(failed)d endpoints: %(verb)s failed (%(error_kind)s), the first: %(error)s",
+            "Some of a call for several failed: one record for each kind of error.",
+            (*_NETWORK, "verb", "failed", *_FAULT),
+        ),
+        "endpoints.interrupted": Event(
+            WARNING,
+            "%(verb)s of %(count)d endpoints ended early: %(error)s",
+            "An interrupt, or a fault of the store, ended a call. What it had made is undone.",
+            ("verb", "count", "seconds", *_FAULT),
+        ),
+        "sandbox.created": Event(
+            INFO, "sandbox %(sandbox)s is there", "create_sandbox ended; not logged for those of attach.", ("sandbox",)
+        ),
+        "sandbox.deleted": Event(INFO, "sandbox %(sandbox)s is deleted", "Sandbox.delete ended.", ("sandbox",)),
+        "undo.failed": Event(
+            ERROR,
+            "a step of an undo failed: %(error)s",
+            "While undoing after an error, another came, and is a note of the first: something may be left behind.",
+            _FAULT,
+        ),
+        "watch.failed": Event(
+            ERROR,
+            "an observer failed and is told no more: %(error)s",
+            "What metrics are counted by raised; the call that it was told of is not touched by it.",
+            _FAULT,
+        ),
+    }
+)
+"""All events by name."""
+
+_BLANK: Final = dict.fromkeys(FIELDS)
+_LOGGERS: Final = {word: logging.getLogger(f"driverapi.{word}") for word in {name.split(".")[0] for name in EVENTS}}
+_counting: Final = threading.Lock()
+_problems: Counter[str] = Counter()
+
+logging.getLogger("driverapi").addHandler(logging.NullHandler())
+
+
+def enabled(event: str, level: int | None = None) -> bool:
+    """Tell whether anybody would see an event, at its own level or at another."""
+    found = EVENTS[event]
+    return _LOGGERS[event.partition(".")[0]].isEnabledFor(found.level if level is None else level)
+
+
+def emit(event: str, level: int | None = None, **fields: Any) -> None:
+    """Log an event.
+
+    Parameters
+    ----------
+    event : str
+        One of :data:`EVENTS`; any other is a ``KeyError``.
+    level : int, optional
+        In place of the event's own.
+    **fields
+        Of :data:`FIELDS`.
+    """
+    found = EVENTS[event]
+    if level is None:
+        level = found.level
+    if level >= WARNING:
+        with _counting:
+            _problems[event] += 1
+    logger = _LOGGERS[event.partition(".")[0]]
+    if logger.isEnabledFor(level):
+        values = {**_BLANK, **fields, "event": event}
+        logger.log(level, found.text, values, extra=values, stacklevel=2)
+
+
+def problems() -> dict[str, int]:
+    """Return how many events of level WARNING and above there were in this process, by name; logged or not."""
+    with _counting:
+        return dict(_problems)
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the value of an error's kind; ``"internal"`` of an error that is not ours."""
+    kind = getattr(error, "kind", None)
+    value = getattr(kind, "value", None)
+    return value if isinstance(value, str) else "internal"
+
+
+def table() -> str:
+    """Return the events as a table of Markdown."""
+    lines = ["| event | level | meaning | fields |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {logging.getLevelName(event.level)} | {event.meaning} | {', '.join(event.fields)} |"
+        for name, event in EVENTS.items()
+    ]
+    return "\n".join(lines)
