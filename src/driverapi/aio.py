@@ -18,7 +18,6 @@ takes things away is carried to its end. A second cancellation changes nothing.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
 from driverapi import controller as blocking
 from driverapi import errors
 from driverapi.endpoint import Endpoint as BlockingEndpoint
+from driverapi.events import emit, of_fault
 from driverapi.gate import check_progress
 from driverapi.network import Network as BlockingNetwork
 from driverapi.sandbox import Sandbox as BlockingSandbox
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from driverapi.warm import WarmPool
 
 __all__ = ["Controller", "Endpoint", "Network", "Sandbox"]
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -125,7 +123,7 @@ class _Worker:
 
 def _report(fault: BaseException | None) -> None:
     if fault is not None and not isinstance(fault, _Abandoned | errors.ClosedError):
-        log.error("a verb whose task was cancelled failed: %s", fault)
+        emit("aio.cancelled_failed", **of_fault(fault))
 
 
 async def _outlast(future: asyncio.Future[Any]) -> BaseException | None:

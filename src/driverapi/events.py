@@ -18,11 +18,14 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from logging import ERROR, INFO, WARNING
+from logging import DEBUG, ERROR, INFO, WARNING
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["EVENTS", "FIELDS", "Event", "emit", "enabled", "kind_of", "problems", "table"]
+if TYPE_CHECKING:
+    from driverapi.network import Network
+
+__all__ = ["EVENTS", "FIELDS", "Event", "emit", "enabled", "kind_of", "of_fault", "of_network", "problems", "table"]
 
 FIELDS: Final = MappingProxyType(
     {
@@ -38,6 +41,9 @@ FIELDS: Final = MappingProxyType(
         "count": "how many it is done for",
         "failed": "how many failed, each undone",
         "seconds": "how long the call took; of warm.refill_failed: until the next try",
+        "address": "an address of an endpoint",
+        "option": "name of an option",
+        "hint": "what was probably meant",
         "error_kind": "value of the error's errors.Kind; 'internal' of errors that are not ours",
         "error": "text of the error; of several, of the first",
     }
@@ -124,7 +130,7 @@ EVENTS: Final = MappingProxyType(
             WARNING,
             "endpoint %(endpoint_name)s on network %(network).12s: %(verb)s failed: %(error)s",
             "What was asked for one endpoint failed, and is undone. In a call for several: at DEBUG.",
-            (*_ENDPOINT, "verb", "sandbox", *_FAULT),
+            (*_ENDPOINT, "verb", "sandbox", "seconds", *_FAULT),
         ),
         "endpoints.created": Event(
             INFO,
@@ -166,7 +172,7 @@ EVENTS: Final = MappingProxyType(
             WARNING,
             "%(failed)d endpoints: %(verb)s failed (%(error_kind)s), the first: %(error)s",
             "Some of a call for several failed: one record for each kind of error.",
-            (*_NETWORK, "verb", "failed", *_FAULT),
+            (*_NETWORK, "verb", "failed", "seconds", *_FAULT),
         ),
         "endpoints.interrupted": Event(
             WARNING,
@@ -183,6 +189,69 @@ EVENTS: Final = MappingProxyType(
             "a step of an undo failed: %(error)s",
             "While undoing after an error, another came, and is a note of the first: something may be left behind.",
             _FAULT,
+        ),
+        "warm.refilled": Event(
+            DEBUG,
+            "warm pool of network %(network_name)s: %(count)d more are ready",
+            "Endpoints were made before anybody asked for them.",
+            (*_NETWORK, "count"),
+        ),
+        "warm.refill_failed": Event(
+            WARNING,
+            "warm pool of network %(network_name)s: %(error)s; next try in %(seconds).1f s",
+            "It is tried again, at longer and longer intervals.",
+            (*_NETWORK, "seconds", *_FAULT),
+        ),
+        "warm.takeaway_failed": Event(
+            ERROR,
+            "warm endpoint %(endpoint_name)s could not be taken away: %(error)s",
+            "An endpoint that nobody had taken resists; from now on the network shows it, and it can be detached.",
+            (*_ENDPOINT, *_FAULT),
+        ),
+        "aio.cancelled_failed": Event(
+            ERROR,
+            "a verb whose task was cancelled failed: %(error)s",
+            "Nobody waits for its outcome any more.",
+            _FAULT,
+        ),
+        "driver.option_ignored": Event(
+            WARNING,
+            "%(driver)s: option %(option)r is ignored here%(hint)s",
+            "A network or an endpoint was made with an option that this driver does not have.",
+            ("driver", "option", "hint"),
+        ),
+        "driver.mac_drawn": Event(
+            DEBUG,
+            "the MAC derived from %(address)s is in use, drawing one",
+            "A user chose the MAC address that an endpoint would have had.",
+            ("address",),
+        ),
+        "bridge.still_flooded": Event(
+            WARNING,
+            "some endpoints are still flooded to: %(error)s",
+            "A network has grown beyond one bridge, and the flooding could not be ended everywhere.",
+            _FAULT,
+        ),
+        "route.not_passed_on": Event(
+            ERROR,
+            "the default route of %(sandbox)s could not be passed on: %(error)s",
+            "The endpoint that had the default route has left, and no other of the sandbox has it now.",
+            ("sandbox", *_FAULT),
+        ),
+        "endpoint.not_announced": Event(
+            WARNING,
+            "endpoint %(endpoint_name)s is not announced to its neighbours: %(error)s",
+            "It is up; who knew its address with another MAC has to find out.",
+            ("network", "endpoint", "endpoint_name", *_FAULT),
+        ),
+        "conntrack.absent": Event(
+            DEBUG, "no connection tracking here: %(error)s", "Nothing is to be forgotten, then.", _FAULT
+        ),
+        "conntrack.still_tracked": Event(
+            WARNING,
+            "connections of %(count)d addresses may still be tracked: %(error)s",
+            "Addresses are free again whose connections the kernel could not be made to forget.",
+            ("count", *_FAULT),
         ),
         "watch.failed": Event(
             ERROR,
@@ -243,6 +312,16 @@ def kind_of(error: BaseException) -> str:
     kind = getattr(error, "kind", None)
     value = getattr(kind, "value", None)
     return value if isinstance(value, str) else "internal"
+
+
+def of_fault(error: BaseException) -> dict[str, Any]:
+    """Return the fields of an error."""
+    return {"error_kind": kind_of(error), "error": str(error) or type(error).__name__}
+
+
+def of_network(network: Network) -> dict[str, Any]:
+    """Return the fields of a network."""
+    return {"network": network.id, "network_name": network.name, "driver": network.type}
 
 
 def table() -> str:

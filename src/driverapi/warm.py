@@ -11,7 +11,6 @@ holds, and a network whose addresses run out, get them from the pool.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
+from driverapi.events import emit, enabled, of_fault, of_network
 
 if TYPE_CHECKING:
     from driverapi.addressing import Wanted
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from driverapi.network import Network
 
 __all__ = ["MAX_WARM", "WarmPool"]
-
-log = logging.getLogger(__name__)
 
 MAX_WARM: Final = 10_000
 """Endpoints that one pool may keep ready."""
@@ -177,7 +175,13 @@ class WarmPool:
         self.network._take_away(endpoints, faults=[])
         for endpoint in endpoints:
             if endpoint.error is not None:
-                log.error("warm endpoint %r could not be taken away: %s", endpoint.name, endpoint.error)
+                emit(
+                    "warm.takeaway_failed",
+                    **of_network(self.network),
+                    endpoint=endpoint.id,
+                    endpoint_name=endpoint.name,
+                    **of_fault(endpoint.error),
+                )
                 _mark(endpoint, warm=False)
 
     def _spare(self, count: int = 0, addresses: Collection[bytes] = (), macs: Collection[bytes] = ()) -> list[Endpoint]:
@@ -314,9 +318,11 @@ class WarmPool:
             if failed is not None:
                 self._faults += 1
                 pause = min(max(pause * 2, PAUSES[0]), PAUSES[1])
-                log.warning("warm pool of network %r: %s; next try in %.1f s", self.network.name, failed, pause)
+                emit("warm.refill_failed", seconds=pause, **of_network(self.network), **of_fault(failed))
             else:
                 pause = 0.0
+                if enabled("warm.refilled"):
+                    emit("warm.refilled", count=len(made), **of_network(self.network))
             self._changed.notify_all()
         return pause
 

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from driverapi import errors
-from driverapi.events import emit, enabled, kind_of
+from driverapi.events import emit, enabled, kind_of, of_fault, of_network
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -125,7 +125,7 @@ class Watch:
                 observer.called(verb, driver, done, faults, seconds)
             except Exception as fault:
                 self.remove(observer)
-                emit("watch.failed", error=str(fault), error_kind=kind_of(fault))
+                emit("watch.failed", **of_fault(fault))
 
     @contextmanager
     def within(self) -> Iterator[None]:
@@ -144,7 +144,7 @@ class Watch:
     @property
     def wanted(self) -> bool:
         """Whether anybody wants to hear of what went well."""
-        return bool(self._observers) or enabled("endpoint.joined")
+        return bool(self._observers) or enabled("endpoint.joined") or enabled("endpoints.joined")
 
     # --- what became of calls ------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Watch:
         if outcome is None:
             emit(f"endpoint.{_PAST[verb]}", level, **fields)
         else:
-            emit("endpoint.failed", level, verb=verb, **fields, **_fault(outcome))
+            emit("endpoint.failed", level, verb=verb, **fields, **of_fault(outcome))
 
     def log_bulk(
         self,
@@ -224,9 +224,8 @@ class Watch:
         for fault in faults:
             kinds.setdefault(kind_of(fault), []).append(fault)
         for alike in kinds.values():
-            emit(
-                "endpoints.failed", **{**fields, "verb": verb, "failed": len(alike), "count": None, **_fault(alike[0])}
-            )
+            several = fields | {"verb": verb, "failed": len(alike), "count": None, **of_fault(alike[0])}
+            emit("endpoints.failed", **several)
 
     def _of_network(self, network: str, driver: str) -> dict[str, Any]:
         return {"network": network, "network_name": self.name_of(network), "driver": driver}
@@ -244,8 +243,8 @@ class Watch:
                     verb="create",
                     endpoint=endpoint.id,
                     endpoint_name=endpoint.name,
-                    **self._of_network(network.id, network.type),
-                    **_fault(fault),
+                    **of_network(network),
+                    **of_fault(fault),
                 )
 
 
@@ -267,6 +266,8 @@ def verb(
     ) -> Callable[Concatenate[L, Sequence[Any], P], list[Exception | None]]:
         @functools.wraps(method)
         def call(self: L, requests: Sequence[Any], /, *args: P.args, **kwargs: P.kwargs) -> list[Exception | None]:
+            if not requests:  # a step of a call that had nothing to do
+                return method(self, requests, *args, **kwargs)
             watch = self.watch
             known = _before(self, requests) if watch.wanted else None
             began = perf_counter()
@@ -278,7 +279,7 @@ def verb(
                     verb=name,
                     count=len(requests),
                     seconds=perf_counter() - began,
-                    **_fault(error),
+                    **of_fault(error),
                 )
                 raise
             if known is not None or outcomes.count(None) != len(outcomes):
@@ -299,6 +300,8 @@ def network_verb(name: str) -> Callable[[Callable[Concatenate[L, str, P], R]], C
         @functools.wraps(method)
         def call(self: L, id: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
             watch, record = self.watch, self._networks.get(id)
+            if record is None and past == "deleted":  # the undo of a creation may ask without knowing
+                return method(self, id, *args, **kwargs)
             driver = record.driver if record is not None else next(iter(args), None)
             began = perf_counter()
             try:
@@ -307,7 +310,7 @@ def network_verb(name: str) -> Callable[[Callable[Concatenate[L, str, P], R]], C
                 seconds = perf_counter() - began
                 watch.tell(name, _driver_type(driver), 0, [error], seconds)
                 fields = watch._of_network(id, _driver_type(driver))
-                emit("network.failed", verb=name, seconds=seconds, **fields, **_fault(error))
+                emit("network.failed", verb=name, seconds=seconds, **fields, **of_fault(error))
                 raise
             seconds = perf_counter() - began
             watch.tell(name, _driver_type(driver), 1, [], seconds)
@@ -407,7 +410,7 @@ def closing(method: Callable[[Controller], None]) -> Callable[[Controller], None
                 "controller.close_failed",
                 controller=_id_of(self),
                 failed=len(failed.exceptions),
-                **_fault(failed.exceptions[0]),
+                **of_fault(failed.exceptions[0]),
             )
             raise
         emit("controller.closed", controller=_id_of(self))
@@ -423,7 +426,7 @@ def sandbox_made(sandbox: Sandbox) -> None:
 
 def undo_failed(fault: BaseException) -> None:
     """Take note of a step of an undo that failed: something may be left behind."""
-    emit("undo.failed", **_fault(fault))
+    emit("undo.failed", **of_fault(fault))
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -458,7 +461,3 @@ def _type(network: NetworkRecord | None) -> str:
 def _driver_type(driver: object) -> str:
     kind = getattr(driver, "type", None)
     return str(kind()) if callable(kind) else ""
-
-
-def _fault(error: BaseException) -> dict[str, Any]:
-    return {"error_kind": kind_of(error), "error": str(error) or type(error).__name__}

@@ -6,7 +6,6 @@ anything wrong, and nothing is sent. On a bridge an announcement costs as many c
 
 from __future__ import annotations
 
-import logging
 import socket
 import struct
 import time
@@ -17,10 +16,9 @@ from driverapi import errors
 from driverapi._native import Batch, socket_in
 from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.kernel import Interface, Kernel, LinuxRealised, link
+from driverapi.events import emit, of_fault
 
 __all__ = ["announce"]
-
-log = logging.getLogger(__name__)
 
 _ADVERTISEMENT: Final = 136  # Neighbor Advertisement (RFC 4861, section 4.4)
 _OVERRIDE: Final = 0x20000000
@@ -42,7 +40,13 @@ def announce(kernel: Kernel, jobs: Iterable[LinuxRealised]) -> None:
                     _announce_ipv4(job, interface)
                     _announce_ipv6(job, interface)
                 except (OSError, errors.DriverAPIError) as error:  # the endpoint is up all the same
-                    log.warning("%s is not announced to its neighbours: %s", job.what, error)
+                    emit(
+                        "endpoint.not_announced",
+                        endpoint=job.plan.owner,
+                        endpoint_name=job.plan.name,
+                        network=job.plan.network,
+                        **of_fault(error),
+                    )
 
 
 def _wait_until_running(kernel: Kernel, job: LinuxRealised, interface: Interface) -> None:

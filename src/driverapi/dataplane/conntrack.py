@@ -6,7 +6,6 @@ Only where the host tracks connections at all (a rule of somebody's asks for it)
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import struct
 import sys
@@ -14,9 +13,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Final, final
 
-__all__ = ["Conntrack"]
+from driverapi.events import emit, of_fault
 
-log = logging.getLogger(__name__)
+__all__ = ["Conntrack"]
 
 # include/uapi/linux/netlink.h: #define NETLINK_NETFILTER 12; NLM_F_REQUEST 1, NLM_F_ACK 4, NLM_F_DUMP 0x300
 _NETFILTER: Final = 12
@@ -56,7 +55,7 @@ class Conntrack:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
             self._socket.settimeout(2.0)  # the kernel answers at once: to wait at all is a fault already
         except OSError as error:  # this kernel has none of it
-            log.debug("no connection tracking here: %s", error)
+            emit("conntrack.absent", **of_fault(error))
         self._sequence = 0
 
     def close(self) -> None:
@@ -90,7 +89,7 @@ class Conntrack:
                 # ctnetlink_filter_match_tuple() reads the 0 of ipv6_addr_cmp() as "not the same").
                 self._delete(self._found(socket.AF_INET6, rest))
         except OSError as error:
-            log.warning("connections of %d addresses may still be tracked: %s", len(addresses), error)
+            emit("conntrack.still_tracked", count=len(addresses), **of_fault(error))
 
     def _entries(self) -> int:
         """Return how many connections are tracked, of all."""

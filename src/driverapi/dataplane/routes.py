@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Sequence
 
 from driverapi import errors
@@ -11,11 +10,10 @@ from driverapi._native import Batch
 from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.kernel import GONE, Interface, LinuxRealised
 from driverapi.dataplane.sandboxes import LinuxNetns
+from driverapi.events import emit, of_fault
 from driverapi.plan import Route
 
 __all__ = ["claim_gateway", "pass_gateways_on", "put_route", "towards"]
-
-log = logging.getLogger(__name__)
 
 
 def towards(job: LinuxRealised, ip: bytes) -> Interface:
@@ -74,7 +72,7 @@ def _inherit(heir: LinuxRealised, route: Route) -> None:
     except errors.NoSandboxError:
         return  # the namespace is gone, and its routes with it
     except errors.KernelError as error:
-        log.error("the default route of %s could not be passed on: %s", heir.netns.key, error)
+        emit("route.not_passed_on", sandbox=heir.netns.key, **of_fault(error))
         return
     try:
         batch = Batch()
@@ -83,7 +81,7 @@ def _inherit(heir: LinuxRealised, route: Route) -> None:
     finally:
         heir.netns.rest()
     if refused is not None:
-        log.error("the default route of %s could not be passed on: %s", heir.netns.key, refused)
+        emit("route.not_passed_on", sandbox=heir.netns.key, **of_fault(refused))
 
 
 def _holder(netns: LinuxNetns, route: Route) -> LinuxRealised | None:

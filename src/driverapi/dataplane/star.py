@@ -29,7 +29,6 @@ bridges are never addressed by the host's own stack (``arp_ignore``). They stay 
 from __future__ import annotations
 
 import errno
-import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -42,10 +41,9 @@ from driverapi.dataplane.contract import CHUNK
 from driverapi.dataplane.failures import carry_out, carry_out_once, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Interface, Kernel, LinuxRealised
+from driverapi.events import emit, of_fault
 
 __all__ = ["Star", "enter_stars", "leave_stars"]
-
-log = logging.getLogger(__name__)
 
 PORTS: int = 500
 """Endpoints on one bridge."""
@@ -195,7 +193,7 @@ class Star:
                 self._silence(batch, port)
             refused = first_failure(self._what, self._kernel.host, batch, GONE)
             if refused is not None:  # no reason to take endpoints away that are up
-                log.warning("some endpoints are still flooded to: %s", refused)
+                emit("bridge.still_flooded", **of_fault(refused))
 
     # --- bridges --------------------------------------------------------------------------------
 

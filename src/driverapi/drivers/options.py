@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from driverapi import errors, labels
 from driverapi.api import Options
+from driverapi.events import emit
 
 __all__ = ["Rules"]
-
-log = logging.getLogger(__name__)
 
 _FAMILIES: Final[Mapping[str, int]] = {labels.ENABLE_IPV4: 4, labels.ENABLE_IPV6: 6}
 
@@ -86,7 +84,7 @@ class Rules:
                 raise self._unknown(name)
             elif name.startswith(labels.PREFIX):
                 hint = "" if name in self._all else self._nearest(name)
-                log.warning("%s: option %r is ignored here%s", self.driver, name, hint)
+                emit("driver.option_ignored", driver=self.driver, option=name, hint=hint)
 
     def check_configuration(self, options: Options) -> None:
         """Refuse what :meth:`driverapi.Driver.config` cannot take: all but what the driver does anyway.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -14,11 +13,10 @@ from driverapi._native import MACPool, Taken
 from driverapi.addresses import Address, format_ip, format_mac
 from driverapi.api import Driver, EndpointInfo, IPAMData, Options, Origin
 from driverapi.drivers.options import Rules
+from driverapi.events import emit
 from driverapi.plan import MAX_MTU, check_link_name
 
 __all__ = ["PairDriver", "PairNetwork"]
-
-log = logging.getLogger(__name__)
 
 MIN_MTU: Final = 68
 """ETH_MIN_MTU; the least that IPv4 can work with (RFC 791)."""
@@ -201,5 +199,5 @@ def _mac_for(macs: MACPool, addresses: tuple[Address, ...]) -> bytes:
             try:
                 return macs.derive(address.ip)
             except Taken:  # by a MAC that a user chose
-                log.debug("the MAC derived from %s is in use, drawing one", format_ip(address.ip))
+                emit("driver.mac_drawn", address=format_ip(address.ip))
     return macs.allocate_packed()
