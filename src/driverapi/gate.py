@@ -44,6 +44,11 @@ class Gate:
         """Whether this is the process that made the controller."""
         return os.getpid() == self._pid
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._state is _State.CLOSED
+
     def check_process(self) -> None:
         """Raise ``ForkedError`` in a child process: what it sees of the parent's is a snapshot that nobody tends."""
         if not self.ours:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-HEAVY = {"aiohttp", "click", "msgspec", "netaddr", "pyroute2", "rich"}
+HEAVY = {"aiohttp", "click", "msgspec", "netaddr", "prometheus_client", "pyroute2", "rich"}
 
 
 def modules_after(code: str) -> set[str]:
@@ -24,6 +24,11 @@ def test_import_loads_nothing_heavy() -> None:
     loaded = modules_after("import driverapi")
     assert "driverapi" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_controller_loads_no_metrics() -> None:
+    loaded = modules_after("from driverapi.controller import Controller; import driverapi.warm, driverapi.aio")
+    assert "prometheus_client" not in loaded
 
 
 def test_the_check_would_see_a_heavy_module() -> None:
