@@ -46,6 +46,7 @@ __all__ = [
     "StateBusyError",
     "StateDamagedError",
     "StateError",
+    "UnsafePathError",
 ]
 
 
@@ -205,6 +206,12 @@ class StateBusyError(StateError, ConflictError):
 
 class StateDamagedError(StateError):
     """The state is not what was written; the text names the last good copy."""
+
+
+class UnsafePathError(DriverAPIError, PermissionError):
+    """Another user could change a directory or a file that this package would trust."""
+
+    kind = Kind.FORBIDDEN
 
 
 # --- the rules of the contract with drivers ------------------------------------------------------

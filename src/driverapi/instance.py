@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from driverapi import errors
+from driverapi.paths import private_directory
 
 __all__ = ["GROUPS", "GROUP_MARK", "LINK_MARK", "Instance", "default_run_dir"]
 
@@ -75,6 +76,8 @@ class Instance:
     ------
     errors.KernelError
         The directory cannot be made or locked.
+    errors.UnsafePathError
+        Others can change it: it is theirs, writable by them, or a symbolic link.
 
     Notes
     -----
@@ -86,7 +89,7 @@ class Instance:
         self._lock = -1
         self._flag: socket.socket | None = None
         try:
-            base.mkdir(mode=0o755, parents=True, exist_ok=True)
+            base = private_directory(base, "run_dir")
             self.id, self.directory, self._flag = _claim(base, avoid)
             try:
                 self._lock = _lock(self.directory)
@@ -97,6 +100,8 @@ class Instance:
                     (self.directory / "lock").unlink(missing_ok=True)
                     self.directory.rmdir()
                 raise
+        except errors.UnsafePathError:
+            raise
         except PermissionError as error:
             raise errors.NoPermissionError(
                 f"no permission for {base}: {error.strerror}; give a run_dir of your own", error.errno or 0

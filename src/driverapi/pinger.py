@@ -13,6 +13,7 @@ Sources: RFC 792 and RFC 4443 (echo), RFC 1071 (checksum), ``raw(7)``, ``linux/i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -324,7 +325,8 @@ class _Wave:
                 try:
                     known[key] = self._add(_open_echo(*key))
                 except OSError as error:
-                    known[key] = f"no socket in {request.namespace}: {error.strerror or error}"
+                    advice = "; pinging needs CAP_NET_RAW" if error.errno == errno.EPERM else ""
+                    known[key] = f"no socket in {request.namespace}: {error.strerror or error}{advice}"
             found = known[key]
             if isinstance(found, str):
                 slot.error = found

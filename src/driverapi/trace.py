@@ -69,10 +69,12 @@ class Trace:
         else:
             suffix = Path(target).suffix
             if suffix in (".pcap", ".pcapng"):
-                self._file = open(target, "wb")  # noqa: SIM115 - closed by close()
+                self._file = open(target, "wb", opener=_private)  # noqa: SIM115 - closed by close()
                 self._writer = _Pcap(self._file) if suffix == ".pcap" else _Pcapng(self._file)
             else:
-                self._file = open(target, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+                self._file = open(  # noqa: SIM115
+                    target, "w", encoding="utf-8", errors="backslashreplace", opener=_private
+                )
                 self._writer = _Text(self._file)
         _change(add=self)
 
@@ -314,3 +316,8 @@ def _inode(path: str) -> int:
         return os.stat(path).st_ino
     except OSError:
         return 0
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that, where it is made, is its user's alone: who talks to whom stands in it."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -38,6 +38,7 @@ OWN = {
     errors.NotImplementedYetError: (Kind.UNSUPPORTED, NotImplementedError),
     errors.ForkedError: (Kind.FORBIDDEN, RuntimeError),
     errors.NoPermissionError: (Kind.FORBIDDEN, PermissionError),
+    errors.UnsafePathError: (Kind.FORBIDDEN, PermissionError),
     errors.DriverFaultError: (Kind.INTERNAL, RuntimeError),
     errors.KernelError: (Kind.INTERNAL, OSError),
     errors.KernelConflictError: (Kind.CONFLICT, OSError),

@@ -295,13 +295,12 @@ def _open(path: str) -> Namespace:
     try:
         return _native.open_namespace(path)
     except OSError as error:
-        if isinstance(error, PermissionError):
-            raise errors.NoPermissionError(f"open namespace {path}: {error.strerror}", error.errno or 0) from error
-        if error.errno in _SCARCE:
-            raise errors.KernelError(f"open namespace {path}: {error.strerror}", error.errno or 0) from error
+        if isinstance(error, PermissionError) or error.errno in _SCARCE:
+            raise _refused("open", path, error) from error
         raise errors.NoSandboxError(f"{path!r} is no network namespace that can be opened: {error.strerror}") from error
 
 
 def _refused(what: str, path: str, error: OSError) -> errors.KernelError:
     kind = errors.NoPermissionError if isinstance(error, PermissionError) else errors.KernelError
-    return kind(f"{what} namespace {path}: {error.strerror}", error.errno or 0)
+    advice = "; this needs CAP_SYS_ADMIN: run as root, or inside a user namespace" if error.errno == errno.EPERM else ""
+    return kind(f"{what} namespace {path}: {error.strerror}{advice}", error.errno or 0)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final, TypeVar, final
 
 from driverapi import errors
+from driverapi.paths import check_private_file, private_directory
 from driverapi.store.contract import Kind, Record, State
 
 __all__ = ["DURABILITIES", "SCHEMA", "SqliteStore"]
@@ -87,6 +88,8 @@ class SqliteStore:
         The file is none of ours, or damaged.
     errors.StateError
         It cannot be opened, or a newer version has written it.
+    errors.UnsafePathError
+        Others can change it, or its directory: theirs, writable by them, or a symbolic link.
 
     Notes
     -----
@@ -305,6 +308,8 @@ def _lock(path: Path) -> int:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
+    except errors.UnsafePathError:
+        raise
     except OSError as error:
         kind = errors.StateError
         raise kind(f"state {path} cannot be made: {error.strerror or error}") from error
@@ -318,7 +323,11 @@ def _checked(path: str | os.PathLike[str]) -> Path:
         text = ""
     if not text or "\0" in text:
         raise errors.InvalidError(f"state {path!r} is not the path of a file")
-    return Path(text).absolute()
+    place = Path(text).absolute()
+    with _told(place):
+        place = private_directory(place.parent, "the directory of the state,", make=False) / place.name
+        check_private_file(place, "state")
+    return place
 
 
 def _after_fork() -> None:
