@@ -25,7 +25,19 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from driverapi.network import Network
 
-__all__ = ["EVENTS", "FIELDS", "Event", "emit", "enabled", "kind_of", "of_fault", "of_network", "problems", "table"]
+__all__ = [
+    "EVENTS",
+    "FIELDS",
+    "Event",
+    "emit",
+    "enabled",
+    "kind_of",
+    "logger_of",
+    "of_fault",
+    "of_network",
+    "problems",
+    "table",
+]
 
 FIELDS: Final = MappingProxyType(
     {
@@ -271,10 +283,15 @@ _problems: Counter[str] = Counter()
 logging.getLogger("driverapi").addHandler(logging.NullHandler())
 
 
+def logger_of(event: str) -> logging.Logger:
+    """Return the logger of an event."""
+    return _LOGGERS[event.partition(".")[0]]
+
+
 def enabled(event: str, level: int | None = None) -> bool:
     """Tell whether anybody would see an event, at its own level or at another."""
     found = EVENTS[event]
-    return _LOGGERS[event.partition(".")[0]].isEnabledFor(found.level if level is None else level)
+    return logger_of(event).isEnabledFor(found.level if level is None else level)
 
 
 def emit(event: str, level: int | None = None, **fields: Any) -> None:
@@ -295,7 +312,7 @@ def emit(event: str, level: int | None = None, **fields: Any) -> None:
     if level >= WARNING:
         with _counting:
             _problems[event] += 1
-    logger = _LOGGERS[event.partition(".")[0]]
+    logger = logger_of(event)
     if logger.isEnabledFor(level):
         values = {**_BLANK, **fields, "event": event}
         logger.log(level, found.text, values, extra=values, stacklevel=2)

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from logging import INFO
 from typing import TYPE_CHECKING, Any, Final, final
 
 from driverapi import errors, labels
@@ -19,7 +20,7 @@ from driverapi.gate import changes, check_progress, reads
 from driverapi.records import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 from driverapi.warm import WarmPool
-from driverapi.watching import attaching, detaching, taken, undo_failed
+from driverapi.watching import attaching, detaching, logged, taken, undo_failed
 
 if TYPE_CHECKING:
     import netaddr
@@ -66,6 +67,7 @@ class Network:
         self._deleting = False
         self._warm = WarmPool(self)
         self._gate = controller._gate
+        self._watch = controller._lifecycle.watch
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -234,7 +236,7 @@ class Network:
             ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
         if progress is None and isinstance(what, int) and (ready := self._attach_ready(what)) is not None:
-            return taken(self, ready)
+            return taken(self, ready) if self._watch.observers or logged(INFO) else ready
         return self._attach(what, strict, progress)
 
     @changes
@@ -441,7 +443,7 @@ class Network:
             alive = [position for position, endpoint in enumerate(endpoints) if endpoint.error is None]
             self._addressing.assign(endpoints, wanted, alive)
             alive = [position for position in alive if endpoints[position].error is None]
-            lifecycle.watch.refused(self, endpoints)
+            self._watch.refused(self, endpoints)
             requests = [
                 CreateRequest(
                     self.id,
@@ -518,7 +520,7 @@ class Network:
                 catch(endpoint, self._addressing.record_chosen, endpoint)
                 if endpoint.error is not None:
                     refused.append(endpoint)
-        self._controller._lifecycle.watch.refused(self, refused)
+        self._watch.refused(self, refused)
         for endpoint, outcome in zip(
             refused, self._controller._lifecycle.delete([endpoint.id for endpoint in refused]), strict=True
         ):

@@ -10,12 +10,12 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from logging import DEBUG
+from logging import DEBUG, INFO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from driverapi import errors
-from driverapi.events import emit, enabled, kind_of, of_fault, of_network
+from driverapi.events import emit, enabled, kind_of, logger_of, of_fault, of_network
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -30,6 +30,7 @@ __all__ = [
     "attaching",
     "closing",
     "detaching",
+    "logged",
     "network_verb",
     "opened",
     "sandbox_made",
@@ -49,6 +50,10 @@ _PAST: Final = {
     "attach": "attached",
     "detach": "detached",
 }
+
+
+logged: Final = logger_of("endpoints.attached").isEnabledFor
+"""Whether a level is logged of calls for several endpoints: what the shortest path of all asks."""
 
 
 class Observer(Protocol):
@@ -92,6 +97,8 @@ class Watch:
     ----------
     networks : mapping
         By name; where log records find the name of a network.
+    observers : tuple of Observer
+        Who is told of each call.
 
     Notes
     -----
@@ -100,19 +107,19 @@ class Watch:
 
     def __init__(self) -> None:
         self.networks: Mapping[str, Network] = {}
-        self._observers: tuple[Observer, ...] = ()
+        self.observers: tuple[Observer, ...] = ()
         self._lock = threading.Lock()
         self._inside = threading.local()
 
     def add(self, observer: Observer) -> None:
         """Tell an observer of each call from now on."""
         with self._lock:
-            self._observers += (observer,)
+            self.observers += (observer,)
 
     def remove(self, observer: Observer) -> None:
         """Tell it no more; one that is not told is passed over."""
         with self._lock:
-            self._observers = tuple(one for one in self._observers if one is not observer)
+            self.observers = tuple(one for one in self.observers if one is not observer)
 
     def name_of(self, network: str) -> str:
         """Return the name of a network; empty where it has none here."""
@@ -120,7 +127,7 @@ class Watch:
 
     def tell(self, verb: str, driver: str, done: int, faults: Sequence[BaseException], seconds: float | None) -> None:
         """Tell the observers; one that raises is told no more."""
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer.called(verb, driver, done, faults, seconds)
             except Exception as fault:
@@ -144,7 +151,7 @@ class Watch:
     @property
     def wanted(self) -> bool:
         """Whether anybody wants to hear of what went well."""
-        return bool(self._observers) or enabled("endpoint.joined") or enabled("endpoints.joined")
+        return bool(self.observers) or enabled("endpoint.joined") or enabled("endpoints.joined")
 
     # --- what became of calls ------------------------------------------------------------------
 
@@ -158,7 +165,7 @@ class Watch:
     ) -> None:
         """Take note of a call of the lifecycle."""
         faults = [outcome for outcome in outcomes if outcome is not None]
-        if self._observers:
+        if self.observers:
             self._count(verb, known, outcomes, faults, seconds)
         many = self.bulk or len(requests) != 1
         level = DEBUG if many else None
@@ -383,11 +390,11 @@ def detaching(
 
 
 def taken(network: _Network, endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Take note of endpoints that came out of a warm pool, and return them."""
+    """Take note of endpoints that came out of a warm pool, and return them; called where somebody wants to know."""
     watch: Watch = network._controller._lifecycle.watch
-    if watch._observers:
+    if watch.observers:
         watch.tell("take", network.type, len(endpoints), (), None)
-    if enabled("endpoints.attached"):
+    if logged(INFO):
         watch.log_bulk("attach", network.id, network.type, len(endpoints), (), 0.0)
     return endpoints
 

@@ -208,7 +208,7 @@ def test_names_that_another_has(world: World) -> None:
     registry.register(Other())
     with pytest.raises(ValueError, match="driverapi_networks"):
         metrics.watch(world.ctl, registry)
-    assert not world.ctl._lifecycle.watch._observers
+    assert not world.ctl._lifecycle.watch.observers
 
 
 def test_a_forgotten_registry_and_a_forgotten_controller_go() -> None:
