@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
 
 from driverapi import errors
 
-__all__ = ["check_private_file", "private_directory"]
+__all__ = ["check_id", "check_private_file", "private_directory"]
 
 _WRITABLE_BY_GROUP: Final = 0o020
 _WRITABLE_BY_ALL: Final = 0o002
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def private_directory(path: str | os.PathLike[str], what: str, *, make: bool = True) -> Path:
@@ -69,6 +71,19 @@ def private_directory(path: str | os.PathLike[str], what: str, *, make: bool = T
     except FileExistsError:
         _check(place, what, place.lstat(), sticky=False)
     return place
+
+
+def check_id(name: str, what: str) -> str:
+    """Return an id that becomes the name of a file; nothing that could lead elsewhere.
+
+    Raises
+    ------
+    errors.InvalidError
+        It is not 1 to 255 letters and digits of ASCII, ``-`` and ``_``.
+    """
+    if not isinstance(name, str) or not _ID.fullmatch(name):
+        raise errors.InvalidError(f"{what} {name!r} must be letters, digits, '-' and '_', 255 at most")
+    return name
 
 
 def check_private_file(path: Path, what: str) -> None:

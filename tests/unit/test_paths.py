@@ -15,7 +15,7 @@ import pytest
 from driverapi import errors, trace
 from driverapi.dataplane.sandboxes import Sandboxes
 from driverapi.instance import Instance
-from driverapi.paths import check_private_file, private_directory
+from driverapi.paths import check_id, check_private_file, private_directory
 from driverapi.plan import check_link_name
 from driverapi.store.sqlite import SqliteStore
 from tests.support import World
@@ -283,6 +283,17 @@ def test_ids_that_would_lead_elsewhere(tmp_path: Path, id: str) -> None:
     sandboxes.discard([id])  # unknown: passed over
     instance.close()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_9", "x" * 255])
+def test_ids_that_are_taken(name: str) -> None:
+    assert check_id(name, "id") == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/", "a\n", "-\0", "\u0661", "x" * 256, b"a", None])
+def test_ids_that_are_not(name: Any) -> None:
+    with pytest.raises(errors.InvalidError, match=r"id .* must be letters"):
+        check_id(name, "id")
 
 
 @pytest.mark.parametrize("bad", ["", "a\0b", "\ud800\udfff" + "x", 7, None.__class__])

@@ -21,6 +21,7 @@ from driverapi import _native, errors
 from driverapi._native import Namespace
 from driverapi.dataplane.contract import Ownership
 from driverapi.instance import Instance
+from driverapi.paths import check_id
 
 __all__ = ["LinuxNetns", "Sandboxes"]
 
@@ -177,7 +178,7 @@ class Sandboxes:
         directory = self._instance.namespaces
         for chunk in chunks:
             made = threading.Event()
-            paths = [f"{directory}/{_checked(id)}" for id in chunk]
+            paths = [f"{directory}/{check_id(id, 'sandbox id')}" for id in chunk]
             batches.append((made, [LinuxNetns(self, path, Ownership.OWNED, made) for path in paths]))
         many = [netns for _, batch in batches for netns in batch]
         maker = threading.Thread(target=self._make, args=(batches,), name="driverapi-namespaces")
@@ -282,13 +283,6 @@ class Sandboxes:
             None if error is None else _refused("drop", netns.key, error)
             for netns, error in zip(many, refused, strict=True)
         ]
-
-
-def _checked(id: str) -> str:
-    # Ids become names of files: nothing that could lead elsewhere.
-    if not id or len(id) > 255 or not id.replace("-", "").replace("_", "").isalnum() or not id.isascii():
-        raise errors.InvalidError(f"sandbox id {id!r} must be letters, digits, '-' and '_'")
-    return id
 
 
 def _open(path: str) -> Namespace:
