@@ -103,14 +103,20 @@ EVENTS: Final = MappingProxyType(
             ("controller", "failed", *_FAULT),
         ),
         "network.created": Event(
-            INFO, "network %(network).12s (%(driver)s) is created", "A network is ready.", (*_NETWORK, "seconds")
+            INFO,
+            "network %(network_name)s (%(network).12s, %(driver)s) is created",
+            "A network is ready.",
+            (*_NETWORK, "seconds"),
         ),
         "network.deleted": Event(
-            INFO, "network %(network).12s (%(driver)s) is deleted", "A network is gone.", (*_NETWORK, "seconds")
+            INFO,
+            "network %(network_name)s (%(network).12s, %(driver)s) is deleted",
+            "A network is gone.",
+            (*_NETWORK, "seconds"),
         ),
         "network.failed": Event(
             WARNING,
-            "network %(network).12s (%(driver)s): %(verb)s failed: %(error)s",
+            "network %(network_name)s (%(network).12s, %(driver)s): %(verb)s failed: %(error)s",
             "A network could not be created, and is undone, or not deleted, and is there still.",
             (*_NETWORK, "verb", "seconds", *_FAULT),
         ),
