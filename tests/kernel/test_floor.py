@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "benchmarks" / "floor" / "floor.c"
+SOURCES = Path(__file__).parents[2] / "benchmarks" / "floor"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def floor(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no C compiler")
     program = tmp_path_factory.mktemp("floor") / "floor"
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    subprocess.run([compiler, *flags, "-o", program, SOURCE], check=True, timeout=60)
+    subprocess.run([compiler, *flags, "-o", program, *SOURCES.glob("*.c")], check=True, timeout=60)
     return program
 
 

@@ -1,4 +1,4 @@
-"""Yardstick of family ``churn``: the kernel floor, ``benchmarks/floor/floor.c``.
+"""Yardstick of family ``churn``: the kernel floor, ``benchmarks/floor``.
 
 A C program with a message list of its own; it makes its own namespaces and holds its own clock. It is compiled here,
 from the checkout: an installed wheel does not have it.
@@ -18,27 +18,27 @@ from driverapi.bench.task import CannotTakePartError, Parameters, Task
 
 __all__ = ["Floor", "Single"]
 
-_SOURCE = "benchmarks/floor/floor.c"
+_SOURCES = "benchmarks/floor"
 _VARIABLE = "DRIVERAPI_BENCH_FLOOR"
 
 
-def _source() -> Path:
+def _sources() -> Path:
     """Find it: where the variable says, in a checkout that we stand in, or in that which we were imported from."""
     if told := os.environ.get(_VARIABLE):
         return Path(told)
     for root in (Path.cwd(), Path(__file__).parents[4]):
-        if (root / _SOURCE).is_file():
-            return root / _SOURCE
-    raise CannotTakePartError(f"{_SOURCE} is not here: run in a checkout, or set {_VARIABLE} to its path")
+        if (root / _SOURCES).is_dir():
+            return root / _SOURCES
+    raise CannotTakePartError(f"{_SOURCES} is not here: run in a checkout, or set {_VARIABLE} to its path")
 
 
-def _compiled(source: Path) -> str:
+def _compiled(sources: Path) -> str:
     compiler = which("cc") or which("gcc")
     if compiler is None:
         raise CannotTakePartError("there is no C compiler")
     # The worker's /run is a tmpfs of its own, which goes with it.
     program = f"{tempfile.mkdtemp(dir='/run')}/floor"
-    command = [compiler, "-O2", "-pthread", "-o", program, str(source)]
+    command = [compiler, "-O2", "-pthread", "-o", program, *map(str, sorted(sources.glob("*.c")))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -58,7 +58,7 @@ class Floor(Task):
         self._curve = bool(parameters.get("curve"))
         self._burst = self.units if self._curve else burst
         self._step = burst
-        self._program = _compiled(_source())
+        self._program = _compiled(_sources())
 
     def _once(self) -> dict[str, Any]:
         command = [self._program, self._driver, str(self._burst), *self.arguments]
