@@ -17,13 +17,15 @@ _ROWS = [
     "up, routed, 1000 at once",
     "up, sandboxes exist, 1000 at once",
     "one from the warm pool, beside a teardown, one every 2 ms",
+    "one attach, bridge, beside a teardown of 1000",
+    "up and down, routed, 100 at once, 60 s",
 ]
 
 
 def pairs() -> list[object]:
     """Return (workload, contender), each contender in one workload of each kind."""
     return [
-        pytest.param(find("churn", row), one.name, id=f"{row.partition(' at')[0]}-{one.name}")
+        pytest.param(find("churn", row), one.name, id=f"{row.partition(' at once')[0]}-{one.name}")
         for row in _ROWS
         for one in find("churn", row).contenders
         if row == _BRIDGE or not one.name.startswith("docker")  # an engine takes a second

@@ -16,7 +16,7 @@ from typing import Any
 
 from driverapi.bench.task import CannotTakePartError, Parameters, Task
 
-__all__ = ["Floor", "Single"]
+__all__ = ["Bursts", "Floor"]
 
 _SOURCES = "benchmarks/floor"
 _VARIABLE = "DRIVERAPI_BENCH_FLOOR"
@@ -87,7 +87,11 @@ class Floor(Task):
         return self._down
 
 
-class Single(Floor):
-    """Everything on one thread."""
+class Bursts(Floor):
+    """Bursts up and down for a while, everything on one thread."""
 
-    arguments = ("--single",)
+    def run(self) -> float:
+        """Do bursts for as long as was asked; the seconds are those of one."""
+        self.arguments = ("--single", "--burst", str(self.units), "--soak", str(self.parameters["seconds"]))
+        self._down = self.units / float(self._once()["per_second"])  # up and down are one
+        return self._down

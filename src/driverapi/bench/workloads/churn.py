@@ -184,6 +184,39 @@ def _warm(beside: bool, pause: float = 0.0) -> Workload:
     )
 
 
+def _bursts(driver: str) -> Workload:
+    return Workload(
+        family="churn",
+        name=f"up and down, {driver}, 100 at once, 60 s",
+        contenders=(
+            Contender(OURS, "bursts:Bursts", about="Network.attach(100), Network.detach; namespaces beside links"),
+            Contender(
+                "floor, one thread",
+                "peers.floor:Bursts",
+                about="the floor's messages, and its namespaces, on one thread",
+                reference=True,
+            ),
+        ),
+        parameters={"driver": driver, "count": 100, "seconds": 20},
+        quick={"count": 20, "seconds": 1},
+        targets=(Target("at least 1.15 × the kernel floor on one thread", "times faster", 1.15, "floor, one thread"),),
+        **_common(driver) | {"about": "bursts without a rest, 20 s in turn; the kernel cleans up meanwhile"},
+    )
+
+
+def _beside(driver: str) -> Workload:
+    return Workload(
+        family="churn",
+        name=f"one attach, {driver}, beside a teardown of 1000",
+        contenders=(Contender(OURS, "beside:Beside", about="Network.attach(1) without a pool"),),
+        parameters={"driver": driver, "count": 100, "beside": 1000},
+        quick={"count": 5, "beside": 60},
+        targets=(Target("99 of 100: at most 50 ms", "p99", 50e-3),),
+        **_common(driver)
+        | {"about": "Network.attach(1), each on the clock alone, until links and namespaces of the others are gone"},
+    )
+
+
 def rows() -> tuple[Workload, ...]:
     """Return its workloads."""
     return (
@@ -194,4 +227,8 @@ def rows() -> tuple[Workload, ...]:
         _warm(False),
         _warm(True),
         _warm(True, 0.002),
+        _beside("bridge"),
+        _beside("routed"),
+        _bursts("bridge"),
+        _bursts("routed"),
     )
