@@ -53,6 +53,7 @@ __all__ = [
     "Options",
     "Origin",
     "PlansNetwork",
+    "RemembersNetwork",
 ]
 
 NETWORK_PLUGIN_ENDPOINT_TYPE: Final = "NetworkDriver"
@@ -205,6 +206,18 @@ class PlansNetwork(Protocol):
 
     def network_plan(self, network_id: str) -> NetworkPlan:
         """Return what the network needs; asked once, after ``create_network``."""
+
+
+@runtime_checkable
+class RemembersNetwork(Protocol):
+    """A driver that chooses something for a network, by chance say, which must be the same after a restart.
+
+    With state, a controller that starts again calls ``create_network`` and ``create_endpoint`` for all that it
+    had, with the options that they had; what was chosen comes under :data:`driverapi.labels.MEMORY`.
+    """
+
+    def network_memory(self, network_id: str) -> Mapping[str, Any]:
+        """Return what was chosen: text, bytes, numbers, lists and mappings. Asked once, after ``create_network``."""
 
 
 class DriverCallback(Protocol):

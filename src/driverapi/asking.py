@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from driverapi import errors
 from driverapi.addresses import Address
-from driverapi.api import Driver, JoinInfo, Origin
+from driverapi.api import Driver, JoinInfo, Origin, RemembersNetwork
 from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.plan import EndpointPlan, InterfacePlan, Link, Route, VethLink
 from driverapi.records import EndpointRecord, Outcome
 from driverapi.store.contract import State
 from driverapi.watching import undo_failed
 
-__all__ = ["ask", "may_join", "outcome_of", "plan_of", "undo"]
+__all__ = ["ask", "may_join", "outcome_of", "plan_of", "recall", "undo"]
 
 T = TypeVar("T")
 
@@ -96,6 +96,13 @@ def outcome_of(record: EndpointRecord, call: Callable[[], object]) -> Outcome:
     except Exception as error:
         return error
     return None
+
+
+def recall(driver: Driver, network: str) -> dict[str, Any]:
+    """Ask a driver what it wants to be told when the network is created again, after a restart."""
+    if not isinstance(driver, RemembersNetwork):
+        return {}
+    return dict(ask(driver, lambda: driver.network_memory(network)))
 
 
 def undo(steps: Sequence[Callable[[], object]], error: BaseException) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "IFACE_PREFIX",
     "INTERNAL",
     "IPAM_DATA",
+    "MEMORY",
     "MTU",
     "OURS",
     "PORT_MAP",
@@ -55,6 +56,9 @@ OURS: Final = "driverapi."
 
 IPAM_DATA: Final = OURS + "ipam_data"
 """The prefixes of a network: a tuple of :class:`driverapi.api.IPAMData`. Ours; never on the wire."""
+
+MEMORY: Final = OURS + "memory"
+"""What a driver chose for a network before a restart (:class:`driverapi.api.RemembersNetwork`). Ours."""
 
 FORWARDING: Final = OURS + "forwarding"
 """What a routed network switches on so that its sandboxes reach each other. Ours."""

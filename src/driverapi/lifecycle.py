@@ -16,8 +16,9 @@ from typing import Any
 
 from driverapi import errors
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
-from driverapi.asking import ask, may_join, outcome_of, plan_of, undo
+from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
 from driverapi.dataplane.contract import Dataplane, Progress, Work
+from driverapi.notes import Notes
 from driverapi.plan import EndpointPlan, check_network_plan
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.store.contract import Kind, Record, State, Store
@@ -38,6 +39,7 @@ class Lifecycle:
         self._dataplane = dataplane
         self._store = store
         self.watch = Watch()
+        self._notes = Notes(dataplane, keeps=store.keeps)
         self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
         self._networks: dict[str, NetworkRecord] = {}
         self._endpoints: dict[str, EndpointRecord] = {}
@@ -45,8 +47,14 @@ class Lifecycle:
     # --- networks -------------------------------------------------------------------------------
 
     @network_verb("create_network")
-    def create_network(self, id: str, driver: Driver, options: Options) -> NetworkRecord:
-        """Create a network: the driver's part, then what it needs on the host."""
+    def create_network(self, id: str, driver: Driver, options: Options, data: bytes | None = None) -> NetworkRecord:
+        """Create a network: the driver's part, then what it needs on the host.
+
+        Parameters
+        ----------
+        data : bytes, optional
+            What the caller wants to find in the store with it.
+        """
         record = NetworkRecord(id, driver)
         with self._free:
             if id in self._networks:
@@ -54,7 +62,7 @@ class Lifecycle:
             self._networks[id] = record
         done: list[Callable[[], object]] = [lambda: self._forget_network(id)]
         try:
-            self._store.put([Record(id, id, State.CREATING, kind=Kind.NETWORK)])
+            self._store.put([Record(id, id, State.CREATING, kind=Kind.NETWORK, data=data)])
             done.append(lambda: driver.delete_network(id))  # owed from here on, should an interrupt come
             try:
                 ask(driver, lambda: driver.create_network(id, options))
@@ -67,7 +75,9 @@ class Lifecycle:
                 )
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
-            self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
+            record.memory = recall(driver, id)
+            record.kept = self._notes.network(record)
+            self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK, made=record.kept)])
         except BaseException as error:
             undo(done, error)
             raise
@@ -94,14 +104,14 @@ class Lifecycle:
                 self._dataplane.remove_network(id)
         except BaseException:
             record.ready = True  # to be deleted again
-            self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
+            self._store.owe([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
             raise
         self._forget_network(id)
 
     def _forget_network(self, id: str) -> None:
         with self._free:
             self._networks.pop(id, None)
-        self._store.drop([id])
+        self._store.owe(gone=[id])
 
     def _network(self, id: str) -> NetworkRecord:
         record = self._networks.get(id)
@@ -161,6 +171,7 @@ class Lifecycle:
         if request.endpoint in self._endpoints:
             raise errors.EndpointExistsError(f"endpoint {request.endpoint[:12]} exists already")
         record = EndpointRecord(network, request.endpoint, request.info, State.CREATING, name=request.name)
+        record.options, record.fresh = request.options, request.joins
         records[position] = record  # first: an interrupt must find what is claimed
         self._endpoints[record.id] = network.endpoints[record.id] = record
 
@@ -202,7 +213,9 @@ class Lifecycle:
                 try:
                     self._forget([due.pop(position) for position in gone])
                 finally:
-                    self._put((due.values(), State.CREATED))
+                    for record in due.values():
+                        record.fresh = record.ending = False  # it is to be seen
+                    self._owe((due.values(), State.CREATED))
         return outcomes
 
     @verb("join")
@@ -214,6 +227,9 @@ class Lifecycle:
             due = [position for position in records if outcomes[position] is None]
             for position in due:
                 records[position].netns = requests[position].netns
+                records[position].join_options = requests[position].options
+                records[position].warm = requests[position].warm
+                records[position].place = requests[position].sandbox
             asked: list[int] = []
             answers: Sequence[Any] = ()
             try:
@@ -249,7 +265,7 @@ class Lifecycle:
                 for position in due:
                     _parted(records[position])
                 _note(requests, due, inside=False)
-                self._put(([records[position] for position in due], State.CREATED))
+                self._owe(([records[position] for position in due], State.CREATED))
                 raise
         return outcomes
 
@@ -304,6 +320,8 @@ class Lifecycle:
                         f"{record.what} has not joined sandbox {requests[position].sandbox_name}"
                     )
             due = [position for position in records if outcomes[position] is None]
+            for position in due:
+                records[position].ending = requests[position].ends
             gone: set[int] = set()
             try:
                 self._put(([records[position] for position in due], State.LEAVING))
@@ -319,11 +337,18 @@ class Lifecycle:
                         gone.add(position)
             finally:  # after an interrupt too: those whose driver was not asked can leave again
                 _note(requests, gone, inside=False)
-                self._put(
-                    ([records[position] for position in due if position in gone], State.CREATED),
-                    ([records[position] for position in due if position not in gone], State.JOINED),
-                )
+                stay = [records[position] for position in due if position not in gone]
+                for record in stay:
+                    record.ending = False
+                self._owe(([records[position] for position in gone], State.CREATED), (stay, State.JOINED))
         return outcomes
+
+    def hand_over(self, endpoints: Sequence[str]) -> None:
+        """Have warm endpoints be somebody's: from now on they outlive a crash."""
+        records = [self.endpoint(id) for id in endpoints]
+        self._store.put([Record(one.id, one.network.id, State.JOINED, one.key) for one in records])
+        for record in records:
+            record.warm = False
 
     def oper_info(self, endpoint: str) -> Mapping[str, Any]:
         """Ask the driver for the operational data of an endpoint."""
@@ -364,16 +389,31 @@ class Lifecycle:
 
     def _put(self, *changes: tuple[Collection[EndpointRecord], State]) -> None:
         """Change states, and tell the store in one transaction; they are changed even if it fails."""
+        written = self._changed(changes)
+        if written:
+            self._store.put(written)
+
+    def _owe(self, *changes: tuple[Collection[EndpointRecord], State]) -> None:
+        """Change states after the act, or back: the store is told when it can be."""
+        written = self._changed(changes)
+        if written:
+            self._store.owe(written)
+
+    def _changed(self, changes: Sequence[tuple[Collection[EndpointRecord], State]]) -> list[Record]:
+        """Change states; return what the store is to be told of it."""
+        written = []
+        networks = {}
         for records, state in changes:
             for record in records:
                 record.state = state
-        written = [
-            Record(record.id, record.network.id, state, "" if record.netns is None else record.netns.key)
-            for records, state in changes
-            for record in records
-        ]
-        if written:
-            self._store.put(written)
+                if state is State.JOINED:
+                    record.fresh = False
+                    networks[record.network.id] = record.network
+                note = self._notes.endpoint(record, state)
+                if note is not None:
+                    written.append(note)
+        written += filter(None, map(self._notes.grown, networks.values()))
+        return written
 
     def _forget(self, records: Iterable[EndpointRecord]) -> None:
         gone = list(records)
@@ -384,7 +424,7 @@ class Lifecycle:
                 record.busy = False
             self._free.notify_all()
         if gone:
-            self._store.drop([record.id for record in gone])
+            self._store.owe(gone=[record.id for record in gone])
 
 
 def _parted(record: EndpointRecord) -> None:

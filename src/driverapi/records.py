@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ class NetworkRecord:
     plan: NetworkPlan | None = None
     endpoints: dict[str, EndpointRecord] = field(default_factory=dict)
     ready: bool = False  # false while it is being created or deleted
+    memory: Mapping[str, Any] = field(default_factory=dict)  # what its driver wants to be told again
+    kept: bytes = b""  # what the store has of its making
 
 
 @dataclass(eq=False, slots=True)
@@ -42,11 +44,22 @@ class EndpointRecord:
     busy: bool = True
     name: str = ""
     owes_leave: bool = False  # the driver's leave raised: it is asked again before anything else
+    options: Options = field(default_factory=dict)
+    join_options: Options = field(default_factory=dict)
+    place: str = ""  # how its caller calls the sandbox
+    fresh: bool = False  # its creation is no outcome yet: a join follows in the same call
+    ending: bool = False  # its leaving is no outcome: a deletion follows in the same call
+    warm: bool = False  # nobody's yet
 
     @property
     def what(self) -> str:
         """How errors call it."""
         return f"endpoint {self.name or self.id[:12]!r}"
+
+    @property
+    def key(self) -> str:
+        """Path of its sandbox's namespace, or nothing."""
+        return "" if self.netns is None else self.netns.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,8 @@ class CreateRequest:
     ----------
     name : str
         How errors call it; by default its id.
+    joins : bool
+        A join follows in the same call: its creation alone is no outcome, and does not outlive a crash.
     """
 
     network: str
@@ -64,6 +79,7 @@ class CreateRequest:
     info: EndpointInfo
     options: Options = field(default_factory=dict)
     name: str = ""
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,10 @@ class JoinRequest:
         Told whether the endpoint is in the sandbox, before another call can change it.
     sandbox : str
         How errors call the sandbox; by default the path of its namespace.
+    warm : bool
+        It is nobody's until :meth:`Lifecycle.hand_over`.
+    ends : bool
+        Of a leave: a deletion follows in the same call.
     """
 
     endpoint: str
@@ -83,6 +103,8 @@ class JoinRequest:
     options: Options = field(default_factory=dict)
     note: Callable[[bool], object] | None = None
     sandbox: str = ""
+    warm: bool = False
+    ends: bool = False
 
     @property
     def sandbox_name(self) -> str:

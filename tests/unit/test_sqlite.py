@@ -34,7 +34,7 @@ def test_what_was_put_is_there_again(tmp_path: Path, durability: str) -> None:
     store = SqliteStore(tmp_path / "state.db", durability=durability)
     store.put(with_data)
     store.put([Record("net", "net", State.CREATED, kind=Kind.NETWORK, data=b"n")])
-    store.drop(["e1", "unknown"])
+    store.put([], ["e1", "unknown"])
     store.put_fact("instance", "ab12")
     store.close()
     store.close()
@@ -72,13 +72,13 @@ def test_as_the_store_in_memory(tmp_path: Path, steps: list[list[Any]]) -> None:
     path = tmp_path / "model.db"
     model = MemoryStore()
     store = SqliteStore(path, durability="none")
-    store.drop([record.id for record in store.records()])
+    store.put([], [record.id for record in store.records()])
     for number, step in enumerate(steps):
         for one in (store, model):
             if step and isinstance(step[0], Record):
                 one.put(step)
             else:
-                one.drop(step)
+                one.put([], step)
         if number % 5 == 4:
             store.close()
             store = SqliteStore(path, durability="none")
@@ -109,7 +109,7 @@ def test_one_writes_and_others_read(tmp_path: Path) -> None:
     assert reader.records() == [ONE]
     with pytest.raises(errors.StateError):
         reader.put([ONE])
-    store.drop(["one"])
+    store.put([], ["one"])
     assert reader.records() == []
     reader.close()
     store.close()
@@ -253,7 +253,7 @@ def test_it_does_not_grow_with_history(tmp_path: Path) -> None:
     for _ in range(8):
         for _ in range(20):
             store.put([Record(f"{n}", "net", State.CREATED, data=bytes(200)) for n in range(200)])
-            store.drop([f"{n}" for n in range(200)])
+            store.put([], [f"{n}" for n in range(200)])
         sizes.append(sum(file.stat().st_size for file in tmp_path.iterdir()))
     assert sizes[-1] <= sizes[3]  # the log is written anew when it has a thousand pages
     store.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from driverapi.addresses import Address
 from driverapi.plan import EndpointPlan, NetworkPlan
 
-__all__ = ["CHUNK", "Dataplane", "Netns", "Ownership", "Progress", "Realised", "Work"]
+__all__ = ["CHUNK", "Dataplane", "Keeps", "Netns", "Ownership", "Progress", "Realised", "Survey", "Swept", "Work"]
 
 CHUNK: Final = 50
 """Endpoints that are made, and at best deleted, together, and whose namespaces are then given up together.
@@ -115,3 +115,50 @@ class Dataplane(Protocol):
 
     def close(self) -> None:
         """Let go of descriptors; what was realised stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How much of what carried our mark, and that nobody knew, was taken away."""
+
+    links: int = 0
+    namespaces: int = 0
+    routes: int = 0
+    neighbours: int = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether it was anything."""
+        return bool(self.links or self.namespaces or self.routes or self.neighbours)
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A dataplane whose things can be known again by another process: needed where there is state.
+
+    What it gives to be kept is plain: text, bytes, numbers, None, lists and mappings of them.
+    """
+
+    def kept(self, realised: Any) -> object:
+        """Return what is needed to know again what was made for an endpoint."""
+
+    def kept_network(self, network: str) -> object:
+        """Return what is needed to know again what a network has on the host."""
+
+    def survey(self) -> Survey:
+        """Look at what there is that an earlier process made."""
+
+
+class Survey(Protocol):
+    """What there is of an earlier process. In the order of its methods; nobody else makes anything meanwhile."""
+
+    def sandboxes(self, keys: Sequence[tuple[str, Ownership]]) -> list[Any]:
+        """Take sandboxes by their paths; answers a ``Netns``, or ``None`` where it is gone."""
+
+    def network(self, network: str, plan: NetworkPlan, kept: object) -> bool:
+        """Take what a network has on the host; where not all of it is there, make it anew and answer False."""
+
+    def endpoints(self, works: Sequence[Work], kept: Sequence[object]) -> list[Any]:
+        """Take endpoints; answers a ``Realised``, or ``None`` for one of which not all is there."""
+
+    def sweep(self) -> Swept:
+        """Take away all of ours that was not taken."""

@@ -13,7 +13,7 @@ from typing import Any, final
 
 from driverapi import errors
 from driverapi.addresses import Address
-from driverapi.dataplane.contract import Ownership, Progress, Work
+from driverapi.dataplane.contract import Ownership, Progress, Swept, Work
 from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, MoveLink, NetworkPlan, VethLink
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
@@ -227,6 +227,82 @@ class FakeDataplane:
     def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
+
+    # --- after a restart ------------------------------------------------------------------------
+
+    def kept(self, realised: FakeRealised) -> object:
+        """Return the names of the interfaces."""
+        return sorted(realised.names.items())
+
+    def kept_network(self, network: str) -> object:
+        """Return the names of the network's links."""
+        plan = self.networks.get(network)
+        return None if plan is None else [link.name for link in plan.links]
+
+    def survey(self) -> FakeSurvey:
+        """Look at what is there: give the same dataplane to another controller, as the kernel would be the same."""
+        self.closed = False
+        return FakeSurvey(self)
+
+
+@final
+class FakeSurvey:
+    """What there is of an earlier controller.
+
+    Thread safety: none.
+    """
+
+    def __init__(self, dataplane: FakeDataplane) -> None:
+        self._dataplane = dataplane
+        self._sandboxes: set[str] = set()
+        self._networks: set[str] = set()
+        self._endpoints: set[str] = set()
+
+    def sandboxes(self, keys: Sequence[tuple[str, Ownership]]) -> list[FakeNetns | None]:
+        """Take sandboxes; those of others are there unless their path has a fault."""
+        found: list[FakeNetns | None] = []
+        for key, ownership in keys:
+            id = key.rpartition("/")[2]
+            if ownership is Ownership.OWNED:
+                self._sandboxes.add(id)
+                found.append(self._dataplane.sandboxes.get(id))
+            else:
+                found.append(None if key in self._dataplane.faults else FakeNetns(key, ownership))
+        return found
+
+    def network(self, network: str, plan: NetworkPlan, kept: object) -> bool:
+        """Take a network, or make it."""
+        self._networks.add(network)
+        if network in self._dataplane.networks:
+            self._dataplane.networks[network] = plan
+            return True
+        self._dataplane.realise_network(network, plan)
+        return False
+
+    def endpoints(self, works: Sequence[Work], kept: Sequence[object]) -> list[FakeRealised | None]:
+        """Take endpoints that are there."""
+        found: list[FakeRealised | None] = []
+        for work in works:
+            made = self._dataplane.endpoints.get(work.plan.owner)
+            assert isinstance(work.netns, FakeNetns)
+            if made is not None:
+                self._endpoints.add(work.plan.owner)
+                made.netns = work.netns
+                made.netns.names.update(made.names.values())
+            found.append(made)
+        return found
+
+    def sweep(self) -> Swept:
+        """Forget what was not taken."""
+        plane = self._dataplane
+        endpoints = [one for id, one in plane.endpoints.items() if id not in self._endpoints]
+        plane.remove(endpoints)
+        networks = [id for id in plane.networks if id not in self._networks]
+        for id in networks:
+            plane.remove_network(id)
+        sandboxes = [one for id, one in plane.sandboxes.items() if id not in self._sandboxes]
+        plane.drop_sandboxes(sandboxes)
+        return Swept(len(endpoints) + len(networks), len(sandboxes))
 
 
 def _exact(plan: NetworkPlan) -> set[str]:

@@ -80,7 +80,7 @@ class Rules:
                 has = version in versions
                 use = f"the network has an IPv{version} prefix" if has else f"use create_network(ipv{version}=…)"
                 _check_truth(name, value, (has, use))
-            elif "." not in name or (name.startswith(labels.OURS) and name != labels.IPAM_DATA):
+            elif "." not in name or (name.startswith(labels.OURS) and name not in (labels.IPAM_DATA, labels.MEMORY)):
                 raise self._unknown(name)
             elif name.startswith(labels.PREFIX):
                 hint = "" if name in self._all else self._nearest(name)

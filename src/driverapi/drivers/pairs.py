@@ -23,6 +23,7 @@ MIN_MTU: Final = 68
 MIN_MTU_IPV6: Final = 1280
 """IPV6_MIN_MTU (RFC 8200, section 5): below it the kernel takes IPv6 off the link."""
 
+_MAC: Final = "mac"  # in a network's memory
 _NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL)
 _ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
 
@@ -116,7 +117,8 @@ class PairDriver(Driver, Generic[N]):
         macs = MACPool()
         return PairNetwork(
             data=data,
-            mac=_mac_for(macs, tuple(one.gateway for one in data if one.gateway is not None)),
+            mac=_mac_before(macs, options)
+            or _mac_for(macs, tuple(one.gateway for one in data if one.gateway is not None)),
             mtu=mtu,
             prefix=check_link_name(
                 options.get(labels.IFACE_PREFIX, "eth"), f"option {labels.IFACE_PREFIX!r}", limit=12
@@ -124,6 +126,10 @@ class PairDriver(Driver, Generic[N]):
             internal=labels.as_bool(labels.INTERNAL, options.get(labels.INTERNAL, False)),
             macs=macs,
         )
+
+    def network_memory(self, network_id: str) -> Mapping[str, Any]:
+        """Return the MAC address of the gateway: sandboxes have permanent neighbour entries for it."""
+        return {_MAC: self._network(network_id).mac}
 
     def delete_network(self, network_id: str) -> None:
         """Forget the network; the dataplane takes away what it had on the host."""
@@ -190,6 +196,14 @@ class PairDriver(Driver, Generic[N]):
             return network.endpoints[endpoint_id]
         except KeyError:
             raise errors.NoEndpointError(f"the network has no endpoint {endpoint_id}") from None
+
+
+def _mac_before(macs: MACPool, options: Options) -> bytes | None:
+    """Return the MAC that the network had before a restart."""
+    mac: bytes | None = options.get(labels.MEMORY, {}).get(_MAC)
+    if mac is not None:
+        macs.reserve(mac)
+    return mac
 
 
 def _mac_for(macs: MACPool, addresses: tuple[Address, ...]) -> bytes:

@@ -25,16 +25,10 @@ class State(enum.Enum):
     CREATED = "created"
     JOINING = "joining"
     JOINED = "joined"
+    WARM = "warm"
+    """Joined, and nobody's yet: after a crash it is to be undone too."""
     LEAVING = "leaving"
     DELETING = "deleting"
-
-    @property
-    def settled(self) -> bool:
-        """Whether it is an outcome, which a caller is told; an intent need not outlive the kernel that it is about."""
-        return self in _SETTLED
-
-
-_SETTLED = frozenset({State.CREATED, State.JOINED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +43,9 @@ class Record:
         The id of the network that an endpoint belongs to; a network's own id is its network; empty for a sandbox.
     sandbox : str
         Key of the sandbox that an endpoint has joined or is joining, else empty.
-    data : bytes or None
-        All that is needed to make it again, in a form that the writer knows; None leaves what is stored.
+    data, made : bytes or None
+        What it is, and what there is of it in the kernel and with the driver: all that is needed to make it again, or
+        to know it again, as :mod:`driverapi.store.data` writes it. None leaves what is stored.
     """
 
     id: str
@@ -59,6 +54,7 @@ class Record:
     sandbox: str = ""
     kind: Kind = Kind.ENDPOINT
     data: bytes | None = None
+    made: bytes | None = None
 
 
 class Store(Protocol):
@@ -76,11 +72,23 @@ class Store(Protocol):
     def keeps(self) -> bool:
         """See the class."""
 
-    def put(self, records: Iterable[Record]) -> None:
-        """Write records, each in the place of the one of the same id."""
+    def put(self, records: Iterable[Record], gone: Iterable[str] = ()) -> None:
+        """Write records, each in the place of the one of the same id, and remove those of the ids ``gone``.
 
-    def drop(self, ids: Iterable[str]) -> None:
-        """Remove records; an id that is not there is passed over."""
+        Raises
+        ------
+        errors.StateError
+            It could not be written: nothing of it was.
+        """
+
+    def owe(self, records: Iterable[Record] = (), gone: Iterable[str] = ()) -> None:
+        """Do as :meth:`put`, after the act: what cannot be written now is written with what comes next.
+
+        For what is so whether it is written or not: until then the store has an intent, which says as much.
+        """
+
+    def flush(self) -> None:
+        """Make what was written as safe as the store promises: called before a caller is told of an outcome."""
 
     def records(self) -> Sequence[Record]:
         """Return all records, in no order."""

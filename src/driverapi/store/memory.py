@@ -22,16 +22,19 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}
 
-    def put(self, records: Iterable[Record]) -> None:
-        """Write records, each in the place of the one of the same id."""
+    def put(self, records: Iterable[Record], gone: Iterable[str] = ()) -> None:
+        """Write records, each in the place of the one of the same id, and remove others."""
         with self._lock:
             self._records.update((record.id, record) for record in records)
-
-    def drop(self, ids: Iterable[str]) -> None:
-        """Remove records; an id that is not there is passed over."""
-        with self._lock:
-            for id in ids:
+            for id in gone:
                 self._records.pop(id, None)
+
+    def owe(self, records: Iterable[Record] = (), gone: Iterable[str] = ()) -> None:
+        """Do as :meth:`put`."""
+        self.put(records, gone)
+
+    def flush(self) -> None:
+        """Nothing is waited for."""
 
     def records(self) -> Sequence[Record]:
         """Return all records, in no order."""

@@ -11,13 +11,15 @@ normal  nothing is lost                        the last calls may be lost, never
 none    nothing is lost                        the file may be damaged: the last good copy is there
 ======  =====================================  =======================================================
 
-An intent is not waited for at any level: without power the kernel has forgotten what it was about.
+Only what a caller is told is waited for (``flush``), not an intent: without power the kernel has forgotten what that
+was about. A call waits once, however much it did.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -30,12 +32,14 @@ from driverapi import errors
 from driverapi.paths import check_private_file, private_directory
 from driverapi.store.contract import Kind, Record, State
 
+log = logging.getLogger(__name__)
+
 __all__ = ["DURABILITIES", "SCHEMA", "SqliteStore"]
 
 T = TypeVar("T")
 
-DURABILITIES: Final = {"full": "FULL", "normal": "NORMAL", "none": "OFF"}
-"""Durability levels and SQLite's ``synchronous`` of each."""
+DURABILITIES: Final = {"full": "NORMAL", "normal": "NORMAL", "none": "OFF"}
+"""Durability levels and SQLite's ``synchronous`` of each: at ``full`` we sync the log ourselves, once a call."""
 
 SCHEMA: Final = 1
 """Version of the tables, in ``user_version``."""
@@ -49,7 +53,8 @@ CREATE TABLE things (
     network TEXT NOT NULL,
     state TEXT NOT NULL,
     sandbox TEXT NOT NULL,
-    data BLOB
+    data BLOB,
+    made BLOB
 ) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -58,10 +63,15 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 _MIGRATIONS: Final[Sequence[str]] = ("",)
 
 _PUT: Final = """
-INSERT INTO things (id, kind, network, state, sandbox, data) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO things (id, kind, network, state, sandbox, data, made) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    state = excluded.state, sandbox = excluded.sandbox, data = coalesce(excluded.data, data)
+    state = excluded.state, sandbox = excluded.sandbox,
+    data = coalesce(excluded.data, data), made = coalesce(excluded.made, made)
 """
+
+_DROP: Final = "DELETE FROM things WHERE id = ?"
+
+_Row = tuple[str, str, str, str, str, bytes | None, bytes | None]
 
 
 _open: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
@@ -103,6 +113,9 @@ class SqliteStore:
             raise errors.InvalidError(f"durability {durability!r} is not one of {', '.join(DURABILITIES)}")
         self.path = _checked(path)
         self._durability = DURABILITIES[durability]
+        self._syncs = durability == "full"
+        self._dirty = False  # something was written since the last flush
+        self._owed: dict[str, _Row | None] = {}  # by id; None: to be removed
         self._mutex = threading.Lock()
         self._lock = -1 if reading else _lock(self.path)
         self._database: sqlite3.Connection | None = None
@@ -192,29 +205,48 @@ class SqliteStore:
 
     # --- records --------------------------------------------------------------------------------
 
-    def put(self, records: Iterable[Record]) -> None:
-        """Write records, each in the place of the one of the same id, in one transaction."""
-        rows = [
-            (one.id, one.kind.value, one.network, one.state.value, one.sandbox, one.data, one.state.settled)
-            for one in records
-        ]
-        waited = any(row[-1] for row in rows)
-        self._run(lambda database: database.executemany(_PUT, [row[:-1] for row in rows]), waited=waited)
+    def put(self, records: Iterable[Record], gone: Iterable[str] = ()) -> None:
+        """Write records and remove others, in one transaction; what is owed goes before."""
+        self._write(*_rows(records, gone))
 
-    def drop(self, ids: Iterable[str]) -> None:
-        """Remove records, in one transaction."""
-        rows = [(id,) for id in ids]
-        self._run(lambda database: database.executemany("DELETE FROM things WHERE id = ?", rows), waited=True)
+    def owe(self, records: Iterable[Record] = (), gone: Iterable[str] = ()) -> None:
+        """Do as :meth:`put`; what cannot be written is written with what comes next."""
+        rows, ids = _rows(records, gone)
+        try:
+            self._write(rows, ids)
+        except errors.StateError as error:
+            log.warning("%s; it will be written later", error)
+            with self._mutex:
+                self._owed.update((row[0], row) for row in rows)
+                self._owed.update((id, None) for id, in ids)
+
+    def flush(self) -> None:
+        """At level ``full``, wait until what was written is on the disk."""
+        if self._syncs and self._dirty:
+            self._dirty = False  # first: what others write meanwhile is theirs to wait for
+            try:
+                descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                self._dirty = True
+                raise errors.StateError(
+                    f"state {self.path}: {error.strerror}; all is done, but may not outlive a loss of power"
+                ) from error
 
     def records(self) -> Sequence[Record]:
         """Return all records, in no order."""
         rows = self._run(
-            lambda database: database.execute("SELECT id, network, state, sandbox, kind, data FROM things").fetchall()
+            lambda database: database.execute(
+                "SELECT id, network, state, sandbox, kind, data, made FROM things"
+            ).fetchall()
         )
         try:
             return [
-                Record(id, network, State(state), sandbox, Kind(kind), data)
-                for id, network, state, sandbox, kind, data in rows
+                Record(id, network, State(state), sandbox, Kind(kind), data, made)
+                for id, network, state, sandbox, kind, data, made in rows
             ]
         except ValueError as error:
             raise self._damaged(str(error)) from error
@@ -230,34 +262,48 @@ class SqliteStore:
             lambda database: database.execute(
                 "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value)
             ),
-            waited=True,
+            writes=True,
         )
 
-    def _run(self, work: Callable[[sqlite3.Connection], T], *, waited: bool | None = None) -> T:
+    def _write(self, rows: Sequence[_Row], gone: Sequence[tuple[str]]) -> None:
+        def work(database: sqlite3.Connection) -> None:
+            if rows:
+                database.executemany(_PUT, rows)
+            if gone:
+                database.executemany(_DROP, gone)
+
+        self._run(work, writes=True)
+
+    def _run(self, work: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Do something, in a transaction of its own where it writes; what fails has changed nothing."""
         with self._mutex:
             database = self._database
             if database is None:
                 raise errors.ClosedError(f"state {self.path} is closed")
             try:
-                if waited is None:
+                if not writes:
                     return work(database)
-                if self._durability == "FULL":
-                    database.execute(f"PRAGMA synchronous = {'FULL' if waited else 'NORMAL'}")
                 database.execute("BEGIN IMMEDIATE")
                 try:
+                    if self._owed:
+                        database.executemany(_PUT, [row for row in self._owed.values() if row is not None])
+                        database.executemany(_DROP, [(id,) for id, row in self._owed.items() if row is None])
                     result = work(database)
                     database.execute("COMMIT")
                 except BaseException:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
                     raise
+                self._owed.clear()
+                self._dirty = True
                 return result
             except sqlite3.Error as error:
                 raise self._failure(error) from error
 
     def close(self) -> None:
         """Close it; a second time does nothing."""
+        if self._owed:
+            self.owe()
         with self._mutex:
             database, self._database = self._database, None
             try:
@@ -267,6 +313,12 @@ class SqliteStore:
                 descriptor, self._lock = self._lock, -1
                 if descriptor >= 0:
                     os.close(descriptor)
+
+
+def _rows(records: Iterable[Record], gone: Iterable[str]) -> tuple[list[_Row], list[tuple[str]]]:
+    return [
+        (one.id, one.kind.value, one.network, one.state.value, one.sandbox, one.data, one.made) for one in records
+    ], [(id,) for id in gone]
 
 
 def _begin(database: sqlite3.Connection) -> None:

@@ -1,0 +1,138 @@
+"""What a record says of its thing, as bytes: MessagePack, typed, an array for each class.
+
+Fields are only ever added at the end, with a default; anything else needs a new ``SCHEMA``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from driverapi import errors
+
+__all__ = [
+    "EndpointData",
+    "EndpointMade",
+    "InterfaceData",
+    "NetworkData",
+    "NetworkMade",
+    "PrefixData",
+    "SandboxData",
+    "decode",
+    "encode",
+    "encode_options",
+]
+
+
+class PrefixData(msgspec.Struct, array_like=True, frozen=True):
+    """One prefix of a network, packed, and its gateway."""
+
+    ip: bytes
+    length: int
+    gateway: bytes | None
+
+
+class NetworkData(msgspec.Struct, array_like=True, frozen=True):
+    """What a network is."""
+
+    name: str
+    type: str
+    prefixes: list[PrefixData]
+    options: dict[str, Any]
+
+
+class NetworkMade(msgspec.Struct, array_like=True, frozen=True):
+    """What its driver wants to be told again, and what the dataplane made."""
+
+    memory: dict[str, Any]
+    realised: Any
+
+
+class InterfaceData(msgspec.Struct, array_like=True, frozen=True):
+    """One interface of an endpoint, packed."""
+
+    id: int
+    mac: bytes | None
+    ipv4: bytes | None
+    ipv4_length: int
+    ipv6: bytes | None
+    ipv6_length: int
+
+
+class EndpointData(msgspec.Struct, array_like=True, frozen=True):
+    """What an endpoint is."""
+
+    name: str
+    origin: str
+    interfaces: list[InterfaceData]
+    options: dict[str, Any]
+
+
+class EndpointMade(msgspec.Struct, array_like=True, frozen=True):
+    """Which sandbox it joined, by its name, and how, and what the dataplane made."""
+
+    sandbox: str
+    options: dict[str, Any]
+    realised: Any
+
+
+class SandboxData(msgspec.Struct, array_like=True, frozen=True):
+    """What a sandbox is.
+
+    Attributes
+    ----------
+    ownership : str
+        Value of an ``Ownership``.
+    made : bool
+        A bulk call made it for an endpoint, and nobody asked for it by itself.
+    """
+
+    name: str
+    key: str
+    ownership: str
+    made: bool = False
+
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders: dict[type, msgspec.msgpack.Decoder[Any]] = {}
+
+encode = _encoder.encode
+
+
+def decode(data: bytes | None, kind: type[T]) -> T:
+    """Read what :func:`encode` wrote.
+
+    Raises
+    ------
+    errors.StateDamagedError
+        It is none of that kind.
+    """
+    decoder = _decoders.setdefault(kind, msgspec.msgpack.Decoder(kind))
+    try:
+        return decoder.decode(data or b"")  # type: ignore[no-any-return]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise errors.StateDamagedError(f"the state has what is no {kind.__name__}: {error}") from error
+
+
+def encode_options(options: dict[str, Any], what: str) -> bytes:
+    """See that options can be kept; return them as bytes.
+
+    Raises
+    ------
+    errors.InvalidError
+        A value is neither text, number, truth value, bytes nor a list or mapping of such.
+    """
+    for name, value in options.items():
+        try:
+            again = msgspec.msgpack.decode(_encoder.encode(value))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise errors.InvalidError(f"{what}: option {name!r} cannot be kept in a state: {error}") from None
+        if again != value:
+            raise errors.InvalidError(
+                f"{what}: option {name!r} cannot be kept in a state as {type(value).__name__}; "
+                "use text, numbers, lists and mappings"
+            )
+    return _encoder.encode(options)
