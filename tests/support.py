@@ -176,15 +176,22 @@ class LoggingStore:
         self.inner = inner
         self.log = log
 
-    def put(self, records: Any) -> None:
-        written: list[Record] = list(records)
-        self.log.extend((record.state.value, record.id) for record in written)
-        self.inner.put(written)
+    @property
+    def keeps(self) -> bool:
+        return self.inner.keeps  # type: ignore[no-any-return]
 
-    def drop(self, ids: Any) -> None:
-        gone: list[str] = list(ids)
-        self.log.extend(("dropped", id) for id in gone)
-        self.inner.drop(gone)
+    def put(self, records: Any, gone: Any = ()) -> None:
+        written: list[Record] = list(records)
+        ids: list[str] = list(gone)
+        self.log.extend((record.state.value, record.id) for record in written)
+        self.log.extend(("dropped", id) for id in ids)
+        self.inner.put(written, ids)
+
+    def owe(self, records: Any = (), gone: Any = ()) -> None:
+        self.put(records, gone)
+
+    def flush(self) -> None:
+        self.inner.flush()
 
     def records(self) -> Sequence[Record]:
         return self.inner.records()  # type: ignore[no-any-return]

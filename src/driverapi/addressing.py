@@ -35,6 +35,7 @@ class Wanted:
     origin: Origin | None = None
     options: Mapping[str, Any] | None = None
     warm: bool = False
+    joins: bool = False  # a join follows in the same call
 
 
 class Addressing:

@@ -18,7 +18,7 @@ from driverapi import errors, labels
 from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
 from driverapi.checks import check_name
-from driverapi.dataplane.contract import Dataplane, Netns
+from driverapi.dataplane.contract import Dataplane, Keeps, Netns
 from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
@@ -27,12 +27,16 @@ from driverapi.lifecycle import Lifecycle
 from driverapi.network import Network
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
+from driverapi.store.contract import Kind, Record, State, Store
 from driverapi.store.memory import MemoryStore
 from driverapi.warm import WarmPool
 from driverapi.watching import closing, opened, sandbox_made
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
+    from driverapi.endpoint import Endpoint
+    from driverapi.restore import Restored
+    from driverapi.store.sqlite import SqliteStore
 
 __all__ = ["Controller"]
 
@@ -41,12 +45,18 @@ _open: weakref.WeakSet[Controller] = weakref.WeakSet()
 
 @final
 class Controller:
-    """Makes networks and sandboxes, and takes away all that it made when it is closed.
+    """Makes networks and sandboxes; without state, takes away all that it made when it is closed.
 
     Parameters
     ----------
     state : path, optional
-        Where to keep the state over restarts. Not in this version: a controller keeps none.
+        A file to keep the state in: then all stays when the controller is closed, or killed, and is there again when
+        one is made with that file (see :mod:`driverapi.restore`). By default none is kept.
+    durability : str
+        Of the state: ``"full"``, ``"normal"`` or ``"none"``; :mod:`driverapi.store.sqlite` says what each can lose.
+    lost : str
+        What becomes of endpoints that had joined a sandbox and are found out of it, as after a reboot: ``"keep"``
+        has them be there, with their addresses, to join again; ``"release"`` deletes them.
     run_dir : path, optional
         Directory for the namespaces of sandboxes; ``/run/driverapi`` for root, else in
         ``XDG_RUNTIME_DIR``; the environment's ``DRIVERAPI_RUN_DIR`` goes before both.
@@ -66,9 +76,13 @@ class Controller:
         ``driver_options`` names a driver that there is not, or is no mapping of options.
     errors.KernelError
         No netlink socket, or no directory, could be had.
+    errors.StateBusyError, errors.StateDamagedError, errors.StateError
+        Another controller has the state (the text has its process); it is damaged; it cannot be read or written.
 
     Notes
     -----
+    With state, ``restored`` is a :class:`driverapi.restore.Restored` that says what was found; else it is None.
+
     Thread safety: all methods, and those of its networks, endpoints and sandboxes.
     It cannot be used in a child process after a fork: a child makes its own.
     """
@@ -77,16 +91,16 @@ class Controller:
         self,
         *,
         state: str | os.PathLike[str] | None = None,
+        durability: str = "normal",
+        lost: str = "keep",
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
         driver_options: Mapping[str, Mapping[str, Any]] | None = None,
         dataplane: Dataplane | None = None,
         ipam: IPAM | None = None,
     ) -> None:
-        if state is not None:
-            raise errors.NotImplementedYetError(
-                "state that outlives the process is not in this version; leave state out"
-            )
+        if lost not in ("keep", "release"):
+            raise errors.InvalidError(f"lost {lost!r} is neither 'keep' nor 'release'")
         if registry is not None and not isinstance(registry, DriverRegistry):
             raise errors.InvalidError(f"registry {registry!r} is no DriverRegistry")
         for what, given, verb in (("dataplane", dataplane, "realise"), ("ipam", ipam, "request_pool")):
@@ -94,26 +108,36 @@ class Controller:
                 raise errors.InvalidError(f"{what} {given!r} has no method {verb}: it is none")
         self.registry = DriverRegistry() if registry is None else registry
         self._driver_options = _checked_options(self.registry, driver_options)
-        self._gate = Gate()
+        if state is not None and dataplane is not None and not isinstance(dataplane, Keeps):
+            raise errors.InvalidError(f"dataplane {dataplane!r} cannot know its things again; leave state out")
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
         self._instance: Instance | None = None
-        if dataplane is None:
-            # Imported late: a fake dataplane needs neither.
-            from driverapi.dataplane.linux import LinuxDataplane, ids_in_use
-
-            self._instance = Instance(run_dir, avoid=ids_in_use())
-            try:
-                dataplane = LinuxDataplane(self._instance)
-            except BaseException:
-                self._instance.close()
-                raise
-        self._dataplane: Dataplane = dataplane
         self._ipam: IPAM = DefaultIPAM() if ipam is None else ipam
-        self._store = MemoryStore()
-        self._lifecycle = Lifecycle(self._dataplane, self._store)
-        self._lifecycle.watch.networks = self._networks
+        self.restored: Restored | None = None
+        with contextlib.ExitStack() as undo:
+            kept = None if state is None else _open_state(state, durability)
+            self._store: Store = MemoryStore() if kept is None else kept
+            undo.callback(self._store.close)
+            if dataplane is None:
+                # Imported late: a fake dataplane needs neither.
+                from driverapi.dataplane.linux import LinuxDataplane, ids_in_use
+
+                self._instance = Instance.of(kept, run_dir, avoid=ids_in_use())
+                undo.callback(self._instance.close if kept is None else self._instance.rest)
+                dataplane = LinuxDataplane(self._instance)
+                undo.callback(dataplane.close)
+            self._dataplane: Dataplane = dataplane
+            self._gate = Gate(self._store.flush)
+            self._lifecycle = Lifecycle(self._dataplane, self._store)
+            self._lifecycle.watch.networks = self._networks
+            if kept is not None:
+                from driverapi.restore import restore
+
+                with self._gate.call():
+                    self.restored = restore(self, release=lost == "release")
+            undo.pop_all()
         _open.add(self)
         opened(self)
 
@@ -180,9 +204,8 @@ class Controller:
         """
         check_name(name, "network name")
         options = labels.normalise(options)
-        found = self.registry.get(driver)
-        if driver in self._driver_options:
-            self.registry.configure(driver, self._driver_options[driver])
+        self._check_kept(options, f"network {name!r}")
+        found = self._configured(driver)
         wanted = [
             (4, None if ipv4 is None else parse_network(ipv4, "ipv4", 4), gateway),
             (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
@@ -194,9 +217,11 @@ class Controller:
                     raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
                 self._networks[name] = network
             data = self._take_pools(network, found, wanted)
-            if labels.IPAM_DATA in options:
-                raise errors.InvalidError(f"option {labels.IPAM_DATA!r} is made of ipv4 and ipv6; leave it out")
-            self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data})
+            for ours in (labels.IPAM_DATA, labels.MEMORY):
+                if ours in options:
+                    raise errors.InvalidError(f"option {ours!r} is not for users; leave it out")
+            note = _note_of(network, data, options) if self._store.keeps else None
+            self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data}, note)
             network._driver = found
             self._gate.safe_point()
         except BaseException:
@@ -211,6 +236,13 @@ class Controller:
                         del self._networks[name]
             raise
         return network
+
+    def _configured(self, driver: str) -> Driver:
+        """Return a driver, with its options if it was given any."""
+        found = self.registry.get(driver)
+        if driver in self._driver_options:
+            self.registry.configure(driver, self._driver_options[driver])
+        return found
 
     def _take_pools(
         self, network: Network, driver: Driver, wanted: Sequence[tuple[int, Address | None, IPLike | None]]
@@ -353,6 +385,8 @@ class Controller:
                     raise refused
                 sandbox._netns = made[0]
             self._gate.safe_point()
+            if self._store.keeps:
+                self._store.put([_record(sandbox)])
             sandbox_made(sandbox)
         except BaseException:
             self._discard_sandboxes([sandbox], [id])
@@ -371,8 +405,11 @@ class Controller:
             made = [Sandbox(self, id, netns) for id, netns in zip(ids, places, strict=True)]
             for sandbox in made:
                 sandbox._warm = warm
+                sandbox._made = True
             with self._lock:
                 self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
+            if self._store.keeps:
+                self._store.put([_record(sandbox) for sandbox in made])
         except BaseException:
             self._discard_sandboxes(made, ids)
             raise
@@ -385,6 +422,22 @@ class Controller:
             for sandbox in sandboxes:
                 if self._sandboxes.get(sandbox.name) is sandbox:
                     del self._sandboxes[sandbox.name]
+        self._store.owe(gone=[_record_id(sandbox) for sandbox in sandboxes if sandbox._netns is not None])
+
+    def _check_kept(self, options: Mapping[str, Any], what: str) -> None:
+        """See that options can be kept, where they must be."""
+        if options and self._store.keeps:
+            from driverapi.store.data import check_options
+
+            check_options(options, what)
+
+    def _keep_sandbox(self, endpoint: Endpoint) -> None:
+        """Have the sandbox that was made for an endpoint be one by itself: the endpoint goes, or parts from it."""
+        sandbox = endpoint._made_sandbox
+        if sandbox is not None and sandbox._made and not sandbox._deleted:
+            sandbox._made = False
+            if self._store.keeps:
+                self._store.put([_record(sandbox)])
 
     def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
         """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""
@@ -403,6 +456,7 @@ class Controller:
                     sandbox._deleted = sandbox not in stay
                     if sandbox._deleted and self._sandboxes.get(sandbox.name) is sandbox:
                         del self._sandboxes[sandbox.name]
+            self._store.owe(gone=[_record_id(sandbox) for sandbox in sandboxes if sandbox._deleted])
         return answers
 
     def _check_sandbox(self, sandbox: Sandbox, *, deleted_too: bool = False) -> None:
@@ -418,6 +472,7 @@ class Controller:
     def close(self) -> None:
         """Take away everything it made: endpoints, networks, sandboxes. A second time does nothing.
 
+        With state, everything stays but for warm pools, and is there for the next controller on that state.
         Calls of other threads that are under way are waited for; new ones are refused. In a
         child process it does nothing: all is the parent's.
 
@@ -432,10 +487,10 @@ class Controller:
             return
         with self._gate.closing() as first:
             if first:
-                self._take_all_away()
+                self._end()
 
     @closing
-    def _take_all_away(self) -> None:
+    def _end(self) -> None:
         faults: list[Exception] = []
 
         def attempt(step: Callable[[], object]) -> None:
@@ -445,18 +500,22 @@ class Controller:
                 faults.append(fault)
 
         for network in self.networks:
+            if self._store.keeps:
+                attempt(network._warm.end)
+                continue
             network._warm.close()
             attempt(partial(network._take_away, network._everyone(), faults=faults))
             attempt(network._delete)
         with self._lock:
-            owned = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
-        attempt(lambda: faults.extend(fault for fault in self._drop_sandboxes(owned) if fault is not None))
+            there = [sandbox for sandbox in self._sandboxes.values() if sandbox._netns is not None]
+        if not self._store.keeps:
+            attempt(lambda: faults.extend(fault for fault in self._drop_sandboxes(there) if fault is not None))
         if faults:
             raise errors.BulkError("close: not everything could be taken away; close it again", faults)
-        attempt(self._dataplane.close)
+        attempt(partial(self._dataplane.close, [sandbox.key for sandbox in there]))
         attempt(self._store.close)
         if self._instance is not None:
-            attempt(self._instance.close)
+            attempt(self._instance.rest if self._store.keeps and (self._networks or there) else self._instance.close)
         _open.discard(self)
         if faults:
             raise errors.BulkError("close: all is taken away, but not everything let go", faults)
@@ -473,6 +532,35 @@ class Controller:
     def __repr__(self) -> str:
         id = "" if self._instance is None else f" {self._instance.id}"
         return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
+
+
+def _open_state(path: str | os.PathLike[str], durability: str) -> SqliteStore:
+    from driverapi.store.sqlite import SqliteStore  # imported late: who keeps no state needs no database
+
+    return SqliteStore(path, durability=durability)
+
+
+def _note_of(network: Network, prefixes: Sequence[IPAMData], options: Mapping[str, Any]) -> bytes:
+    """Return what is to be found in the store of a network."""
+    from driverapi.store.data import NetworkData, PrefixData, encode
+
+    given = [
+        PrefixData(one.pool.ip, one.pool.prefix, None if one.gateway is None else one.gateway.ip) for one in prefixes
+    ]
+    return encode(NetworkData(network.name, network.type, given, dict(options)))
+
+
+def _record_id(sandbox: Sandbox) -> str:
+    return f"sandbox {sandbox.name}"
+
+
+def _record(sandbox: Sandbox) -> Record:
+    """Return what is to be found in the store of a sandbox."""
+    from driverapi.store.data import SandboxData, encode
+
+    netns = sandbox._place()
+    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made))
+    return Record(_record_id(sandbox), "", State.CREATED, kind=Kind.SANDBOX, data=data)
 
 
 def _checked_options(

@@ -88,6 +88,7 @@ class Endpoint:
         controller = self._check()
         controller._check_sandbox(sandbox)
         parsed = labels.normalise(options)
+        controller._check_kept(parsed, f"endpoint {self.name!r}")
         sandbox._enter()
         try:
             outcome = controller._lifecycle.join([self._request(sandbox, parsed)])[0]
@@ -110,6 +111,7 @@ class Endpoint:
         if joined is None:
             raise errors.NotJoinedError(f"endpoint {self.name!r} has not joined a sandbox")
         controller._check_sandbox(joined, deleted_too=True)
+        controller._keep_sandbox(self)
         outcome = controller._lifecycle.leave([self._request(joined)])[0]
         if outcome is not None:
             raise outcome
@@ -125,7 +127,7 @@ class Endpoint:
         errors.NoEndpointError
             It is deleted already.
         """
-        self._check()
+        self._check()._keep_sandbox(self)
         outcome = self.network._delete_many([self])[0]
         if outcome is not None:
             raise outcome
@@ -142,8 +144,11 @@ class Endpoint:
                 f"endpoint {self.name!r} is not on network {self.network.name!r}: it is deleted, or failed"
             )
 
-    def _request(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> JoinRequest:
-        return JoinRequest(self.id, sandbox._place(), options or {}, partial(sandbox._note, self), sandbox.name)
+    def _request(
+        self, sandbox: Sandbox, options: Mapping[str, Any] | None = None, *, ends: bool = False
+    ) -> JoinRequest:
+        note = partial(sandbox._note, self)
+        return JoinRequest(self.id, sandbox._place(), options or {}, note, sandbox.name, self._warm, ends)
 
     @reads
     def info(self) -> dict[str, Any]:

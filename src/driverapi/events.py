@@ -271,6 +271,18 @@ EVENTS: Final = MappingProxyType(
             "Addresses are free again whose connections the kernel could not be made to forget.",
             ("count", *_FAULT),
         ),
+        "state.restored": Event(
+            INFO,
+            "state restored in %(seconds).3f s: %(count)d endpoints are up, %(failed)d are not any more",
+            "A controller with state has started again.",
+            ("controller", "count", "failed", "seconds"),
+        ),
+        "state.owed": Event(
+            WARNING,
+            "%(error)s; it will be written later",
+            "What was done could not be written; it is written with what comes next.",
+            _FAULT,
+        ),
         "watch.failed": Event(
             ERROR,
             "an observer failed and is told no more: %(error)s",

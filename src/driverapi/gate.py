@@ -29,10 +29,18 @@ class _State(enum.Enum):
 class Gate:
     """Knows the calls under way, so that closing waits for them; refuses calls after it, and after a fork.
 
+    Parameters
+    ----------
+    settle : callable
+        Called at the end of each call: what it did is to be safe before its caller is told of it.
+
+    Notes
+    -----
     Thread safety: all methods.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], object] = lambda: None) -> None:
+        self._settle = settle
         self._pid = os.getpid()
         self._idle = threading.Condition()
         self._state = _State.OPEN
@@ -78,6 +86,7 @@ class Gate:
             self._signals.held = signals
             try:
                 yield
+                self._settle()
             finally:
                 del self._signals.held
                 with self._idle:

@@ -14,18 +14,22 @@ import errno
 import fcntl
 import itertools
 import os
+import re
 import secrets
 import shutil
 import socket
 import weakref
 from collections.abc import Collection
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from driverapi import errors
-from driverapi.paths import private_directory
+from driverapi.paths import check_id, private_directory
 
-__all__ = ["GROUPS", "GROUP_MARK", "LINK_MARK", "Instance", "default_run_dir"]
+if TYPE_CHECKING:
+    from driverapi.store.sqlite import SqliteStore
+
+__all__ = ["GROUPS", "GROUP_MARK", "LINK_MARK", "STATE", "Instance", "default_run_dir"]
 
 LINK_MARK: Final = "dv"
 """How the names of all our links begin; the instance id follows."""
@@ -35,6 +39,9 @@ GROUP_MARK: Final = 1 << 30
 
 GROUPS: Final = 1 << 14
 """Link groups that an instance has for itself."""
+
+STATE: Final = "state"
+"""File in the directory of an instance: the path of the state that its things belong to."""
 
 _FIRST_INDEX: Final = 1 << 30  # our ifindexes: far above what the kernel counts up to by itself
 _INDEXES: Final = (1 << 30) - 1
@@ -71,6 +78,10 @@ class Instance:
         Where the directory of the instance stands; by default :func:`default_run_dir`.
     avoid : collection of str
         Ids that links in this network namespace carry, whoever's they are.
+    before : str, optional
+        The id of an instance that has ended, to be it again.
+    state : path, optional
+        What its things belong to when no process does; told in its directory, for ``doctor``.
 
     Raises
     ------
@@ -78,29 +89,44 @@ class Instance:
         The directory cannot be made or locked.
     errors.UnsafePathError
         Others can change it: it is theirs, writable by them, or a symbolic link.
+    errors.StateBusyError
+        The instance ``before`` is alive.
 
     Notes
     -----
     Thread safety: all methods.
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str] | None = None, *, avoid: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        run_dir: str | os.PathLike[str] | None = None,
+        *,
+        avoid: Collection[str] = (),
+        before: str | None = None,
+        state: Path | None = None,
+    ) -> None:
         base = default_run_dir() if run_dir is None else _checked(run_dir)
         self._lock = -1
         self._flag: socket.socket | None = None
         try:
             base = private_directory(base, "run_dir")
-            self.id, self.directory, self._flag = _claim(base, avoid)
+            again = None if before is None else _claim_again(base, check_id(before, "instance id"), avoid)
+            self.id, self.directory, self._flag = again or _claim(base, avoid)
             try:
                 self._lock = _lock(self.directory)
-                self.namespaces.mkdir(mode=0o700)
+                if state is not None:
+                    _tell(self.directory / STATE, os.fsencode(state))
+                self.namespaces.mkdir(mode=0o700, exist_ok=True)
+                private_directory(self.namespaces, "directory of namespaces", make=False)
             except BaseException:
                 self._let_go()
-                with contextlib.suppress(OSError):  # without descriptors: they may be what there is none of
-                    (self.directory / "lock").unlink(missing_ok=True)
-                    self.directory.rmdir()
+                if again is None:
+                    with contextlib.suppress(OSError):  # without descriptors: they may be what there is none of
+                        (self.directory / "lock").unlink(missing_ok=True)
+                        (self.directory / STATE).unlink(missing_ok=True)
+                        self.directory.rmdir()
                 raise
-        except errors.UnsafePathError:
+        except errors.DriverAPIError:
             raise
         except PermissionError as error:
             raise errors.NoPermissionError(
@@ -115,6 +141,29 @@ class Instance:
         self._indexes = itertools.count(secrets.randbelow(_INDEXES))
         self._numbers = itertools.count(1)
         _open.add(self)
+
+    @classmethod
+    def of(cls, state: SqliteStore | None, run_dir: str | os.PathLike[str] | None, avoid: Collection[str]) -> Instance:
+        """Return the instance of a state, the same each time; without state a new one.
+
+        Raises
+        ------
+        errors.InvalidError
+            The state has namespaces in another directory.
+        """
+        if state is None:
+            return cls(run_dir, avoid=avoid)
+        before, base = state.fact("instance"), state.fact("run_dir")
+        if base is not None and run_dir is not None and _checked(run_dir) != Path(base):
+            if before is not None and (Path(base) / before).exists():
+                raise errors.InvalidError(
+                    f"state {state.path} has its namespaces in {base}: give that run_dir, or none"
+                )
+            base = None
+        made = cls(base or run_dir, avoid=avoid, before=before, state=state.path)
+        state.put_fact("instance", made.id)
+        state.put_fact("run_dir", str(made.directory.parent))
+        return made
 
     @property
     def namespaces(self) -> Path:
@@ -136,6 +185,19 @@ class Instance:
     def namespace_number(self) -> int:
         """Return a number for a namespace (``NETNSA_NSID``), each below the one before."""
         return (self.number + 1) * _NUMBERS - 1 - next(self._numbers) % _NUMBERS
+
+    def go_on_after(self, names: Collection[str], numbers: Collection[int]) -> None:
+        """Have :meth:`link_name` and :meth:`namespace_number` go on after what there is."""
+        first = (self.number + 1) * _NUMBERS - 1
+        self._numbers = itertools.count(
+            max((first - one for one in numbers if 0 <= first - one < _NUMBERS), default=0) + 1
+        )
+        used = [int(name[7:], 16) for name in names if re.fullmatch(rf"{LINK_MARK}{self.id}[a-z][0-9a-f]+", name)]
+        self._names = itertools.count(max(used, default=0) + 1)
+
+    def rest(self) -> None:
+        """Let the lock go, and leave all as it is: it belongs to a state."""
+        self._let_go()
 
     def close(self) -> None:
         """Remove the directory and let the lock go; what still stands in it stays, for ``doctor``."""
@@ -186,6 +248,21 @@ def _claim(base: Path, avoid: Collection[str]) -> tuple[str, Path, socket.socket
     raise FileExistsError(f"{base} is full of instances; remove the dead ones")
 
 
+def _claim_again(base: Path, id: str, avoid: Collection[str]) -> tuple[str, Path, socket.socket] | None:
+    """Take the id of an instance that has ended; None where others have it since, and nothing is left of it here."""
+    directory = base / id
+    flag = _raise_flag(id)
+    if directory.is_dir():
+        if flag is None:
+            raise errors.StateBusyError(f"instance {id} of {base} is alive; end it first")
+        private_directory(directory, "directory of the instance", make=False)
+        return id, directory, flag
+    if flag is not None:
+        directory.mkdir(mode=0o700)
+        return id, directory, flag
+    return None
+
+
 def _raise_flag(id: str) -> socket.socket | None:
     """Bind an abstract unix address of the id; None where another instance of this network namespace has it.
 
@@ -203,11 +280,23 @@ def _raise_flag(id: str) -> socket.socket | None:
     return flag
 
 
-def _lock(directory: Path) -> int:
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _tell(path: Path, text: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.StateBusyError(f"instance {directory} is alive; end it first") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BaseException:
         os.close(descriptor)
         raise

@@ -7,6 +7,7 @@ believes. See ``rtnetlink(7)`` and ``linux/net_namespace.h`` (``RTM_GETNSID``).
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import time
@@ -16,7 +17,7 @@ from typing import Final
 
 from driverapi._native import NetlinkSocket
 
-__all__ = ["Inventory", "Left", "dump_nsids", "namespace_mounts", "take_inventory", "wait_until_drained"]
+__all__ = ["Inventory", "Left", "dump_nsids", "namespace_mounts", "take_inventory", "unescaped", "wait_until_drained"]
 
 _NLMSG_ERROR: Final = 2  # linux/netlink.h
 _NLMSG_DONE: Final = 3
@@ -136,6 +137,11 @@ def namespace_mounts(run_dir: str) -> frozenset[str]:
             if fields[4].startswith(under) and fields[fields.index("-", 6) + 1] == "nsfs":
                 found.add(fields[4])
     return frozenset(found)
+
+
+def unescaped(path: str) -> str:
+    """Return a path as it is, of one as ``mountinfo`` writes it."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
 
 
 def dump_nsids() -> frozenset[int]:

@@ -39,7 +39,7 @@ class Lifecycle:
         self._dataplane = dataplane
         self._store = store
         self.watch = Watch()
-        self._notes = Notes(dataplane, keeps=store.keeps)
+        self.notes = Notes(dataplane, keeps=store.keeps)
         self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
         self._networks: dict[str, NetworkRecord] = {}
         self._endpoints: dict[str, EndpointRecord] = {}
@@ -76,7 +76,7 @@ class Lifecycle:
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
             record.memory = recall(driver, id)
-            record.kept = self._notes.network(record)
+            record.kept = self.notes.network(record)
             self._store.put([Record(id, id, State.CREATED, kind=Kind.NETWORK, made=record.kept)])
         except BaseException as error:
             undo(done, error)
@@ -356,6 +356,14 @@ class Lifecycle:
         driver = record.network.driver
         return ask(driver, lambda: driver.endpoint_oper_info(record.network.id, record.id))
 
+    def take_back(self, record: NetworkRecord | EndpointRecord) -> None:
+        """Know again what an earlier process knew."""
+        with self._free:
+            if isinstance(record, NetworkRecord):
+                self._networks[record.id] = record
+            else:
+                self._endpoints[record.id] = record.network.endpoints[record.id] = record
+
     # --- bookkeeping ----------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -409,10 +417,10 @@ class Lifecycle:
                 if state is State.JOINED:
                     record.fresh = False
                     networks[record.network.id] = record.network
-                note = self._notes.endpoint(record, state)
+                note = self.notes.endpoint(record, state)
                 if note is not None:
                     written.append(note)
-        written += filter(None, map(self._notes.grown, networks.values()))
+        written += filter(None, map(self.notes.grown, networks.values()))
         return written
 
     def _forget(self, records: Iterable[EndpointRecord]) -> None:

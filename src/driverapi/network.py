@@ -183,6 +183,7 @@ class Network:
     ) -> Endpoint:
         check_name(name, "endpoint name")
         parsed = labels.normalise(options)
+        self._controller._check_kept(parsed, f"endpoint {name!r}")
         if mac is None and labels.ENDPOINT_MAC in parsed:
             mac = parsed[labels.ENDPOINT_MAC]
         wanted = Wanted(
@@ -332,7 +333,20 @@ class Network:
         leaves endpoints that the network shows.
         """
         self._gate.check_open()
-        return self._warm.take_all(check_count(count))
+        ready = self._warm.take_all(check_count(count))
+        if ready is not None:
+            self._own(ready)
+            self._controller._store.flush()
+        return ready
+
+    def _own(self, ready: Sequence[Endpoint]) -> None:
+        """Have endpoints out of the warm pool outlive a crash from now on."""
+        if self._controller._store.keeps and ready:
+            try:
+                self._controller._lifecycle.hand_over([endpoint.id for endpoint in ready])
+            except BaseException:
+                self._warm.put_back(ready)
+                raise
 
     @changes
     def _keep_warm(self, size: object) -> WarmPool:
@@ -376,6 +390,7 @@ class Network:
     def _attach_new(self, count: int, progress: Progress | None) -> list[Endpoint]:
         """Attach new sandboxes: those that are ready, then others."""
         ready = self._warm.take(count)
+        self._own(ready)
         try:
             if ready and progress is not None:
                 progress(len(ready))
@@ -406,7 +421,7 @@ class Network:
         try:
             for at in range(0, len(sandboxes), AHEAD):
                 some = sandboxes[at : at + AHEAD]
-                created = self._create_many([Wanted("", warm=warm) for _ in some])
+                created = self._create_many([Wanted("", warm=warm, joins=True) for _ in some])
                 endpoints += created
                 self._join_many(created, some, self._gate.watched(progress and further(progress, at)))
             if made:
@@ -451,6 +466,7 @@ class Network:
                     endpoints[position]._info,
                     wanted[position].options or {},
                     endpoints[position].name,
+                    wanted[position].joins,
                 )
                 for position in alive
             ]
@@ -585,7 +601,7 @@ class Network:
 
         lifecycle = self._controller._lifecycle
         joined = [(endpoint, sandbox) for endpoint in endpoints if (sandbox := endpoint.sandbox) is not None]
-        requests = [endpoint._request(sandbox) for endpoint, sandbox in joined]
+        requests = [endpoint._request(sandbox, ends=True) for endpoint, sandbox in joined]
         for (endpoint, _), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
             note(endpoint, outcome)
         due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and self._has(endpoint)]
@@ -597,6 +613,9 @@ class Network:
             if (sandbox := endpoint._made_sandbox) is not None and endpoint.sandbox is None
             if sandbox._retire()
         ]
+        for endpoint in endpoints:
+            if endpoint._made_sandbox is not None and not endpoint._made_sandbox._deleted:
+                self._controller._keep_sandbox(endpoint)  # others have joined it
         dropped = self._controller._drop_sandboxes([sandbox for _, sandbox in made])
         for (endpoint, _), outcome in zip(made, dropped, strict=True):
             if outcome is not None:

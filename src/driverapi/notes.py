@@ -44,9 +44,7 @@ class Notes:
         """Return what there is of a network in the kernel and with its driver."""
         if not self._keeps:
             return b""
-        return self._data.encode(
-            self._data.NetworkMade(dict(record.memory), self._dataplane.kept_network(record.id))
-        )
+        return self._data.encode(self._data.NetworkMade(dict(record.memory), self._dataplane.kept_network(record.id)))
 
     def grown(self, network: NetworkRecord) -> Record | None:
         """Return the record of a network if there is more of it in the kernel than was written: further bridges."""

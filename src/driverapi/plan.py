@@ -8,7 +8,7 @@ Nothing here does I/O and nothing here knows of netlink. Addresses are packed (s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from driverapi import errors
@@ -204,6 +204,10 @@ class InterfacePlan:
     exact: bool = False
     mac: bytes | None = None
     addresses: tuple[Address, ...] = ()
+
+    def with_mac(self, mac: bytes) -> InterfacePlan:
+        """Return the same with a MAC address."""
+        return replace(self, mac=mac)
 
 
 @dataclass(frozen=True, slots=True)

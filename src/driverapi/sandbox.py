@@ -39,6 +39,7 @@ class Sandbox:
         self._joining = 0  # calls that are about to join an endpoint, or try to
         self._deleted = False
         self._warm = False  # that of an endpoint of a warm pool
+        self._made = False  # for an endpoint, by a bulk call: after a crash it goes with that
 
     @property
     @reads

@@ -128,10 +128,14 @@ class WarmPool:
         taken = self.take(count)
         if len(taken) == count:
             return taken
-        for endpoint in taken:  # somebody was quicker
+        self.put_back(taken)  # somebody was quicker
+        return None
+
+    def put_back(self, taken: Sequence[Endpoint]) -> None:
+        """Have endpoints that were taken ready again."""
+        for endpoint in taken:
             _mark(endpoint, warm=True)
         self._ready.extendleft(reversed(taken))
-        return None
 
     @contextmanager
     def making_way(self, wanted: Sequence[Wanted]) -> Iterator[None]:

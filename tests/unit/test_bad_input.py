@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,6 +187,10 @@ def test_bad_input(world: World, kind: type[Exception], names: str, call: Callab
     full.other.ctl.close()
 
 
-def test_state_is_not_in_this_version() -> None:
-    with pytest.raises(errors.NotImplementedYetError, match="state"):
-        Controller(state="path.db", dataplane=FakeDataplane())
+@pytest.mark.parametrize(
+    "given",
+    [{"lost": "maybe"}, {"durability": "some"}, {"state": "a\0b"}, {"state": 3}],
+)
+def test_state_that_is_none(tmp_path: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidError, match=next(iter(given))):
+        Controller(dataplane=FakeDataplane(), **{"state": tmp_path / "state.db", **given})

@@ -53,6 +53,8 @@ STABLE = {
     "route.not_passed_on": "ERROR",
     "sandbox.created": "INFO",
     "sandbox.deleted": "INFO",
+    "state.owed": "WARNING",
+    "state.restored": "INFO",
     "undo.failed": "ERROR",
     "warm.refill_failed": "WARNING",
     "warm.refilled": "DEBUG",

@@ -66,7 +66,7 @@ class BringUp:
         try:
             for work in works:
                 assert isinstance(work.netns, LinuxNetns)
-                job = LinuxRealised(work.plan, work.netns)
+                job = LinuxRealised(work.plan, work.netns, order=self._kernel.orders.take())
                 jobs.append(job)
                 attempt(job, self._choose, job)
             number_namespaces(self._kernel, jobs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -113,8 +113,8 @@ class Dataplane(Protocol):
     def host_prefixes(self) -> list[Address]:
         """Prefixes that the host has routes to, for choosing others."""
 
-    def close(self) -> None:
-        """Let go of descriptors; what was realised stays."""
+    def close(self, keep: Collection[str] = ()) -> None:
+        """Let go of descriptors; what was realised stays, and sandboxes whose keys are in ``keep``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ and can be told to fail at any step of any endpoint.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -224,7 +224,7 @@ class FakeDataplane:
         """Return none: this host has no routes."""
         return []
 
-    def close(self) -> None:
+    def close(self, keep: Collection[str] = ()) -> None:
         """Note that it was closed."""
         self.closed = True
 

@@ -59,6 +59,17 @@ class LinkGroups:
         with self._lock:
             self._members[number].update(indexes)
 
+    def adopt(self, number: int, index: int) -> int:
+        """Note a member that an earlier process made in a group; return the group that it is to be taken for."""
+        with self._lock:
+            if not 0 < number < GROUPS:
+                return COMMON
+            if number not in self._members:
+                self._numbers.reserve(number)
+                self._members[number] = set()
+            self._members[number].add(index)
+            return number
+
     def discard(self, number: int, indexes: Sequence[int]) -> None:
         """Forget members that are gone."""
         with self._lock:

@@ -6,11 +6,12 @@ one away, ``sandboxes`` makes the namespaces beside them; ``kernel`` is what the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, final
 
 from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
+from driverapi.dataplane.adoption import LinuxSurvey, kept
 from driverapi.dataplane.bringup import BringUp
 from driverapi.dataplane.contract import CHUNK, Progress, Work
 from driverapi.dataplane.failures import failure
@@ -47,10 +48,24 @@ class LinuxDataplane:
         # A chunk holds its namespaces open, and the next ones are made meanwhile.
         self._chunk = min(CHUNK, self._sandboxes.keep // 2)
 
-    def close(self) -> None:
+    def close(self, keep: Collection[str] = ()) -> None:
         """Let go of descriptors; what was realised stays, but namespaces that nobody knows of."""
-        self._sandboxes.discard()
+        self._sandboxes.discard(keep=keep)
         self._kernel.close()
+
+    # --- after a restart --------------------------------------------------------------------------
+
+    def kept(self, realised: LinuxRealised) -> object:
+        """Return what is needed to know an endpoint's links again."""
+        return kept(realised)
+
+    def kept_network(self, network: str) -> object:
+        """Return what is needed to know a network's links again."""
+        return self._networks.kept(network)
+
+    def survey(self) -> LinuxSurvey:
+        """Look at what an earlier process of this instance made."""
+        return LinuxSurvey(self._kernel, self._networks, self._sandboxes)
 
     # --- sandboxes ------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Networks:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
         """Make the links of a plan with their addresses, all or nothing."""
@@ -38,6 +39,34 @@ class Networks:
         except BaseException:
             self.remove(network)
             raise
+
+    def adopt(self, network: str, link: BridgeLink | GatewayLink, index: int, name: str) -> None:
+        """Take a link that an earlier process made, and put right what somebody may have changed of it."""
+        kernel = self._kernel
+        batch = Batch()
+        if isinstance(link, GatewayLink):
+            kernel.gateways[network, link.name] = link
+            dress_gateway(batch, kernel, index, link)
+        else:
+            kernel.stars[network, link.name] = Star(kernel, f"network {network[:12]}", index, link.mtu)
+            for address in link.addresses:
+                batch.add_address(index, address.ip, address.prefix)
+            batch.set_link(index, up=True)
+        kernel.masters[network, link.name] = index
+        self._names[index] = name
+        refused = first_failure(f"network {network[:12]}", kernel.host, batch, (errno.EEXIST,))
+        if refused is not None:
+            raise refused
+
+    def kept(self, network: str) -> dict[str, object]:
+        """Return what is needed to know a network's links again: by name in the plan, index, name, further bridges."""
+        kernel = self._kernel
+        found: dict[str, object] = {}
+        for (owner, name), index in list(kernel.masters.items()):
+            if owner == network:
+                star = kernel.stars.get((owner, name))
+                found[name] = (index, self._names.get(index, name), None if star is None else star.kept())
+        return found
 
     def _make_bridge(self, network: str, link: BridgeLink) -> None:
         index = self._make_link(network, link, "b")
@@ -80,10 +109,12 @@ class Networks:
             batch.clear()
             batch.add_bridge(name, index=index, mac=link.mac, mtu=mtu, group=kernel.groups.value(COMMON))
             kernel.masters[network, link.name] = index  # before it is asked for: an interrupt must find it
+            self._names[index] = name
             error = kernel.host.execute(batch).error(0)
             if error is None or (error.errno == errno.ENOBUFS and self._is_there(index, name)):
                 break
             del kernel.masters[network, link.name]
+            self._names.pop(index, None)
             if error.errno not in again or attempt == TRIES - 1:
                 raise failure(f"network {network[:12]}", error)
         return index
@@ -110,6 +141,6 @@ class Networks:
             if refused is not None:
                 raise refused
         for key in keys:
-            del kernel.masters[key]
+            self._names.pop(kernel.masters.pop(key), None)
             kernel.gateways.pop(key, None)
             kernel.stars.pop(key, None)

@@ -13,7 +13,7 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -142,6 +142,13 @@ class LinuxNetns:
             self.names.add(chosen)
         return chosen
 
+    def hold(self, name: str, index: int) -> None:
+        """Note a link of ours that an earlier process made."""
+        with self._sandboxes.lock:
+            self.names.add(name)
+            self.indexes.add(index)
+            self.others = (self.others[0] - {name}, self.others[1] - {index})
+
     def give_back(self, name: str, index: int) -> None:
         """Forget a link that is gone."""
         with self._sandboxes.lock:
@@ -200,10 +207,14 @@ class Sandboxes:
             raise
         return many
 
-    def discard(self, ids: Sequence[str] | None = None) -> None:
-        """Drop those of the ids, or of all, that nobody has dropped: their makers were interrupted."""
+    def discard(self, ids: Sequence[str] | None = None, *, keep: Collection[str] = ()) -> None:
+        """Drop those of the ids, or of all but some paths, that nobody has dropped: their makers were interrupted."""
         with self.lock:
-            paths = list(self._owned) if ids is None else [str(self._instance.namespaces / id) for id in ids]
+            paths = (
+                [path for path in self._owned if path not in keep]
+                if ids is None
+                else [str(self._instance.namespaces / id) for id in ids]
+            )
             left = [self._owned[path] for path in paths if path in self._owned]
         self.drop(left)
 
@@ -259,6 +270,13 @@ class Sandboxes:
             netns.look((link.name, link.index) for link in namespace.socket.dump_links())
         finally:
             netns.rest()
+        return netns
+
+    def adopt(self, path: str) -> LinuxNetns:
+        """Take a namespace of ours that an earlier process made."""
+        netns = LinuxNetns(self, path, Ownership.OWNED, None)
+        with self.lock:
+            self._owned[path] = netns
         return netns
 
     def host(self) -> LinuxNetns:

@@ -33,7 +33,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 from driverapi import errors
 from driverapi._native import Batch
@@ -127,6 +127,50 @@ class Star:
         """Give a port up that the kernel refused as one too many: somebody else has ports of that bridge."""
         with self._lock:
             self._leaves[bridge].free = min(0, self._leaves[bridge].free)
+
+    # --- after a restart --------------------------------------------------------------------------
+
+    @property
+    def answerer(self) -> int:
+        """Ifindex of the bridge that answers for all endpoints; 0 while there is one bridge alone."""
+        return self._answerer
+
+    @property
+    def links(self) -> list[int]:
+        """Ifindexes of what is the star's own; of pairs, of the first end."""
+        return list(self._links)
+
+    def kept(self) -> object:
+        """Return what is needed to know the further bridges again; None where there are none."""
+        with self._lock:
+            if not self._hub:
+                return None
+            leaves = [(leaf.index, leaf.trunk) for leaf in self._leaves.values()]
+            return (list(self._links), self._group, self._hub, self._answerer, self._blind, self._quiet, leaves)
+
+    def adopt(self, kept: Any) -> None:
+        """Take the further bridges that an earlier process made."""
+        self._links, group, self._hub, self._answerer, self._blind, self._quiet, leaves = kept
+        for index in self._links:
+            self._group = self._kernel.groups.adopt(group, index)
+        self._leaves = {index: _Leaf(index, PORTS, trunk) for index, trunk in leaves}
+
+    def has_bridge(self, index: int) -> bool:
+        """Tell whether a bridge is one of the star's."""
+        return index in self._leaves
+
+    def adopt_member(self, interface: Interface) -> None:
+        """Take an endpoint that an earlier process made."""
+        self._leaves[interface.bridge].free -= 1
+        self._members[interface.host_index] = interface
+
+    def addresses(self) -> set[bytes]:
+        """Return the addresses of all members."""
+        return {address.ip for one in self._members.values() for address in one.plan.addresses}
+
+    def pinned(self) -> set[bytes]:
+        """Return the addresses that the network's own bridge has permanent entries for."""
+        return {address.ip for one in self._members.values() if one.pins for address in one.plan.addresses}
 
     # --- endpoints ------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Fields are only ever added at the end, with a default; anything else needs a new
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,9 +20,9 @@ __all__ = [
     "NetworkMade",
     "PrefixData",
     "SandboxData",
+    "check_options",
     "decode",
     "encode",
-    "encode_options",
 ]
 
 
@@ -117,8 +118,8 @@ def decode(data: bytes | None, kind: type[T]) -> T:
         raise errors.StateDamagedError(f"the state has what is no {kind.__name__}: {error}") from error
 
 
-def encode_options(options: dict[str, Any], what: str) -> bytes:
-    """See that options can be kept; return them as bytes.
+def check_options(options: Mapping[str, Any], what: str) -> None:
+    """See that options can be kept.
 
     Raises
     ------
@@ -135,4 +136,3 @@ def encode_options(options: dict[str, Any], what: str) -> bytes:
                 f"{what}: option {name!r} cannot be kept in a state as {type(value).__name__}; "
                 "use text, numbers, lists and mappings"
             )
-    return _encoder.encode(options)

@@ -24,14 +24,17 @@ class MemoryStore:
 
     def put(self, records: Iterable[Record], gone: Iterable[str] = ()) -> None:
         """Write records, each in the place of the one of the same id, and remove others."""
+        self._write(records, gone)
+
+    def owe(self, records: Iterable[Record] = (), gone: Iterable[str] = ()) -> None:
+        """Do as :meth:`put`."""
+        self._write(records, gone)
+
+    def _write(self, records: Iterable[Record], gone: Iterable[str]) -> None:
         with self._lock:
             self._records.update((record.id, record) for record in records)
             for id in gone:
                 self._records.pop(id, None)
-
-    def owe(self, records: Iterable[Record] = (), gone: Iterable[str] = ()) -> None:
-        """Do as :meth:`put`."""
-        self.put(records, gone)
 
     def flush(self) -> None:
         """Nothing is waited for."""

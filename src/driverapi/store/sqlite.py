@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import sqlite3
 import threading
@@ -29,10 +28,9 @@ from pathlib import Path
 from typing import Final, TypeVar, final
 
 from driverapi import errors
+from driverapi.events import emit, of_fault
 from driverapi.paths import check_private_file, private_directory
 from driverapi.store.contract import Kind, Record, State
-
-log = logging.getLogger(__name__)
 
 __all__ = ["DURABILITIES", "SCHEMA", "SqliteStore"]
 
@@ -215,10 +213,10 @@ class SqliteStore:
         try:
             self._write(rows, ids)
         except errors.StateError as error:
-            log.warning("%s; it will be written later", error)
+            emit("state.owed", **of_fault(error))
             with self._mutex:
                 self._owed.update((row[0], row) for row in rows)
-                self._owed.update((id, None) for id, in ids)
+                self._owed.update((id, None) for (id,) in ids)
 
     def flush(self) -> None:
         """At level ``full``, wait until what was written is on the disk."""

@@ -1,0 +1,304 @@
+"""What an earlier process made, known again: looked at once, taken over where it is whole, and the rest taken away.
+
+A link is ours if its name and its group carry the instance id; it is known again by its index and its name
+together, as the store has them. What nobody takes is what was half made, or half taken away, when that
+process ended, and goes. Nothing here asks any sandbox but those of links that have no end on the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, final
+
+from driverapi import errors
+from driverapi._native import Batch, LinkRecord, NetlinkError, drop_namespaces
+from driverapi.dataplane.contract import CHUNK, Ownership, Swept, Work
+from driverapi.dataplane.failures import carry_out, failure, first_failure
+from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
+from driverapi.dataplane.networks import Networks
+from driverapi.dataplane.routed import METRIC_MARK
+from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
+from driverapi.instance import GROUPS, LINK_MARK, Instance
+from driverapi.leftovers import namespace_mounts, unescaped
+from driverapi.plan import EndpointPlan, NetworkPlan, Route, VethLink
+
+__all__ = ["LinuxSurvey", "kept"]
+
+_PERMANENT: Final = 0x80  # NUD_PERMANENT, linux/neighbour.h
+_BLACKHOLE: Final = 6  # RTN_BLACKHOLE, linux/rtnetlink.h
+
+_Kept = tuple[str, int, str, int, int, int, bytes | None]
+
+
+def kept(realised: LinuxRealised) -> object:
+    """Return what is needed to know again the links of an endpoint."""
+    ranks = [rank for rank, (job, _) in enumerate(realised.netns.gateways) if job is realised]
+    return (
+        realised.order,
+        bool(ranks),
+        [
+            (
+                one.name,
+                one.index,
+                one.host_name,
+                one.host_index,
+                one.bridge,
+                one.group,
+                one.plan.mac,
+            )
+            for one in realised.interfaces
+        ],
+    )
+
+
+def is_marked(link: LinkRecord, instance: Instance) -> bool:
+    """Tell whether a link is an instance's: by its group, and by its name unless its user chose that (a bridge's)."""
+    low = instance.group(0)
+    return low <= link.group < low + GROUPS and (
+        link.name.startswith(f"{LINK_MARK}{instance.id}") or link.kind == "bridge"
+    )
+
+
+@final
+class LinuxSurvey:
+    """Everything of one instance that is in the kernel, at one moment.
+
+    Thread safety: none.
+
+    Raises
+    ------
+    errors.KernelError
+        The kernel refused to tell.
+    """
+
+    def __init__(self, kernel: Kernel, networks: Networks, sandboxes: Sandboxes) -> None:
+        self._kernel = kernel
+        self._networks = networks
+        self._sandboxes = sandboxes
+        instance = kernel.instance
+        try:
+            links = kernel.host.dump_links()
+        except NetlinkError as error:
+            raise failure("read the host's links", error) from error
+        self._ours = {link.index: link for link in links if is_marked(link, instance)}
+        self._taken: set[int] = set()  # indexes of links
+        self._paths: set[str] = set()  # of namespaces
+        self._mounts = {unescaped(path) for path in namespace_mounts(str(instance.namespaces))}
+        ours = self._ours.values()
+        instance.go_on_after([link.name for link in ours], [link.link_netnsid for link in ours])
+
+    # --- taking over ------------------------------------------------------------------------------
+
+    def sandboxes(self, keys: Sequence[tuple[str, Ownership]]) -> list[LinuxNetns | None]:
+        """Take sandboxes by their paths."""
+        found: list[LinuxNetns | None] = []
+        for key, ownership in keys:
+            netns: LinuxNetns | None = None
+            if ownership is Ownership.HOST:
+                netns = self._sandboxes.host()
+            elif ownership is Ownership.EXISTING:
+                with contextlib.suppress(errors.NoSandboxError):
+                    netns = self._sandboxes.existing(key)
+            elif key in self._mounts and Path(key).parent == self._kernel.instance.namespaces:
+                netns = self._sandboxes.adopt(key)
+                self._paths.add(key)
+            found.append(netns)
+        return found
+
+    def network(self, network: str, plan: NetworkPlan, kept: object) -> bool:
+        """Take what a network has on the host; where its links are not all there, make them anew."""
+        found: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
+        if not all(link.name in found and self._is_whole(*found[link.name]) for link in plan.links):
+            self._delete([self._ours[index] for index, name, _ in found.values() if self._has(index, name)])
+            self._networks.realise(network, plan)
+            self._taken.update(index for (owner, _), index in self._kernel.masters.items() if owner == network)
+            return False
+        for link in plan.links:
+            index, name, star = found[link.name]
+            self._taken.add(index)
+            self._networks.adopt(network, link, index, name)
+            if star is not None:
+                self._take_star(network, link.name, star)
+        return True
+
+    def _is_whole(self, index: int, name: str, star: Any) -> bool:
+        return self._has(index, name) and all(link in self._ours for link in (star[0] if star is not None else ()))
+
+    def _take_star(self, network: str, name: str, kept: Any) -> None:
+        star = self._kernel.stars[network, name]
+        star.adopt(kept)
+        for index in star.links:
+            self._taken.add(index)
+            if self._ours[index].kind == "veth":
+                self._taken.add(self._ours[index].link)
+
+    def endpoints(self, works: Sequence[Work], kept: Sequence[object]) -> list[LinuxRealised | None]:
+        """Take endpoints whose links are all there, in the order in which they came up."""
+        found: list[LinuxRealised | None] = [None] * len(works)
+        todo = sorted(range(len(works)), key=lambda position: _order(kept[position]))
+        for position in todo:
+            found[position] = self._take(works[position], kept[position])
+        return found
+
+    def _take(self, work: Work, kept: Any) -> LinuxRealised | None:
+        netns = work.netns
+        assert isinstance(netns, LinuxNetns)
+        order, has_gateway, links = kept
+        if len(links) != len(work.plan.interfaces):
+            return None
+        job = LinuxRealised(work.plan, netns)
+        job.order = order
+        self._kernel.orders.after(order)
+        for plan, (name, index, host_name, host_index, bridge, group, mac) in zip(
+            work.plan.interfaces, links, strict=True
+        ):
+            if mac is not None and plan.mac is None:
+                plan = plan.with_mac(mac)
+            interface = Interface(plan, name, index, host_name, host_index, bridge=bridge, group=group)
+            job.interfaces.append(interface)
+            if not self._complete(work.plan, netns, interface):
+                return None
+        for interface in job.interfaces:
+            self._hold(job, interface)
+        if has_gateway:
+            netns.gateways += [(job, route) for route in work.plan.routes if _is_default(route)]
+        for interface, _ in pinned(job):
+            interface.pins = True
+        return job
+
+    def _complete(self, plan: EndpointPlan, netns: LinuxNetns, interface: Interface) -> bool:
+        """Fill in the rest of an interface, if it and what it hangs on are there."""
+        link = interface.plan.link
+        kernel = self._kernel
+        if not isinstance(link, VethLink):
+            return self._is_inside(netns, interface)
+        if not self._has(interface.host_index, interface.host_name):
+            return False
+        if link.master is not None:
+            interface.master = kernel.masters.get((plan.network, link.master), 0)
+            interface.star = kernel.stars.get((plan.network, link.master))
+            if interface.star is None or not interface.star.has_bridge(interface.bridge):
+                return False
+            if self._ours[interface.host_index].master != interface.bridge:
+                return False
+        if link.gateway is not None:
+            interface.gateway = kernel.gateways.get((plan.network, link.gateway))
+            return interface.gateway is not None
+        return True
+
+    @staticmethod
+    def _is_inside(netns: LinuxNetns, interface: Interface) -> bool:
+        """Tell whether a link that has no end on the host is in its sandbox."""
+        try:
+            socket = netns.use().socket
+        except errors.NoSandboxError:
+            return False
+        try:
+            return any(link.index == interface.index and link.name == interface.name for link in socket.dump_links())
+        finally:
+            netns.rest()
+
+    def _hold(self, job: LinuxRealised, interface: Interface) -> None:
+        interface.there = interface.held = True
+        job.netns.hold(interface.name, interface.index)
+        job.netns.numbered = True
+        if interface.host_index:
+            self._taken.add(interface.host_index)
+            interface.group = self._kernel.groups.adopt(interface.group, interface.host_index)
+            if interface.star is not None:
+                interface.star.adopt_member(interface)
+
+    def _has(self, index: int, name: str) -> bool:
+        """Tell whether there is a link of ours of that index and that name."""
+        found = self._ours.get(index)
+        return found is not None and found.name == name
+
+    # --- taking away ------------------------------------------------------------------------------
+
+    def sweep(self) -> Swept:
+        """Take away all of ours that was not taken.
+
+        Raises
+        ------
+        errors.KernelError
+            The kernel refused; what could be is gone.
+        """
+        links = [link for index, link in self._ours.items() if index not in self._taken]
+        self._delete(links)
+        return Swept(len(links), self._sweep_namespaces(), self._sweep_routes(), self._sweep_neighbours())
+
+    def _delete(self, links: Sequence[LinkRecord]) -> None:
+        kernel = self._kernel
+        for at in range(0, len(links), CHUNK):
+            some = [link.index for link in links[at : at + CHUNK]]
+            group = kernel.groups.take()
+            batch = Batch()
+            if group == COMMON:
+                for index in some:
+                    batch.delete_link(index)
+            else:
+                for index in some:
+                    batch.set_link(index, new_group=kernel.groups.value(group))
+                batch.delete_link(group=kernel.groups.value(group))
+            refused = first_failure("what an earlier process left", kernel.host, batch, GONE)
+            kernel.groups.give_back(group)
+            if refused is not None:
+                raise refused
+
+    def _sweep_namespaces(self) -> int:
+        directory = self._kernel.instance.namespaces
+        try:
+            left = [str(directory / name) for name in os.listdir(directory)]
+        except FileNotFoundError:
+            return 0
+        left = [path for path in left if path not in self._paths and not Path(path).is_dir()]
+        refused = next((one for one in drop_namespaces(left) if one is not None), None)
+        if refused is not None:
+            raise errors.KernelError(f"drop what an earlier process left: {refused}", refused.errno or 0)
+        return len(left)
+
+    def _sweep_routes(self) -> int:
+        """Delete the routes that end prefixes of networks which are no more: they would outlive the links."""
+        kernel = self._kernel
+        metric = METRIC_MARK | kernel.instance.number
+        known = {
+            (address.network.ip, address.prefix) for link in kernel.gateways.values() for address in link.addresses
+        }
+        batch = Batch()
+        for route in kernel.host.dump_routes():
+            if route.type == _BLACKHOLE and route.metric == metric:
+                ip = route.destination or bytes(4 if route.family == 2 else 16)
+                if (ip, route.prefix) not in known:
+                    batch.delete_route(ip, route.prefix, metric=metric)
+        refused = first_failure("routes that an earlier process left", kernel.host, batch, GONE) if len(batch) else None
+        if refused is not None:
+            raise refused
+        return len(batch)
+
+    def _sweep_neighbours(self) -> int:
+        """Delete the permanent entries of endpoints that are no more: they hang on the networks' bridges."""
+        kernel = self._kernel
+        known: dict[int, set[bytes]] = {}
+        for (network, name), star in kernel.stars.items():
+            master = kernel.masters[network, name]
+            known.setdefault(master, set()).update(star.pinned())
+            if star.answerer:
+                known.setdefault(star.answerer, set()).update(star.addresses())
+        batch = Batch()
+        for entry in kernel.host.dump_neighbours() if known else ():
+            if entry.state == _PERMANENT and entry.index in known and entry.address not in known[entry.index]:
+                batch.delete_neighbour(entry.index, entry.address)
+        return len(batch) - len(carry_out(kernel.host, batch)) if len(batch) else 0
+
+
+def _order(kept: Any) -> int:
+    order = kept[0] if isinstance(kept, list | tuple) and kept else 0
+    return order if isinstance(order, int) else 0
+
+
+def _is_default(route: Route) -> bool:
+    return not route.destination.prefix

@@ -1,0 +1,382 @@
+"""A controller that starts again on its state: what lives is taken over, the rest is finished, undone or taken away.
+
+In this order, so that being killed at any point of it changes nothing for the next start:
+
+1. all records are read, and the drivers are asked again for all that they had: they have forgotten it;
+2. the dataplane is asked what of it there is (``Survey``), and takes that over;
+3. what carries our mark and was not taken is taken away;
+4. the records are brought in line, in one transaction;
+5. what was being taken away when the process ended is taken away, and so is what was nobody's yet (warm endpoints).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from driverapi import errors, labels
+from driverapi.addresses import Address
+from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin, PlansNetwork
+from driverapi.asking import ask, plan_of
+from driverapi.dataplane.contract import Ownership, Survey, Swept, Work
+from driverapi.endpoint import Endpoint
+from driverapi.events import emit
+from driverapi.network import Network
+from driverapi.plan import NetworkPlan, check_network_plan
+from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
+from driverapi.sandbox import Sandbox
+from driverapi.store.contract import Kind, Record, State
+from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, SandboxData, decode
+
+if TYPE_CHECKING:
+    from driverapi.controller import Controller
+
+__all__ = ["Restored", "restore"]
+
+T = TypeVar("T")
+
+_HALF: Final = frozenset({State.CREATING, State.DELETING})
+_INSIDE: Final = frozenset({State.JOINED, State.WARM, State.LEAVING, State.DELETING})
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a controller found when it started again.
+
+    Attributes
+    ----------
+    networks, endpoints, sandboxes : int
+        How many there are again.
+    joined : int
+        Endpoints that are in their sandboxes, as they were.
+    rebuilt : tuple of str
+        Names of networks of which not all was there: made anew.
+    down : tuple of (str, str)
+        Network and endpoint, by name, of endpoints that had joined a sandbox and are in it no more. They keep
+        their addresses, or are deleted: see ``lost`` of the controller.
+    gone : tuple of str
+        Names of sandboxes that are no more.
+    undone : int
+        Networks and endpoints that were being made, or were nobody's yet.
+    finished : int
+        Networks and endpoints that were being taken away.
+    swept : Swept
+        What carried our mark and belonged to nothing of all that.
+    seconds : float
+        How long it took.
+    """
+
+    networks: int = 0
+    endpoints: int = 0
+    sandboxes: int = 0
+    joined: int = 0
+    rebuilt: tuple[str, ...] = ()
+    down: tuple[tuple[str, str], ...] = ()
+    gone: tuple[str, ...] = ()
+    undone: int = 0
+    finished: int = 0
+    swept: Swept = field(default_factory=Swept)
+    seconds: float = 0.0
+
+    @property
+    def mended(self) -> bool:
+        """Whether anything was not as the records had it."""
+        return bool(self.rebuilt or self.down or self.gone or self.undone or self.finished or self.swept)
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    """One endpoint on its way back."""
+
+    endpoint: Endpoint
+    record: EndpointRecord
+    state: State  # as it was written
+    made: EndpointMade | None
+
+
+class _Restorer:
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._lifecycle = controller._lifecycle
+        self._networks: dict[str, tuple[Network, NetworkRecord, NetworkMade]] = {}
+        self._members: list[_Member] = []
+        self._sandboxes: dict[str, tuple[Sandbox, SandboxData]] = {}  # by name
+        self._writes: list[Record] = []
+        self._gone: list[str] = []
+        self._rebuilt: list[str] = []
+        self._down: list[_Member] = []
+        self._lost: list[str] = []
+        self._undone = self._finished = 0
+
+    def run(self, *, release: bool) -> Restored:
+        began = time.perf_counter()
+        records: dict[Kind, list[Record]] = {kind: [] for kind in Kind}
+        for record in self._controller._store.records():
+            records[record.kind].append(record)
+        for record in records[Kind.NETWORK]:
+            self._read_network(record)
+        for record in records[Kind.ENDPOINT]:
+            self._read_endpoint(record)
+        survey = self._controller._dataplane.survey()  # type: ignore[attr-defined]
+        self._take_sandboxes(survey, [decode(record.data, SandboxData) for record in records[Kind.SANDBOX]])
+        for network, known, made in self._networks.values():
+            if isinstance(network._driver, PlansNetwork):
+                self._take_network(survey, network, known, made)
+        self._take_endpoints(survey)
+        swept = survey.sweep()
+        self._settle_sandboxes()
+        self._controller._store.put(self._writes, self._gone)
+        self._end(release)
+        networks = self._controller.networks
+        return Restored(
+            networks=len(networks),
+            endpoints=sum(len(network.endpoints) for network in networks),
+            sandboxes=len(self._controller.sandboxes),
+            joined=sum(endpoint.sandbox is not None for network in networks for endpoint in network.endpoints),
+            rebuilt=tuple(self._rebuilt),
+            down=tuple((one.endpoint.network.name, one.endpoint.name) for one in self._down),
+            gone=tuple(self._lost),
+            undone=self._undone,
+            finished=self._finished,
+            swept=swept,
+            seconds=time.perf_counter() - began,
+        )
+
+    # --- what there was -----------------------------------------------------------------------------
+
+    def _read_network(self, record: Record) -> None:
+        data = decode(record.data, NetworkData)
+        if record.state in _HALF:
+            self._count_half(record.state)
+            self._gone.append(record.id)
+            driver = self._driver(data.type, data.name)
+            with contextlib.suppress(errors.NotFoundError):
+                ask(driver, lambda: driver.delete_network(record.id))
+            return
+        controller = self._controller
+        made = decode(record.made, NetworkMade)
+        driver = self._driver(data.type, data.name)
+        network = Network(controller, record.id, data.name, data.type)
+        network._addressing.gives = driver.requires_ipam
+        given = []
+        for one in data.prefixes:
+            prefix = Address(one.ip, one.length)
+            pool = controller._ipam.request_pool(prefix, version=prefix.version)
+            network._pools[prefix.version] = pool
+            gateway = None
+            if one.gateway is not None:
+                gateway = controller._ipam.request_address(pool.id, one.gateway)
+                network._gateways[prefix.version] = gateway
+            given.append(IPAMData(pool.prefix, gateway))
+        options = {**data.options, labels.IPAM_DATA: tuple(given), labels.MEMORY: made.memory}
+        self._named(data.name, lambda: ask(driver, lambda: driver.create_network(record.id, options)))
+        known = NetworkRecord(record.id, driver, memory=made.memory, kept=record.made or b"", ready=True)
+        self._lifecycle.take_back(known)
+        network._driver = driver
+        controller._networks[data.name] = network
+        self._networks[record.id] = (network, known, made)
+
+    def _driver(self, type: str, network: str) -> Driver:
+        return self._named(network, lambda: self._controller._configured(type))
+
+    @staticmethod
+    def _named(network: str, step: Callable[[], T]) -> T:
+        try:
+            return step()
+        except errors.DriverAPIError as error:
+            error.add_note(f"network {network!r} of the state cannot be had again; nothing was changed")
+            raise
+
+    def _read_endpoint(self, record: Record) -> None:
+        found = self._networks.get(record.network)
+        if found is None or record.data is None:
+            self._count_half(record.state)
+            self._gone.append(record.id)
+            if found is not None:
+                driver = found[1].driver
+                with contextlib.suppress(errors.NotFoundError):
+                    ask(driver, lambda: driver.delete_endpoint(record.network, record.id))
+            return
+        network, known, _ = found
+        data = decode(record.data, EndpointData)
+        origin = Origin(data.origin)
+        chosen = origin is Origin.EMPTY and bool(data.interfaces)
+        info = EndpointInfo(Origin.GIVEN if chosen else origin)  # what the driver chose is given to it now
+        for one in data.interfaces:
+            ipv4 = None if one.ipv4 is None else Address(one.ipv4, one.ipv4_length)
+            ipv6 = None if one.ipv6 is None else Address(one.ipv6, one.ipv6_length)
+            info._append(one.id, one.mac, ipv4, ipv6)
+        endpoint = Endpoint(network, record.id, data.name, info)
+        again = EndpointRecord(known, record.id, info, State.CREATED, busy=False, name=data.name)
+        again.options = data.options
+        self._named(network.name, lambda: self._ask_create(again, data.options))
+        info.origin = origin
+        for version, pool in network._pools.items():
+            for one in data.interfaces:
+                ip = one.ipv4 if version == 4 else one.ipv6
+                if ip is not None and ip in pool.prefix:
+                    self._controller._ipam.request_address(pool.id, ip)
+                    endpoint._taken.append((pool.id, ip))
+        self._lifecycle.take_back(again)
+        network._endpoints[data.name] = endpoint
+        made = decode(record.made, EndpointMade) if record.made and record.state in _INSIDE else None
+        self._members.append(_Member(endpoint, again, record.state, made))
+
+    @staticmethod
+    def _ask_create(record: EndpointRecord, options: Options) -> None:
+        driver = record.network.driver
+        ask(driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options), record.what)
+        record.info._seal()
+
+    def _count_half(self, state: State) -> None:
+        if state in (State.DELETING, State.LEAVING):
+            self._finished += 1
+        else:
+            self._undone += 1
+
+    # --- what there is ------------------------------------------------------------------------------
+
+    def _take_sandboxes(self, survey: Survey, known: list[SandboxData]) -> None:
+        taken = survey.sandboxes([(one.key, Ownership(one.ownership)) for one in known])
+        for data, netns in zip(known, taken, strict=True):
+            if netns is None:
+                self._lost.append(data.name)
+                self._gone.append(f"sandbox {data.name}")
+                continue
+            sandbox = Sandbox(self._controller, data.name, netns)
+            sandbox._made = data.made
+            self._sandboxes[data.name] = (sandbox, data)
+            self._controller._sandboxes[data.name] = sandbox
+
+    def _take_network(self, survey: Survey, network: Network, known: NetworkRecord, made: NetworkMade) -> None:
+        driver = known.driver
+        assert isinstance(driver, PlansNetwork)
+        plan: NetworkPlan = ask(known.driver, lambda: driver.network_plan(network.id))
+        known.plan = check_network_plan(plan, f"driver {known.driver.type()!r}")
+        if not survey.network(network.id, known.plan, made.realised):
+            self._rebuilt.append(network.name)
+            known.kept = self._lifecycle.notes.network(known)
+            self._writes.append(Record(network.id, network.id, State.CREATED, kind=Kind.NETWORK, made=known.kept))
+
+    def _take_endpoints(self, survey: Survey) -> None:
+        inside: list[tuple[_Member, Sandbox, JoinInfo, Work]] = []
+        for member in self._members:
+            place = None if member.made is None else self._sandboxes.get(member.made.sandbox)
+            if member.made is None or place is None:
+                self._part(member)
+                continue
+            sandbox, _ = place
+            join = self._ask_join(member, sandbox, member.made.options)
+            inside.append((member, sandbox, join, Work(plan_of(member.record, join), sandbox._place())))
+        realised = survey.endpoints(
+            [work for *_, work in inside], [member.made.realised for member, *_ in inside if member.made is not None]
+        )
+        for (member, sandbox, join, _), one in zip(inside, realised, strict=True):
+            if one is None:
+                member.record.owes_leave = True
+                self._part(member)
+                continue
+            record = member.record
+            record.state, record.netns, record.join, record.realised = State.JOINED, sandbox._place(), join, one
+            record.join_options = {} if member.made is None else member.made.options
+            record.place, record.warm = sandbox.name, member.state is State.WARM
+            sandbox._note(member.endpoint, True)
+
+    @staticmethod
+    def _ask_join(member: _Member, sandbox: Sandbox, options: Mapping[str, Any]) -> JoinInfo:
+        record = member.record
+        driver, network = record.network.driver, record.network.id
+        join = JoinInfo(record.info)
+        ask(driver, lambda: driver.join(network, record.id, sandbox.key, join, options), record.what)
+        join._seal()
+        return join
+
+    def _part(self, member: _Member) -> None:
+        """Take note of an endpoint that is in no sandbox now."""
+        if member.state is State.CREATED:
+            return
+        if member.state is State.JOINED:
+            self._down.append(member)
+        elif member.state in (State.JOINING, State.LEAVING):
+            self._count_half(member.state)
+        if member.state is not State.DELETING:
+            self._writes.append(Record(member.record.id, member.record.network.id, State.CREATED, made=b""))
+
+    def _settle_sandboxes(self) -> None:
+        """Say which sandboxes go with an endpoint; drop those that were made for one which is no more."""
+        of: dict[str, Endpoint] = {}
+        for member in self._members:
+            if member.made is not None:
+                of.setdefault(member.made.sandbox, member.endpoint)
+        lone = []
+        for name, (sandbox, data) in self._sandboxes.items():
+            if data.made and name in of:
+                of[name]._made_sandbox = sandbox
+            elif data.made and not sandbox.endpoints:
+                lone.append(sandbox)
+        self._undone += len(lone)
+        for refused in self._controller._drop_sandboxes(lone):
+            if refused is not None:
+                raise refused
+
+    # --- what was on its way out ----------------------------------------------------------------------
+
+    def _end(self, release: bool) -> None:
+        ending: dict[Network, list[Endpoint]] = {}
+        for member in self._members:
+            doomed = member.state in (State.DELETING, State.WARM)
+            if doomed or (release and member in self._down):
+                ending.setdefault(member.endpoint.network, []).append(member.endpoint)
+            if doomed:
+                self._count_half(member.state)
+        faults: list[Exception] = []
+        for network, endpoints in ending.items():
+            network._take_away(endpoints, faults=faults)
+        leaving = [
+            member for member in self._members if member.state is State.LEAVING and member.record.netns is not None
+        ]
+        requests = [
+            JoinRequest(member.record.id, member.record.netns, note=_noting(member))
+            for member in leaving
+            if member.record.netns is not None
+        ]
+        self._finished += len(leaving)
+        faults += [fault for fault in self._lifecycle.leave(requests) if fault is not None]
+        if faults:
+            raise errors.BulkError("restore: what was being taken away could not be", faults)
+
+
+def _noting(member: _Member) -> Callable[[bool], None]:
+    sandbox = member.endpoint.sandbox
+    assert sandbox is not None
+    return lambda inside: sandbox._note(member.endpoint, inside)
+
+
+def restore(controller: Controller, *, release: bool) -> Restored:
+    """Have a controller be what its state says.
+
+    Parameters
+    ----------
+    release : bool
+        Delete the endpoints that have lost their sandboxes; else they keep their addresses.
+
+    Raises
+    ------
+    errors.StateDamagedError
+        A record says nothing that can be understood.
+    errors.NoDriverError, errors.DriverAPIError
+        A driver does not take what it had; nothing was changed.
+    errors.KernelError
+        The kernel refused.
+    """
+    found = _Restorer(controller).run(release=release)
+    emit(
+        "state.restored",
+        count=found.joined,
+        failed=len(found.down),
+        seconds=found.seconds,
+    )
+    return found
