@@ -283,8 +283,10 @@ class FakeSurvey:
         """Take endpoints that are there."""
         found: list[FakeRealised | None] = []
         for work in works:
-            made = self._dataplane.endpoints.get(work.plan.owner)
             assert isinstance(work.netns, FakeNetns)
+            made = self._dataplane.endpoints.get(work.plan.owner)
+            if made is None and not work.plan.interfaces:  # nothing was made, so all of it is there
+                made = self._dataplane.endpoints[work.plan.owner] = FakeRealised(work.plan, work.netns)
             if made is not None:
                 self._endpoints.add(work.plan.owner)
                 made.netns = work.netns
