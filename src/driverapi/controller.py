@@ -57,6 +57,9 @@ class Controller:
     lost : str
         What becomes of endpoints that had joined a sandbox and are found out of it, as after a reboot: ``"keep"``
         has them be there, with their addresses, to join again; ``"release"`` deletes them.
+    quarantine : float
+        Seconds for which an address that was given back is not given again, unless there is no other; over restarts
+        too, with state. Of the built-in IPAM.
     run_dir : path, optional
         Directory for the namespaces of sandboxes; ``/run/driverapi`` for root, else in
         ``XDG_RUNTIME_DIR``; the environment's ``DRIVERAPI_RUN_DIR`` goes before both.
@@ -93,6 +96,7 @@ class Controller:
         state: str | os.PathLike[str] | None = None,
         durability: str = "normal",
         lost: str = "keep",
+        quarantine: float = 0.0,
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
         driver_options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -114,7 +118,9 @@ class Controller:
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
         self._instance: Instance | None = None
-        self._ipam: IPAM = DefaultIPAM() if ipam is None else ipam
+        if quarantine and ipam is not None:
+            raise errors.InvalidError("quarantine is the built-in IPAM's: give it to yours, or leave ipam out")
+        self._ipam: IPAM = DefaultIPAM(quarantine) if ipam is None else ipam
         self.restored: Restored | None = None
         with contextlib.ExitStack() as undo:
             kept = None if state is None else _open_state(state, durability)
@@ -130,7 +136,7 @@ class Controller:
                 undo.callback(dataplane.close)
             self._dataplane: Dataplane = dataplane
             self._gate = Gate(self._store.flush)
-            self._lifecycle = Lifecycle(self._dataplane, self._store)
+            self._lifecycle = Lifecycle(self._dataplane, self._store, quarantine=quarantine)
             self._lifecycle.watch.networks = self._networks
             if kept is not None:
                 from driverapi.restore import restore

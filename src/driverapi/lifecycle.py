@@ -35,11 +35,11 @@ class Lifecycle:
     Thread safety: all methods.
     """
 
-    def __init__(self, dataplane: Dataplane, store: Store) -> None:
+    def __init__(self, dataplane: Dataplane, store: Store, *, quarantine: float = 0.0) -> None:
         self._dataplane = dataplane
         self._store = store
         self.watch = Watch()
-        self.notes = Notes(dataplane, keeps=store.keeps)
+        self.notes = Notes(dataplane, keeps=store.keeps, quarantine=quarantine)
         self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
         self._networks: dict[str, NetworkRecord] = {}
         self._endpoints: dict[str, EndpointRecord] = {}
@@ -111,7 +111,7 @@ class Lifecycle:
     def _forget_network(self, id: str) -> None:
         with self._free:
             self._networks.pop(id, None)
-        self._store.owe(gone=[id])
+        self._store.owe(gone=self.notes.network_gone(id))
 
     def _network(self, id: str) -> NetworkRecord:
         record = self._networks.get(id)
@@ -432,7 +432,7 @@ class Lifecycle:
                 record.busy = False
             self._free.notify_all()
         if gone:
-            self._store.owe(gone=[record.id for record in gone])
+            self._store.owe(*self.notes.gone(gone))
 
 
 def _parted(record: EndpointRecord) -> None:

@@ -7,6 +7,10 @@ one that leaves and is deleted from ``DELETING`` to nothing.
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from driverapi.store.contract import Kind, Record, State
@@ -26,15 +30,20 @@ class Notes:
     ----------
     keeps : bool
         Whether the store outlives the process: if not, there is no more in a record than who and how far.
+    quarantine : float
+        Seconds for which the addresses of an endpoint that is gone are not given again: so long its record stays.
 
     Notes
     -----
     Thread safety: all methods, for different things.
     """
 
-    def __init__(self, dataplane: Dataplane, *, keeps: bool) -> None:
+    def __init__(self, dataplane: Dataplane, *, keeps: bool, quarantine: float = 0.0) -> None:
         self._dataplane: Any = dataplane
         self._keeps = keeps
+        self._quarantine = quarantine
+        self._lock = threading.Lock()
+        self._resting: dict[str, deque[tuple[float, str]]] = {}  # by network: until when, and the endpoint's id
         if keeps:  # imported late: who keeps no state needs no encoder
             from driverapi.store import data
 
@@ -70,6 +79,42 @@ class Notes:
         if not self._keeps or state not in (State.CREATED, State.JOINED, State.WARM):
             return Record(record.id, record.network.id, state, key)
         return Record(record.id, record.network.id, state, key, Kind.ENDPOINT, self._what(record), self._made(record))
+
+    def gone(self, records: Sequence[EndpointRecord]) -> tuple[list[Record], list[str]]:
+        """Return what is to be written of endpoints that are gone, and the ids of what is to be removed."""
+        if not self._keeps or not self._quarantine:
+            return [], [record.id for record in records]
+        now = time.time()
+        made = self._data.encode(self._data.RestingMade(now))
+        written, over = [], []
+        with self._lock:
+            for record in records:
+                if not len(record.info._rows):
+                    over.append(record.id)
+                    continue
+                written.append(
+                    Record(record.id, record.network.id, State.RESTING, "", Kind.ENDPOINT, self._what(record), made)
+                )
+                self._resting.setdefault(record.network.id, deque()).append((now + self._quarantine, record.id))
+            for network in {record.network.id for record in records}:
+                resting = self._resting.get(network, ())
+                while resting and not now < resting[0][0] <= now + self._quarantine:  # or the clock was set back
+                    over.append(resting.popleft()[1])
+        return written, over
+
+    def rest(self, network: str, endpoint: str, at: float) -> bool:
+        """Take note of an endpoint that an earlier process let rest; tell whether its addresses must yet."""
+        until = at + self._quarantine
+        if not self._keeps or not time.time() < until <= time.time() + self._quarantine:
+            return False
+        with self._lock:
+            self._resting.setdefault(network, deque()).append((until, endpoint))
+        return True
+
+    def network_gone(self, network: str) -> list[str]:
+        """Return the ids of all that is to be removed with a network."""
+        with self._lock:
+            return [network, *(id for _, id in self._resting.pop(network, ()))]
 
     def _what(self, record: EndpointRecord) -> bytes:
         rows = record.info._rows

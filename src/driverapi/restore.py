@@ -29,7 +29,7 @@ from driverapi.plan import NetworkPlan, check_network_plan
 from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.sandbox import Sandbox
 from driverapi.store.contract import Kind, Record, State
-from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, SandboxData, decode
+from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, RestingMade, SandboxData, decode
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -119,7 +119,9 @@ class _Restorer:
         for record in records[Kind.NETWORK]:
             self._read_network(record)
         for record in records[Kind.ENDPOINT]:
-            self._read_endpoint(record)
+            if record.state is not State.RESTING:
+                self._read_endpoint(record)
+        self._let_rest([record for record in records[Kind.ENDPOINT] if record.state is State.RESTING])
         survey = self._controller._dataplane.survey()  # type: ignore[attr-defined]
         self._take_sandboxes(survey, [decode(record.data, SandboxData) for record in records[Kind.SANDBOX]])
         for network, known, made in self._networks.values():
@@ -224,6 +226,22 @@ class _Restorer:
         network._endpoints[data.name] = endpoint
         made = decode(record.made, EndpointMade) if record.made and record.state in _INSIDE else None
         self._members.append(_Member(endpoint, again, record.state, made))
+
+    def _let_rest(self, records: list[Record]) -> None:
+        """Put addresses into quarantine again, in the order in which they were given back."""
+        ipam = self._controller._ipam
+        for at, record in sorted(((decode(one.made, RestingMade).at, one) for one in records), key=lambda one: one[0]):
+            found = self._networks.get(record.network)
+            if found is None or not self._lifecycle.notes.rest(record.network, record.id, at):
+                self._gone.append(record.id)
+                continue
+            for one in decode(record.data, EndpointData).interfaces:
+                for version, ip in ((4, one.ipv4), (6, one.ipv6)):
+                    pool = found[0]._pools.get(version)
+                    if pool is not None and ip is not None and ip in pool.prefix:
+                        with contextlib.suppress(errors.AddressTakenError):  # given again: there was no other
+                            ipam.request_address(pool.id, ip)
+                            ipam.release_addresses(pool.id, [ip])
 
     @staticmethod
     def _ask_create(record: EndpointRecord, options: Options) -> None:

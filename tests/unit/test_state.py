@@ -126,6 +126,52 @@ def test_addresses_are_given_once(machine: Machine) -> None:
     ctl.close()
 
 
+def test_quarantine_outlives_a_restart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000.0]
+    monkeypatch.setattr("driverapi.notes.time.time", lambda: now[0])
+    ctl = machine.start(quarantine=60)
+    web = ctl.create_network("bridge", "web", ipv4="10.1.0.0/28", ipv6="fd01::/64")
+    web.detach(web.attach(3, strict=True))
+    resting = {f"10.1.0.{host}" for host in (2, 3, 4)}
+    machine.kill(ctl)
+    now[0] += 30
+    ctl = machine.start(quarantine=60)
+    assert not ctl.restored.mended  # type: ignore[union-attr]
+    web = ctl.network("web")
+    assert web.endpoints == []
+    eps = web.attach(10, strict=True)
+    assert not {str(one.interfaces[0].address.ip) for one in eps} & resting
+    last = [str(one.interfaces[0].address.ip) for one in web.attach(3, strict=True)]
+    assert last == ["10.1.0.2", "10.1.0.3", "10.1.0.4"]  # there is no other: in the order of their release
+    assert len(machine.rows()) == 1 + 13 * 2 + 3
+    now[0] += 31
+    web.detach(eps)
+    assert len(machine.rows()) == 1 + 3 * 2 + 10  # the others have rested long enough
+    machine.kill(ctl)
+    now[0] -= 10_000  # the clock was set back: no address rests for ever
+    ctl = machine.start(quarantine=60)
+    assert len(machine.rows()) == 1 + 3 * 2
+    machine.kill(ctl)
+    ctl = machine.start()
+    web = ctl.network("web")
+    web.detach(web.endpoints)
+    assert len(machine.rows()) == 1
+    web.delete()
+    ctl.close()
+    assert machine.rows() == {}
+
+
+def test_a_network_takes_what_rests_with_it(machine: Machine) -> None:
+    ctl = machine.start(quarantine=60)
+    web = ctl.create_network("bridge", "web", ipv4="10.1.0.0/28")
+    web.detach(web.attach(3, strict=True))
+    web.delete()
+    assert machine.rows() == {}
+    ctl.close()
+    with pytest.raises(errors.InvalidError, match="quarantine"):
+        machine.start(quarantine=-1)
+
+
 def test_a_reboot(machine: Machine) -> None:
     ctl = machine.start()
     full(ctl)

@@ -40,10 +40,26 @@ _UNUSABLE: Final = tuple(
 class DefaultIPAM:
     """Pools by prefix; no two of them overlap.
 
+    Parameters
+    ----------
+    quarantine : float
+        Seconds for which an address that was given back is not given again, unless there is no other; then the one
+        that was given back first.
+
+    Raises
+    ------
+    errors.InvalidError
+        The quarantine is no number of seconds from 0 to 10**9.
+
+    Notes
+    -----
     Thread safety: all methods.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quarantine: float = 0.0) -> None:
+        if isinstance(quarantine, bool) or not isinstance(quarantine, int | float) or not 0 <= quarantine <= 1e9:
+            raise errors.InvalidError(f"quarantine {quarantine!r} is not a number of seconds from 0 to 10**9")
+        self._quarantine = float(quarantine)
         self._lock = threading.Lock()
         self._pools: dict[str, tuple[Address, IPPool]] = {}
 
@@ -60,7 +76,7 @@ class DefaultIPAM:
                             f"{prefix} overlaps {taken}, which another network has; choose another prefix"
                         )
             try:
-                pool = IPPool(str(prefix))
+                pool = IPPool(str(prefix), quarantine=self._quarantine)
             except ValueError as error:
                 raise errors.InvalidError(f"prefix {prefix}: {error}") from error
             id = f"{SPACE}/{prefix}"

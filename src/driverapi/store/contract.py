@@ -29,6 +29,8 @@ class State(enum.Enum):
     """Joined, and nobody's yet: after a crash it is to be undone too."""
     LEAVING = "leaving"
     DELETING = "deleting"
+    RESTING = "resting"
+    """Gone, and its addresses are in quarantine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ __all__ = [
     "NetworkData",
     "NetworkMade",
     "PrefixData",
+    "RestingMade",
     "SandboxData",
     "check_options",
     "decode",
@@ -76,6 +77,12 @@ class EndpointMade(msgspec.Struct, array_like=True, frozen=True):
     sandbox: str
     options: dict[str, Any]
     realised: Any
+
+
+class RestingMade(msgspec.Struct, array_like=True, frozen=True):
+    """When an endpoint went whose addresses are in quarantine: seconds since 1970."""
+
+    at: float
 
 
 class SandboxData(msgspec.Struct, array_like=True, frozen=True):
