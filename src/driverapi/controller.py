@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
-from driverapi import errors, labels
+from driverapi import errors, keeping, labels
 from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
 from driverapi.checks import check_name
@@ -27,7 +27,7 @@ from driverapi.lifecycle import Lifecycle
 from driverapi.network import Network
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
-from driverapi.store.contract import Kind, Record, State, Store
+from driverapi.store.contract import Store
 from driverapi.store.memory import MemoryStore
 from driverapi.warm import WarmPool
 from driverapi.watching import closing, opened, sandbox_made
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
     from driverapi.endpoint import Endpoint
     from driverapi.restore import Restored
-    from driverapi.store.sqlite import SqliteStore
 
 __all__ = ["Controller"]
 
@@ -123,7 +122,7 @@ class Controller:
         self._ipam: IPAM = DefaultIPAM(quarantine) if ipam is None else ipam
         self.restored: Restored | None = None
         with contextlib.ExitStack() as undo:
-            kept = None if state is None else _open_state(state, durability)
+            kept = None if state is None else keeping.open_state(state, durability)
             self._store: Store = MemoryStore() if kept is None else kept
             undo.callback(self._store.close)
             if dataplane is None:
@@ -226,7 +225,7 @@ class Controller:
             for ours in (labels.IPAM_DATA, labels.MEMORY):
                 if ours in options:
                     raise errors.InvalidError(f"option {ours!r} is not for users; leave it out")
-            note = _note_of(network, data, options) if self._store.keeps else None
+            note = keeping.note_of_network(network, data, options) if self._store.keeps else None
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data}, note)
             network._driver = found
             self._gate.safe_point()
@@ -392,7 +391,7 @@ class Controller:
                 sandbox._netns = made[0]
             self._gate.safe_point()
             if self._store.keeps:
-                self._store.put([_record(sandbox)])
+                self._store.put([keeping.sandbox_record(sandbox)])
             sandbox_made(sandbox)
         except BaseException:
             self._discard_sandboxes([sandbox], [id])
@@ -415,7 +414,7 @@ class Controller:
             with self._lock:
                 self._sandboxes.update((sandbox.name, sandbox) for sandbox in made)
             if self._store.keeps:
-                self._store.put([_record(sandbox) for sandbox in made])
+                self._store.put([keeping.sandbox_record(sandbox) for sandbox in made])
         except BaseException:
             self._discard_sandboxes(made, ids)
             raise
@@ -428,14 +427,12 @@ class Controller:
             for sandbox in sandboxes:
                 if self._sandboxes.get(sandbox.name) is sandbox:
                     del self._sandboxes[sandbox.name]
-        self._store.owe(gone=[_record_id(sandbox) for sandbox in sandboxes if sandbox._netns is not None])
+        self._store.owe(gone=[keeping.sandbox_id(sandbox) for sandbox in sandboxes if sandbox._netns is not None])
 
     def _check_kept(self, options: Mapping[str, Any], what: str) -> None:
         """See that options can be kept, where they must be."""
         if options and self._store.keeps:
-            from driverapi.store.data import check_options
-
-            check_options(options, what)
+            keeping.check_options(options, what)
 
     def _keep_sandbox(self, endpoint: Endpoint) -> None:
         """Have the sandbox that was made for an endpoint be one by itself: the endpoint goes, or parts from it."""
@@ -443,7 +440,7 @@ class Controller:
         if sandbox is not None and sandbox._made and not sandbox._deleted:
             sandbox._made = False
             if self._store.keeps:
-                self._store.put([_record(sandbox)])
+                self._store.put([keeping.sandbox_record(sandbox)])
 
     def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
         """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""
@@ -462,7 +459,7 @@ class Controller:
                     sandbox._deleted = sandbox not in stay
                     if sandbox._deleted and self._sandboxes.get(sandbox.name) is sandbox:
                         del self._sandboxes[sandbox.name]
-            self._store.owe(gone=[_record_id(sandbox) for sandbox in sandboxes if sandbox._deleted])
+            self._store.owe(gone=[keeping.sandbox_id(sandbox) for sandbox in sandboxes if sandbox._deleted])
         return answers
 
     def _check_sandbox(self, sandbox: Sandbox, *, deleted_too: bool = False) -> None:
@@ -538,35 +535,6 @@ class Controller:
     def __repr__(self) -> str:
         id = "" if self._instance is None else f" {self._instance.id}"
         return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
-
-
-def _open_state(path: str | os.PathLike[str], durability: str) -> SqliteStore:
-    from driverapi.store.sqlite import SqliteStore  # imported late: who keeps no state needs no database
-
-    return SqliteStore(path, durability=durability)
-
-
-def _note_of(network: Network, prefixes: Sequence[IPAMData], options: Mapping[str, Any]) -> bytes:
-    """Return what is to be found in the store of a network."""
-    from driverapi.store.data import NetworkData, PrefixData, encode
-
-    given = [
-        PrefixData(one.pool.ip, one.pool.prefix, None if one.gateway is None else one.gateway.ip) for one in prefixes
-    ]
-    return encode(NetworkData(network.name, network.type, given, dict(options)))
-
-
-def _record_id(sandbox: Sandbox) -> str:
-    return f"sandbox {sandbox.name}"
-
-
-def _record(sandbox: Sandbox) -> Record:
-    """Return what is to be found in the store of a sandbox."""
-    from driverapi.store.data import SandboxData, encode
-
-    netns = sandbox._place()
-    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made))
-    return Record(_record_id(sandbox), "", State.CREATED, kind=Kind.SANDBOX, data=data)
 
 
 def _checked_options(

@@ -1,0 +1,58 @@
+"""What a controller writes into a state of its networks and sandboxes; the lifecycle writes the rest.
+
+All is imported late: who keeps no state needs neither a database nor an encoder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from driverapi.api import IPAMData
+from driverapi.store.contract import Kind, Record, State
+
+if TYPE_CHECKING:
+    from driverapi.network import Network
+    from driverapi.sandbox import Sandbox
+    from driverapi.store.sqlite import SqliteStore
+
+__all__ = ["check_options", "note_of_network", "open_state", "sandbox_id", "sandbox_record"]
+
+
+def open_state(path: str | os.PathLike[str], durability: str) -> SqliteStore:
+    """Open the state of a controller, to write it."""
+    from driverapi.store.sqlite import SqliteStore
+
+    return SqliteStore(path, durability=durability)
+
+
+def check_options(options: Mapping[str, Any], what: str) -> None:
+    """Raise ``InvalidError`` for options that cannot be kept."""
+    from driverapi.store import data
+
+    data.check_options(options, what)
+
+
+def note_of_network(network: Network, prefixes: Sequence[IPAMData], options: Mapping[str, Any]) -> bytes:
+    """Return what a network is, for its record."""
+    from driverapi.store.data import NetworkData, PrefixData, encode
+
+    given = [
+        PrefixData(one.pool.ip, one.pool.prefix, None if one.gateway is None else one.gateway.ip) for one in prefixes
+    ]
+    return encode(NetworkData(network.name, network.type, given, dict(options)))
+
+
+def sandbox_id(sandbox: Sandbox) -> str:
+    """Return the id of a sandbox's record."""
+    return f"sandbox {sandbox.name}"
+
+
+def sandbox_record(sandbox: Sandbox) -> Record:
+    """Return the record of a sandbox."""
+    from driverapi.store.data import SandboxData, encode
+
+    netns = sandbox._place()
+    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made))
+    return Record(sandbox_id(sandbox), "", State.CREATED, kind=Kind.SANDBOX, data=data)
