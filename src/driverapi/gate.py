@@ -115,27 +115,27 @@ class Gate:
 
         If the block raises, the gate is open again: what could not be taken away is still owned.
         """
-        with self._idle:
-            if threading.get_ident() in self._callers:
-                raise errors.BusyError("a controller cannot be closed from inside one of its own calls")
-            self._idle.wait_for(lambda: self._state is not _State.CLOSING)
-            first = self._state is _State.OPEN
-            if first:
-                self._state = _State.CLOSING
-        if not first:
-            yield False
-            return
-        after = _State.OPEN
-        try:
+        with HeldSignals() as signals:
             with self._idle:
-                self._idle.wait_for(lambda: not self._callers)
-            with HeldSignals():
+                if threading.get_ident() in self._callers:
+                    raise errors.BusyError("a controller cannot be closed from inside one of its own calls")
+                signals.wait_for(self._idle, lambda: self._state is not _State.CLOSING)
+                first = self._state is _State.OPEN
+                if first:
+                    self._state = _State.CLOSING
+            if not first:
+                yield False
+                return
+            after = _State.OPEN
+            try:
+                with self._idle:
+                    signals.wait_for(self._idle, lambda: not self._callers)
                 yield True
                 after = _State.CLOSED
-        finally:
-            with self._idle:
-                self._state = after
-                self._idle.notify_all()
+            finally:
+                with self._idle:
+                    self._state = after
+                    self._idle.notify_all()
 
 
 class _Gated(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final
@@ -25,6 +26,9 @@ _HELD: Final = (
     signal.SIGUSR2,
 )
 
+_SLICE: Final = 0.1
+"""Seconds of waiting between two safe points."""
+
 _Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -36,27 +40,42 @@ class HeldSignals:
     Thread safety: each thread makes its own.
     """
 
-    __slots__ = ("_handlers", "_pending")
+    __slots__ = ("_handlers", "_holding", "_pending")
 
     def __init__(self) -> None:
         self._handlers: dict[int, _Handler] = {}
+        self._holding = False  # else what was left as a handler, by a signal on the way in or out, passes signals on
         self._pending: tuple[int, FrameType | None] | None = None
 
     def __enter__(self) -> HeldSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in _HELD:
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    self._handlers[number] = handler
-                    signal.signal(number, self._note)
+            try:
+                for number in _HELD:
+                    handler = signal.getsignal(number)
+                    if callable(handler):
+                        self._handlers[number] = handler
+                        signal.signal(number, self._note)
+                self._holding = True
+            except BaseException:  # one came that was not held yet
+                self._restore()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._restore()
+        except BaseException:  # one came that was not held any more
+            self._restore()
+            raise
+        finally:
+            self._holding = False
+            self.deliver()
+
+    def _restore(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self.deliver()
 
     def deliver(self) -> None:
         """Call the handler of a signal that came: a safe point."""
@@ -64,8 +83,24 @@ class HeldSignals:
             (number, frame), self._pending = self._pending, None
             self._handlers[number](number, frame)
 
+    def wait_for(
+        self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float | None = None
+    ) -> bool:
+        """Wait as ``condition.wait_for`` does, with safe points; the caller has entered the condition.
+
+        A handler that raises inside of the condition's own steps would leave its lock as nobody expects it.
+        """
+        if not self._handlers:
+            return condition.wait_for(predicate, timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        while not condition.wait_for(predicate, _SLICE if until is None else min(_SLICE, until - time.monotonic())):
+            self.deliver()
+            if until is not None and time.monotonic() >= until:
+                return False
+        return True
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._pending is None:
+        if self._holding and self._pending is None:
             self._pending = (number, frame)
         else:
             self._handlers[number](number, frame)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
 from driverapi.events import emit, enabled, of_fault, of_network
+from driverapi.signals import HeldSignals
 
 if TYPE_CHECKING:
     from driverapi.addressing import Wanted
@@ -59,7 +60,8 @@ class WarmPool:
         self.network = network
         self._ready: deque[Endpoint] = deque()
         self._size = 0
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._taken_at = 0.0
         self._resting = 0  # callers that want no refilling just now
         self._filling = False
@@ -90,9 +92,10 @@ class WarmPool:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is full, or a refilling has failed since the call; tell whether it is full."""
-        with self._changed:
+        with HeldSignals() as signals, self._changed:
             before = self._faults
-            self._changed.wait_for(lambda: len(self._ready) >= self._size or self._faults != before, timeout)
+            self._changed.notify_all()  # a taker whom a signal struck may have told nobody
+            signals.wait_for(self._changed, lambda: len(self._ready) >= self._size or self._faults != before, timeout)
             return len(self._ready) >= self._size
 
     def __repr__(self) -> str:
@@ -116,9 +119,9 @@ class WarmPool:
             # While takers follow each other nobody is woken before half of it is gone: he would come in between.
             self._taken_at = time.monotonic()
             if self._asleep or self._hungry():
-                with self._changed:
-                    self._asleep = False
+                with self._lock:  # not the condition: a signal may come into how that is entered
                     self._changed.notify_all()
+                    self._asleep = False
         return taken
 
     def take_all(self, count: int) -> list[Endpoint] | None:
