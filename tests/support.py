@@ -98,7 +98,7 @@ class World:
                 box.name: (sorted(endpoint.id for endpoint in box._endpoints), box._joining, box._deleted)
                 for box in ctl._sandboxes.values()
             },
-            "pools": {id: pool.free for id, (_, pool) in self.ipam._pools.items()},
+            "pools": {id: one.pool.free for id, one in self.ipam._pools.items()},
             "lifecycle": {
                 id: (record.state, record.netns and record.netns.key, record.busy, record.realised is not None)
                 for id, record in lifecycle._endpoints.items()

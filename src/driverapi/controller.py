@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from driverapi import errors, keeping, labels
-from driverapi.addresses import Address, parse_ip, parse_network
 from driverapi.api import Driver, IPAMData
 from driverapi.checks import check_name
 from driverapi.dataplane.contract import Dataplane, Keeps, Netns
 from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
-from driverapi.ipam.contract import IPAM
+from driverapi.ipam.contract import IPAM, Avoid
 from driverapi.ipam.default import DefaultIPAM
+from driverapi.ipam.wishes import Wish, in_use, wishes_of
 from driverapi.lifecycle import Lifecycle
 from driverapi.network import Network
 from driverapi.registry import DriverRegistry
@@ -179,6 +179,10 @@ class Controller:
         ipv6: PrefixLike | None = None,
         gateway: IPLike | None = None,
         gateway_ipv6: IPLike | None = None,
+        ip_range: PrefixLike | Sequence[PrefixLike] = (),
+        aux_addresses: Mapping[str, IPLike] | None = None,
+        serial: bool = False,
+        allow_overlap: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Network:
         """Create a network.
@@ -190,9 +194,18 @@ class Controller:
         name : str
             Unique within the controller.
         ipv4, ipv6 : prefix, optional
-            Where the driver wants addresses and neither is given, a free IPv4 prefix is chosen.
+            ``"0.0.0.0/24"`` and ``"::/64"`` ask for any free one of that size. Where the driver wants addresses and
+            neither is given, a free IPv4 prefix is chosen.
         gateway, gateway_ipv6 : address, optional
             By default the first address of the prefix, where the driver wants addresses.
+        ip_range : prefix or sequence of prefixes, optional
+            Part of the prefix of that family which addresses are given from; others may be asked for.
+        aux_addresses : mapping, optional
+            Addresses that no endpoint may have, by any name: those of routers, say.
+        serial : bool
+            Give the next address after the last that was given, and not the lowest that is free.
+        allow_overlap : bool
+            The prefixes may overlap those of other networks, of the host's routes and of its name servers.
         options : mapping, optional
             Labels, of either generation (see :mod:`driverapi.labels`).
 
@@ -211,21 +224,18 @@ class Controller:
         options = labels.normalise(options)
         self._check_kept(options, f"network {name!r}")
         found = self._configured(driver)
-        wanted = [
-            (4, None if ipv4 is None else parse_network(ipv4, "ipv4", 4), gateway),
-            (6, None if ipv6 is None else parse_network(ipv6, "ipv6", 6), gateway_ipv6),
-        ]
+        wishes = wishes_of(ipv4, ipv6, gateway, gateway_ipv6, ip_range, aux_addresses, serial=serial)
         network = Network(self, secrets.token_hex(32), name, driver)
         try:
             with self._lock:
                 if name in self._networks:
                     raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
                 self._networks[name] = network
-            data = self._take_pools(network, found, wanted)
+            data = self._take_pools(network, found, wishes, allow_overlap=allow_overlap)
             for ours in (labels.IPAM_DATA, labels.MEMORY):
                 if ours in options:
                     raise errors.InvalidError(f"option {ours!r} is not for users; leave it out")
-            note = keeping.note_of_network(network, data, options) if self._store.keeps else None
+            note = keeping.note_of_network(network, data, options, wishes) if self._store.keeps else None
             self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data}, note)
             network._driver = found
             self._gate.safe_point()
@@ -250,26 +260,28 @@ class Controller:
         return found
 
     def _take_pools(
-        self, network: Network, driver: Driver, wanted: Sequence[tuple[int, Address | None, IPLike | None]]
+        self, network: Network, driver: Driver, wishes: Sequence[Wish], *, allow_overlap: bool
     ) -> tuple[IPAMData, ...]:
         network._addressing.gives = driver.requires_ipam
-        none_given = all(prefix is None for _, prefix, _ in wanted)
+        none_given = all(wish.prefix is None and wish.size is None for wish in wishes)
+        avoid: list[Avoid] | None = None
         data = []
-        for version, prefix, gateway in wanted:
-            if prefix is None and not (driver.requires_ipam and none_given and version == 4):
-                if gateway is not None:
-                    raise errors.InvalidError(f"network {network.name!r}: a gateway needs an IPv{version} prefix")
+        for wish in wishes:
+            unsaid = wish.prefix is None and wish.size is None
+            if unsaid and not (driver.requires_ipam and none_given and wish.version == 4):
+                wish.check_unused(network.name)
                 continue
-            avoid = [] if prefix is not None else self._dataplane.host_prefixes()
-            pool = self._ipam.request_pool(prefix, version=version, avoid=avoid)
-            network._pools[version] = pool
+            if avoid is None:
+                avoid = [] if allow_overlap else in_use(self._dataplane)
+            pool = wish.request(self._ipam, f"network {network.name!r}", avoid, allow_overlap=allow_overlap)
+            network._pools[wish.version] = pool
             chosen = None
-            if gateway is not None:
-                chosen = self._ipam.request_address(pool.id, parse_ip(gateway, "gateway"))
+            if wish.gateway is not None:
+                chosen = self._ipam.request_address(pool.id, wish.gateway)
             elif driver.requires_ipam:
                 chosen = self._ipam.request_addresses(pool.id, 1)[0]
             if chosen is not None:
-                network._gateways[version] = chosen
+                network._gateways[wish.version] = chosen
             data.append(IPAMData(pool.prefix, chosen))
         return tuple(data)
 

@@ -13,6 +13,7 @@ from driverapi.api import IPAMData
 from driverapi.store.contract import Kind, Record, State
 
 if TYPE_CHECKING:
+    from driverapi.ipam.wishes import Wish
     from driverapi.network import Network
     from driverapi.sandbox import Sandbox
     from driverapi.store.sqlite import SqliteStore
@@ -34,13 +35,19 @@ def check_options(options: Mapping[str, Any], what: str) -> None:
     data.check_options(options, what)
 
 
-def note_of_network(network: Network, prefixes: Sequence[IPAMData], options: Mapping[str, Any]) -> bytes:
+def note_of_network(
+    network: Network, prefixes: Sequence[IPAMData], options: Mapping[str, Any], wishes: Sequence[Wish]
+) -> bytes:
     """Return what a network is, for its record."""
     from driverapi.store.data import NetworkData, PrefixData, encode
 
-    given = [
-        PrefixData(one.pool.ip, one.pool.prefix, None if one.gateway is None else one.gateway.ip) for one in prefixes
-    ]
+    of = {wish.version: wish for wish in wishes}
+    given = []
+    for one in prefixes:
+        wish = of[one.pool.version]
+        gateway = None if one.gateway is None else one.gateway.ip
+        within = None if wish.within is None else (wish.within.ip, wish.within.prefix)
+        given.append(PrefixData(one.pool.ip, one.pool.prefix, gateway, within, list(wish.exclude), wish.serial))
     return encode(NetworkData(network.name, network.type, given, dict(options)))
 
 

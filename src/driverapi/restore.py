@@ -24,6 +24,7 @@ from driverapi.asking import ask, plan_of
 from driverapi.dataplane.contract import Ownership, Survey, Swept, Work
 from driverapi.endpoint import Endpoint
 from driverapi.events import emit
+from driverapi.ipam.wishes import Wish
 from driverapi.network import Network
 from driverapi.plan import NetworkPlan, check_network_plan
 from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
@@ -166,7 +167,9 @@ class _Restorer:
         given = []
         for one in data.prefixes:
             prefix = Address(one.ip, one.length)
-            pool = controller._ipam.request_pool(prefix, version=prefix.version)
+            within = None if one.within is None else Address(*one.within)
+            wish = Wish(prefix.version, prefix, None, None, within, tuple(one.exclude), one.serial)
+            pool = wish.request(controller._ipam, f"network {data.name!r}", (), allow_overlap=True)
             network._pools[prefix.version] = pool
             gateway = None
             if one.gateway is not None:

@@ -32,7 +32,7 @@ class Place:
             len(self.dataplane.sandboxes),
             len(ctl._lifecycle._endpoints),
             len(ctl._sandboxes),
-            sum(pool.size - pool.free for _, pool in self.ipam._pools.values()),
+            sum(one.pool.size - one.pool.free for one in self.ipam._pools.values()),
         )
 
 

@@ -485,3 +485,45 @@ def test_a_notice_keeps_its_addresses_and_makes_no_link(world: World, web: Netwo
     assert not world.dataplane.endpoints
     elsewhere.delete()
     assert str(web.create_endpoint("next").interfaces[0].address) == "10.77.0.2/16"
+
+
+def test_wishes_for_addresses(world: World) -> None:
+    ctl = world.ctl
+    net = ctl.create_network(
+        "bridge",
+        "web",
+        ipv4="10.1.0.0/24",
+        ipv6="fd01::/64",
+        ip_range=["10.1.0.128/25", "fd01::8000/113"],
+        aux_addresses={"router": "10.1.0.130", "other": "fd01::8002"},
+        serial=True,
+    )
+    assert (str(net.gateway), str(net.gateway_ipv6)) == ("10.1.0.128", "fd01::8000")
+    eps = net.attach(2, strict=True)
+    given = [(str(one.interfaces[0].address.ip), str(one.interfaces[0].address_ipv6.ip)) for one in eps]
+    assert given == [("10.1.0.129", "fd01::8001"), ("10.1.0.131", "fd01::8003")]
+    net.detach(eps)
+    [one] = net.attach(1, strict=True)
+    assert str(one.interfaces[0].address.ip) == "10.1.0.132"
+    for size, length in (("0.0.0.0/26", 26), ("0.0.0.0/20", 20)):
+        assert ctl.create_network("bridge", size, ipv4=size, ipv6="::/64").ipv4.prefixlen == length
+    with pytest.raises(errors.ConflictError, match=r"overlaps network 'web' 10\.1\.0\.0/24"):
+        ctl.create_network("bridge", "two", ipv4="10.1.0.0/16")
+    ctl.create_network("bridge", "two", ipv4="10.1.0.0/16", allow_overlap=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "wishes"),
+    [
+        ("ip_range", {"ip_range": "10.2.0.0/24"}),
+        ("ip_range", {"ip_range": ["10.1.0.0/25", "10.1.0.128/25"]}),
+        ("ip_range", {"ip_range": "fd01::/80"}),
+        ("aux address 'r'", {"aux_addresses": {"r": "nonsense"}}),
+        ("10.2.0.1", {"aux_addresses": {"r": "10.2.0.1"}}),
+        ("aux_addresses", {"aux_addresses": ["10.1.0.1"]}),
+        ("serial", {"serial": "yes"}),
+    ],
+)
+def test_wishes_that_cannot_be(world: World, names: str, wishes: dict[str, Any]) -> None:
+    with unchanged(world), pytest.raises(errors.InvalidError, match=names):
+        world.ctl.create_network("bridge", "web", ipv4="10.1.0.0/24", **wishes)

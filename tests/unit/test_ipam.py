@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, parse_ip, parse_network
+from driverapi.ipam.contract import Avoid
 from driverapi.ipam.default import DefaultIPAM
 from tests.support import at_once
 
@@ -111,7 +112,7 @@ def test_release_of_a_reserved_address_does_not_free_it(ipam: DefaultIPAM, reser
 def test_pools_do_not_overlap(ipam: DefaultIPAM) -> None:
     id = pool(ipam, "10.0.0.0/16")
     for other in ("10.0.0.0/16", "10.0.3.0/24", "10.0.0.0/8", "8.0.0.0/5"):
-        with pytest.raises(errors.ConflictError, match=r"overlaps 10\.0\.0\.0/16"):
+        with pytest.raises(errors.ConflictError, match=r"overlaps a pool 10\.0\.0\.0/16"):
             pool(ipam, other)
     pool(ipam, "10.1.0.0/16")
     pool(ipam, "fc00::/7")
@@ -135,17 +136,83 @@ def test_unknown_pools_are_named(ipam: DefaultIPAM, call: str) -> None:
 def test_default_pools(ipam: DefaultIPAM) -> None:
     assert str(ipam.request_pool().prefix) == "172.17.0.0/16"
     taken = pool(ipam, "172.18.128.0/24")
-    assert str(ipam.request_pool(avoid=[parse_network("172.19.0.0/30"), parse_network("fd00::/8")]).prefix) == (
-        "172.20.0.0/16"
-    )
+    avoid = [Avoid(parse_network(prefix), "the host's route to") for prefix in ("172.19.0.0/30", "fd00::/8")]
+    assert str(ipam.request_pool(avoid=avoid).prefix) == "172.20.0.0/16"
     ipam.release_pool(taken)
     assert str(ipam.request_pool().prefix) == "172.18.0.0/16"
     rest = [str(ipam.request_pool().prefix) for _ in range(12 + 16)]
     assert (rest[0], rest[-1]) == ("172.19.0.0/16", "192.168.240.0/20")
     with pytest.raises(errors.AddressesExhaustedError, match="give one"):
         ipam.request_pool()
-    with pytest.raises(errors.InvalidError, match="IPv6"):
-        ipam.request_pool(version=6)
+    unique = [ipam.request_pool(version=6).prefix for _ in range(3)]
+    assert len({one.ip[:6] for one in unique}) == 1  # a /48 of its own (RFC 4193)
+    assert {(one.ip[0], one.prefix) for one in unique} == {(0xFD, 64)}
+    assert len({one.ip for one in unique}) == 3
+
+
+@pytest.mark.parametrize("size", [15, 32, 0, -1])
+def test_sizes_that_cannot_be_had(ipam: DefaultIPAM, size: int) -> None:
+    with pytest.raises(errors.InvalidError, match="length"):
+        ipam.request_pool(size=size)
+
+
+def test_pools_by_size(ipam: DefaultIPAM) -> None:
+    pool(ipam, "172.17.0.0/25")
+    assert [str(ipam.request_pool(size=size).prefix) for size in (24, 24, 26, 20)] == [
+        "172.17.1.0/24",
+        "172.17.2.0/24",
+        "172.17.0.128/26",
+        "172.17.16.0/20",
+    ]
+    assert ipam.request_pool(version=6, size=80).prefix.prefix == 80
+
+
+@given(st.lists(st.integers(16, 28), max_size=24))
+def test_pools_by_size_never_overlap(sizes: list[int]) -> None:
+    ipam = DefaultIPAM()
+    given = [ipam.request_pool(size=size).prefix for size in sizes]
+    for number, one in enumerate(given):
+        assert one == one.network
+        assert not any(one.overlaps(other) for other in given[:number])
+
+
+def test_part_of_a_pool(ipam: DefaultIPAM) -> None:
+    whole, part = parse_network("10.0.0.0/24"), parse_network("10.0.0.64/29")
+    id = ipam.request_pool(whole, within=part, exclude=[bytes([10, 0, 0, 66])]).id
+    assert id == "local/10.0.0.0/24/10.0.0.64/29"
+    assert [one.ip[3] for one in ipam.request_addresses(id, 3)] == [64, 65, 67]
+    assert str(ipam.request_address(id, bytes([10, 0, 0, 200]))) == "10.0.0.200/24"  # outside of the part, if asked for
+    with pytest.raises(errors.DriverAPIError, match=r"10\.0\.0\.66"):
+        ipam.request_address(id, bytes([10, 0, 0, 66]))
+    with pytest.raises(errors.InvalidError, match="no part"):
+        ipam.request_pool(parse_network("10.1.0.0/24"), within=part)
+    with pytest.raises(errors.InvalidError, match="outside"):
+        ipam.request_pool(parse_network("10.1.0.0/24"), exclude=[bytes([10, 2, 0, 1])])
+
+
+def test_serial_addresses(ipam: DefaultIPAM) -> None:
+    id = ipam.request_pool(parse_network("10.0.0.0/29"), serial=True).id
+    assert [one.ip[3] for one in ipam.request_addresses(id, 2)] == [1, 2]
+    ipam.release_addresses(id, [bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])])
+    assert [one.ip[3] for one in ipam.request_addresses(id, 4)] == [3, 4, 5, 6]
+    before = ipam.free(id)
+    with pytest.raises(errors.AddressesExhaustedError):
+        ipam.request_addresses(id, 3)
+    assert ipam.free(id) == before == 2
+
+
+def test_conflicts_name_what_is_in_the_way(ipam: DefaultIPAM) -> None:
+    ipam.request_pool(parse_network("10.0.8.0/24"), owner="network 'web'")
+    with pytest.raises(errors.ConflictError, match=r"10\.0\.0\.0/16 overlaps network 'web' 10\.0\.8\.0/24"):
+        pool(ipam, "10.0.0.0/16")
+    avoid = [Avoid(parse_network("10.9.0.1/32"), "the host's name server")]
+    with pytest.raises(errors.ConflictError, match=r"name server 10\.9\.0\.1/32"):
+        ipam.request_pool(parse_network("10.9.0.0/16"), avoid=avoid)
+    first = ipam.request_pool(parse_network("10.0.8.0/24"), avoid=avoid, allow_overlap=True)
+    assert first.id == "local/10.0.8.0/24#2"
+    ipam.release_pool(first.id)
+    use = ipam.pools()
+    assert [(one.owner, one.size, one.taken) for one in use] == [("network 'web'", 254, 0)]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def picture(ctl: Controller) -> dict[str, Any]:
     """All that a user sees, and that the drivers and pools have."""
     return {
         "sandboxes": {box.name: (box.key, box.ownership, {one.name for one in box.endpoints}) for box in ctl.sandboxes},
-        "pools": {id: pool.free for id, (_, pool) in ctl._ipam._pools.items()},  # type: ignore[attr-defined]
+        "pools": {id: one.pool.free for id, one in ctl._ipam._pools.items()},  # type: ignore[attr-defined]
         **{
             network.name: {
                 "id": network.id,
@@ -123,6 +123,22 @@ def test_addresses_are_given_once(machine: Machine) -> None:
         ctl.network("web").attach(1, strict=True)
     with pytest.raises(errors.ConflictError):
         ctl.create_network("bridge", "two", ipv4="10.1.0.0/16")
+    ctl.close()
+
+
+def test_wishes_for_addresses_outlive_a_restart(machine: Machine) -> None:
+    ctl = machine.start()
+    web = ctl.create_network(
+        "bridge", "web", ipv4="10.1.0.0/24", ip_range="10.1.0.128/25", aux_addresses={"r": "10.1.0.130"}, serial=True
+    )
+    web.attach(1, strict=True)
+    ctl.create_network("bridge", "over", ipv4="10.1.0.0/16", allow_overlap=True).attach(1, strict=True)
+    before = picture(ctl)
+    machine.kill(ctl)
+    ctl = machine.start()
+    assert picture(ctl) == before
+    [one] = ctl.network("web").attach(1, strict=True)
+    assert str(one.interfaces[0].address.ip) == "10.1.0.131"
     ctl.close()
 
 

@@ -33,6 +33,9 @@ class PrefixData(msgspec.Struct, array_like=True, frozen=True):
     ip: bytes
     length: int
     gateway: bytes | None
+    within: tuple[bytes, int] | None = None
+    exclude: list[bytes] = []
+    serial: bool = False
 
 
 class NetworkData(msgspec.Struct, array_like=True, frozen=True):
