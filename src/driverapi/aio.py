@@ -469,6 +469,10 @@ class Controller:
         ipv6: PrefixLike | None = None,
         gateway: IPLike | None = None,
         gateway_ipv6: IPLike | None = None,
+        ip_range: PrefixLike | Sequence[PrefixLike] = (),
+        aux_addresses: Mapping[str, IPLike] | None = None,
+        serial: bool = False,
+        allow_overlap: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Network:
         """See :meth:`driverapi.Controller.create_network`; cancelled, it is deleted again."""
@@ -480,6 +484,10 @@ class Controller:
             ipv6=ipv6,
             gateway=gateway,
             gateway_ipv6=gateway_ipv6,
+            ip_range=ip_range,
+            aux_addresses=aux_addresses,
+            serial=serial,
+            allow_overlap=allow_overlap,
             options=options,
         )
         return Network(self._worker, await self._worker.run(call, lambda made: made.delete()))

@@ -252,7 +252,9 @@ def test_a_network_whose_prefix_another_controller_routes(controller: Controller
     """Each has the end of the prefix for itself, and takes away its own only."""
     with Controller() as other:
         one = controller.create_network("routed", "net", ipv4="10.8.0.0/24")
-        other.create_network("routed", "net", ipv4="10.8.0.0/24", gateway="10.8.0.254")
+        with pytest.raises(errors.ConflictError, match="the host's route to"):
+            other.create_network("routed", "net", ipv4="10.8.0.0/24", gateway="10.8.0.254")
+        other.create_network("routed", "net", ipv4="10.8.0.0/24", gateway="10.8.0.254", allow_overlap=True)
         one.delete()
         assert [route[:2] for route in host()["routes"] if route[0] == "10.8.0.0"] == [("10.8.0.0", 24)]
     assert [route for route in host()["routes"] if route[0] == "10.8.0.0"] == []
