@@ -262,9 +262,11 @@ class _Restorer:
 
     def _take_sandboxes(self, survey: Survey, known: list[SandboxData]) -> None:
         taken = survey.sandboxes([(one.key, Ownership(one.ownership)) for one in known])
+        used = {one.made.sandbox for one in self._members if one.made is not None and one.state is State.JOINED}
         for data, netns in zip(known, taken, strict=True):
             if netns is None:
-                self._lost.append(data.name)
+                if not data.made or data.name in used:  # else a bulk call was about to make it, or had dropped it
+                    self._lost.append(data.name)
                 self._gone.append(f"sandbox {data.name}")
                 continue
             sandbox = Sandbox(self._controller, data.name, netns)
