@@ -25,6 +25,7 @@ from driverapi.dataplane.contract import Ownership, Survey, Swept, Work
 from driverapi.endpoint import Endpoint
 from driverapi.events import emit
 from driverapi.ipam.wishes import Wish
+from driverapi.keeping import sandbox_record
 from driverapi.network import Network
 from driverapi.plan import NetworkPlan, check_network_plan
 from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
@@ -99,8 +100,9 @@ class _Member:
 
 
 class _Restorer:
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, *, release: bool) -> None:
         self._controller = controller
+        self._release = release
         self._lifecycle = controller._lifecycle
         self._networks: dict[str, tuple[Network, NetworkRecord, NetworkMade]] = {}
         self._members: list[_Member] = []
@@ -112,7 +114,7 @@ class _Restorer:
         self._lost: list[str] = []
         self._undone = self._finished = 0
 
-    def run(self, *, release: bool) -> Restored:
+    def run(self) -> Restored:
         began = time.perf_counter()
         records: dict[Kind, list[Record]] = {kind: [] for kind in Kind}
         for record in self._controller._store.records():
@@ -132,7 +134,7 @@ class _Restorer:
         swept = survey.sweep()
         self._settle_sandboxes()
         self._controller._store.put(self._writes, self._gone)
-        self._end(release)
+        self._end()
         networks = self._controller.networks
         return Restored(
             networks=len(networks),
@@ -325,21 +327,35 @@ class _Restorer:
             self._down.append(member)
         elif member.state in (State.JOINING, State.LEAVING):
             self._count_half(member.state)
-        if member.state is not State.DELETING:
-            self._writes.append(Record(member.record.id, member.record.network.id, State.CREATED, made=b""))
+        if member.state in (State.DELETING, State.WARM):
+            return  # it stays so until it is gone: this process may be killed too
+        state = State.DELETING if self._is_released(member) else State.CREATED
+        self._writes.append(Record(member.record.id, member.record.network.id, state, made=b""))
+
+    def _is_released(self, member: _Member) -> bool:
+        return self._release and member.state is State.JOINED and member.record.netns is None
+
+    def _is_doomed(self, member: _Member) -> bool:
+        return member.state in (State.DELETING, State.WARM) or self._is_released(member)
 
     def _settle_sandboxes(self) -> None:
         """Say which sandboxes go with an endpoint; drop those that were made for one which is no more."""
-        of: dict[str, Endpoint] = {}
+        of: dict[str, _Member] = {}
         for member in self._members:
             if member.made is not None:
-                of.setdefault(member.made.sandbox, member.endpoint)
+                of.setdefault(member.made.sandbox, member)
         lone = []
         for name, (sandbox, data) in self._sandboxes.items():
-            if data.made and name in of:
-                of[name]._made_sandbox = sandbox
-            elif data.made and not sandbox.endpoints:
-                lone.append(sandbox)
+            if not data.made:
+                continue
+            if name not in of:
+                if not sandbox.endpoints:
+                    lone.append(sandbox)
+            elif of[name].endpoint.sandbox is sandbox or self._is_doomed(of[name]):
+                of[name].endpoint._made_sandbox = sandbox
+            else:  # its endpoint has parted from it: it is one by itself
+                sandbox._made = False
+                self._writes.append(sandbox_record(sandbox))
         self._undone += len(lone)
         for refused in self._controller._drop_sandboxes(lone):
             if refused is not None:
@@ -347,13 +363,12 @@ class _Restorer:
 
     # --- what was on its way out ----------------------------------------------------------------------
 
-    def _end(self, release: bool) -> None:
+    def _end(self) -> None:
         ending: dict[Network, list[Endpoint]] = {}
         for member in self._members:
-            doomed = member.state in (State.DELETING, State.WARM)
-            if doomed or (release and member in self._down):
+            if self._is_doomed(member):
                 ending.setdefault(member.endpoint.network, []).append(member.endpoint)
-            if doomed:
+            if member.state in (State.DELETING, State.WARM):
                 self._count_half(member.state)
         faults: list[Exception] = []
         for network, endpoints in ending.items():
@@ -395,7 +410,7 @@ def restore(controller: Controller, *, release: bool) -> Restored:
     errors.KernelError
         The kernel refused.
     """
-    found = _Restorer(controller).run(release=release)
+    found = _Restorer(controller, release=release).run()
     emit(
         "state.restored",
         count=found.joined,
