@@ -101,10 +101,9 @@ class Mortal:
             yield
         except Death:
             assert self.dead
-        except BaseException as error:  # it came of the death
+        except Exception:  # it came of the death
             if not self.dead:
                 raise
-            assert isinstance(error, Exception)
         finally:
             threading.excepthook = hook
             for kind, name, inner in undo:
