@@ -6,6 +6,7 @@ one away, ``sandboxes`` makes the namespaces beside them; ``kernel`` is what the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from typing import Final, final
 
@@ -13,7 +14,7 @@ from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.adoption import LinuxSurvey, kept
 from driverapi.dataplane.bringup import BringUp
-from driverapi.dataplane.contract import CHUNK, Progress, Work
+from driverapi.dataplane.contract import CHUNK, PAUSE, Progress, Work
 from driverapi.dataplane.failures import failure
 from driverapi.dataplane.kernel import Kernel, LinuxRealised
 from driverapi.dataplane.networks import Networks
@@ -47,6 +48,7 @@ class LinuxDataplane:
         self._sandboxes = Sandboxes(instance)
         # A chunk holds its namespaces open, and the next ones are made meanwhile.
         self._chunk = min(CHUNK, self._sandboxes.keep // 2)
+        self._given_up_at = 0.0  # when many namespaces were
 
     def close(self, keep: Collection[str] = ()) -> None:
         """Let go of descriptors; what was realised stays, but namespaces that nobody knows of."""
@@ -94,7 +96,10 @@ class LinuxDataplane:
 
     def drop_sandboxes(self, netns: Sequence[LinuxNetns]) -> list[Exception | None]:
         """Unbind those that are owned."""
-        return self._sandboxes.drop(netns)
+        answers = self._sandboxes.drop(netns)
+        if len(netns) > 1:
+            self._given_up_at = time.monotonic()
+        return answers
 
     # --- networks -------------------------------------------------------------------------------
 
@@ -138,6 +143,8 @@ class LinuxDataplane:
         """Take endpoints away in chunks, by group where that can be."""
         answers: list[Exception | None] = []
         try:
+            if len(realised) > 1:
+                time.sleep(max(0.0, self._given_up_at + PAUSE - time.monotonic()))
             for at in range(0, len(realised), CHUNK):
                 chunk = realised[at : at + CHUNK]
                 for job in chunk:
