@@ -155,13 +155,17 @@ def dump_nsids() -> frozenset[int]:
     OSError
         The kernel refused.
     """
-    while True:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as netlink:
+    # Linux 6.18 ends this dump after its first buffer (rtnl_net_dumpid returns no length), which is a page for who has
+    # never received, and then up to 32 KiB, some 1100 ids: so the first answer only makes room.
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as netlink:
+        roomy = False
+        while True:
             length = _HEADER.size + _GENERAL
             netlink.send(_HEADER.pack(length, _RTM_GETNSID, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + bytes(_GENERAL))
             found = _receive_nsids(netlink)
-        if found is not None:
-            return found
+            if found is not None and roomy:
+                return found
+            roomy = True
 
 
 def _receive_nsids(netlink: socket.socket) -> frozenset[int] | None:

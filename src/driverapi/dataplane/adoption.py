@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -21,6 +21,7 @@ from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
 from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.routed import METRIC_MARK
+from driverapi.dataplane.routes import give_gateways
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.instance import GROUPS, LINK_MARK, Instance
 from driverapi.leftovers import namespace_mounts, unescaped
@@ -87,6 +88,8 @@ class LinuxSurvey:
         self._ours = {link.index: link for link in links if is_marked(link, instance)}
         self._taken: set[int] = set()  # indexes of links
         self._paths: set[str] = set()  # of namespaces
+        self._jobs: list[LinuxRealised] = []  # that were taken
+        self._bereft: set[LinuxNetns] = set()  # an endpoint of it is gone, perhaps with the default route
         self._mounts = {unescaped(path) for path in namespace_mounts(str(instance.namespaces))}
         ours = self._ours.values()
         instance.go_on_after([link.name for link in ours], [link.link_netnsid for link in ours])
@@ -141,7 +144,13 @@ class LinuxSurvey:
         found: list[LinuxRealised | None] = [None] * len(works)
         todo = sorted(range(len(works)), key=lambda position: _order(kept[position]))
         for position in todo:
-            found[position] = self._take(works[position], kept[position])
+            found[position] = job = self._take(works[position], kept[position])
+            if job is not None:
+                self._jobs.append(job)
+            else:
+                netns = works[position].netns
+                assert isinstance(netns, LinuxNetns)
+                self._bereft.add(netns)
         return found
 
     def _take(self, work: Work, kept: Any) -> LinuxRealised | None:
@@ -229,7 +238,17 @@ class LinuxSurvey:
         """
         links = [link for index, link in self._ours.items() if index not in self._taken]
         self._delete(links)
+        self._pass_gateways_on({link.link_netnsid for link in links if link.kind == "veth"})
         return Swept(len(links), self._sweep_namespaces(), self._sweep_routes(), self._sweep_neighbours())
+
+    def _pass_gateways_on(self, numbers: Collection[int]) -> None:
+        """Do what that process did not come to: give the default routes of sandboxes to the next who wait for them."""
+        for job in self._jobs:
+            for interface in job.interfaces:
+                if interface.host_index and self._ours[interface.host_index].link_netnsid in numbers:
+                    self._bereft.add(job.netns)
+        for netns in self._bereft:
+            give_gateways(netns)
 
     def _delete(self, links: Sequence[LinkRecord]) -> None:
         kernel = self._kernel

@@ -13,7 +13,7 @@ from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.events import emit, of_fault
 from driverapi.plan import Route
 
-__all__ = ["claim_gateway", "pass_gateways_on", "put_route", "towards"]
+__all__ = ["claim_gateway", "give_gateways", "pass_gateways_on", "put_route", "towards"]
 
 
 def towards(job: LinuxRealised, ip: bytes) -> Interface:
@@ -64,6 +64,14 @@ def pass_gateways_on(jobs: Sequence[LinuxRealised]) -> None:
                 heir = next((entry for entry in netns.gateways if entry[1].destination == route.destination), None)
                 if heir is not None:
                     _inherit(*heir)
+
+
+def give_gateways(netns: LinuxNetns) -> None:
+    """Give the default routes of a sandbox to those who should have them, where they do not."""
+    with netns.routing:
+        for route in {route.destination: route for _, route in netns.gateways}.values():
+            holder = next(entry for entry in netns.gateways if entry[1].destination == route.destination)
+            _inherit(*holder)
 
 
 def _inherit(heir: LinuxRealised, route: Route) -> None:
