@@ -12,7 +12,6 @@ import os
 import random
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from typing import Any
 import pytest
 
 from driverapi import Controller, DriverRegistry
-from driverapi.ipam.default import DefaultIPAM
 from driverapi.restore import Restored
-from driverapi.store.contract import Kind, State
 from driverapi.testing import FakeDataplane
 from tests.crash.steps import WHEN, Mortal
 from tests.crash.verbs import Call, Ledger, facts
+from tests.crash.whole import wrong_in_books
 from tests.support import OwnDriver
 
 ARM = None  # in a scenario: from here on the process may die
@@ -114,27 +112,7 @@ def assert_whole(ctl: Controller, dataplane: FakeDataplane) -> None:
     assert {one.key for one in dataplane.sandboxes.values()} == {
         box.key for box in boxes.values() if box.ownership.value == "owned"
     }
-    rows = Counter((one.kind, one.state) for one in ctl._store.records())
-    assert rows == +Counter(
-        {
-            (Kind.NETWORK, State.CREATED): len(ctl.networks),
-            (Kind.ENDPOINT, State.CREATED): len(endpoints) - len(joined),
-            (Kind.ENDPOINT, State.JOINED): len(joined),
-            (Kind.SANDBOX, State.CREATED): len(boxes),
-        }
-    )
-    for box in boxes.values():
-        assert {one.id for one in box.endpoints} == {id for id, one in endpoints.items() if one.sandbox is box}
-    ipam = ctl._ipam
-    assert isinstance(ipam, DefaultIPAM)
-    for network in ctl.networks:
-        taken = Counter(ip for one in network._everyone() for _, ip in one._taken)
-        assert set(taken.values()) <= {1}, "an address was given twice"
-        for version, pool in network._pools.items():
-            count = sum(len(ip) == (4 if version == 4 else 16) for ip in taken) + (version in network._gateways)
-            [use] = [one for one in ipam.pools() if one.id == pool.id]
-            assert use.taken == count
-            assert ipam.free(pool.id) == use.size - count
+    assert wrong_in_books(ctl) == []
     for name, driver in (("own", ctl.registry.get("own")), ("bridge", ctl.registry.get("bridge"))):
         has = driver.networks if name == "own" else driver._networks  # type: ignore[attr-defined]
         assert set(has) == {net.id for net in ctl.networks if net.type == name}

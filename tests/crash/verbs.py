@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from driverapi import Controller, Endpoint, Network
+from driverapi import Controller, Endpoint, Network, Sandbox
 
 __all__ = ["VERBS", "Call", "Facts", "Ledger", "Limits", "facts", "verb"]
 
@@ -111,7 +111,7 @@ class Limits:
     """How much there may be, and what there is to choose from."""
 
     networks: int = 5
-    endpoints: int = 120
+    endpoints: int = 70
     burst: int = 40
     warm: int = 6
     theirs: tuple[str, ...] = ()  # paths of namespaces that others made
@@ -154,6 +154,15 @@ def _some(ctl: Controller, dice: random.Random, choose: Callable[[Endpoint], boo
     return dice.choice(found) if found else None
 
 
+def _boxes(ctl: Controller, network: Network) -> list[Sandbox]:
+    """Sandboxes with room, and with no endpoint of that network: two of a routed one have the same routes."""
+    return [
+        box
+        for box in ctl.sandboxes
+        if len(box.endpoints) < 3 and all(one.network is not network for one in box.endpoints)
+    ]
+
+
 def _with_boxes(endpoints: list[Endpoint]) -> list[str]:
     """Endpoints, and their sandboxes: those that were made for them go too."""
     boxes = {box.name for one in endpoints for box in (one.sandbox, one._made_sandbox) if box is not None}
@@ -166,7 +175,9 @@ def _create_network(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
     if len(networks) >= limits.networks:
         return None
     name = _free_name(dice, "n", {one.name for one in networks})
-    number = dice.choice([one for one in range(1, 250) if all(f".{one}." not in str(net.ipv4) for net in networks)])
+    used = {str(part) for net in networks for part in (net.ipv4, net.ipv6)}
+    free = [one for one in range(1, 250) if not used & {f"10.{one}.0.0/23", f"fd00:{one:x}::/64"}]
+    number = dice.choice(free)
     given: dict[str, str] = {}
     if (families := dice.choice(["4", "6", "46", "46"])) != "6":
         given["ipv4"] = f"10.{number}.0.0/23"
@@ -202,8 +213,8 @@ def _attach(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None
 
 @verb("attach_boxes", 2)
 def _attach_boxes(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
-    network, boxes = _network(ctl, dice), [one for one in ctl.sandboxes if len(one.endpoints) < 3]
-    if network is None or not boxes or _room(ctl, limits) < 5:
+    network = _network(ctl, dice)
+    if network is None or not (boxes := _boxes(ctl, network)) or _room(ctl, limits) < 5:
         return None
     some = dice.sample(boxes, min(len(boxes), dice.randint(1, 5)))
     return Call("attach", lambda: network.attach(some, strict=True), [], {f"ep:{network.name}/": len(some)})
@@ -230,8 +241,7 @@ def _create_endpoint(ctl: Controller, dice: random.Random, limits: Limits) -> Ca
 @verb("join", 4)
 def _join(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
     endpoint = _some(ctl, dice, lambda one: one.sandbox is None)
-    boxes = [box for box in ctl.sandboxes if len(box.endpoints) < 3]
-    if endpoint is None or not boxes:
+    if endpoint is None or not (boxes := _boxes(ctl, endpoint.network)):
         return None
     box = dice.choice(boxes)
     return Call("join", lambda: endpoint.join(box), [_key(endpoint)])
@@ -260,7 +270,7 @@ def _create_sandbox(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
     return Call("create_sandbox", lambda: ctl.create_sandbox(name, netns=path), [f"box:{name}"])
 
 
-@verb("delete_sandbox", 2)
+@verb("delete_sandbox", 4)
 def _delete_sandbox(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
     empty = [box for box in ctl.sandboxes if not box.endpoints]
     if not empty:

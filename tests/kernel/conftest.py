@@ -33,13 +33,17 @@ def _enter() -> str:
 _REFUSED = _enter()
 
 
-@pytest.fixture(autouse=True)
-def _private_kernel() -> None:
+def check_private_kernel() -> None:
     """Fail (where the environment demands the kernel) or skip what cannot run here."""
     if _REFUSED:
         if os.environ.get("DRIVERAPI_REQUIRE_KERNEL") == "1":
             pytest.fail(_REFUSED)
         pytest.skip(_REFUSED)
+
+
+@pytest.fixture(autouse=True)
+def _private_kernel() -> None:
+    check_private_kernel()
 
 
 @pytest.fixture
