@@ -279,10 +279,10 @@ def _delete_sandbox(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
     return Call("delete_sandbox", box.delete, [f"box:{box.name}"])
 
 
-@verb("warm", 1)
+@verb("warm", 2)
 def _warm(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
     network = _network(ctl, dice)
     if network is None:
         return None
-    count = dice.choice([0, 0, limits.warm])
+    count = dice.choice([0, limits.warm, limits.warm])
     return Call("warm", lambda: ctl.warm(network, count, wait=False))
