@@ -122,7 +122,7 @@ class Controller:
         self._ipam: IPAM = DefaultIPAM(quarantine) if ipam is None else ipam
         self.restored: Restored | None = None
         with contextlib.ExitStack() as undo:
-            kept = None if state is None else keeping.open_state(state, durability)
+            kept = self._state = None if state is None else keeping.open_state(state, durability)
             self._store: Store = MemoryStore() if kept is None else kept
             undo.callback(self._store.close)
             if dataplane is None:
@@ -141,6 +141,7 @@ class Controller:
                 from driverapi.restore import restore
 
                 with self._gate.call():
+                    kept.put_fact("closed", "no")
                     self.restored = restore(self, release=lost == "release")
             undo.pop_all()
         _open.add(self)
@@ -528,6 +529,8 @@ class Controller:
         if faults:
             raise errors.BulkError("close: not everything could be taken away; close it again", faults)
         attempt(partial(self._dataplane.close, [sandbox.key for sandbox in there]))
+        if self._state is not None:
+            attempt(partial(self._state.put_fact, "closed", "yes"))
         attempt(self._store.close)
         if self._instance is not None:
             attempt(self._instance.rest if self._store.keeps and (self._networks or there) else self._instance.close)

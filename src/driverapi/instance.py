@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import socket
+import time
 import weakref
 from collections.abc import Collection
 from pathlib import Path
@@ -42,6 +43,9 @@ GROUPS: Final = 1 << 14
 
 STATE: Final = "state"
 """File in the directory of an instance: the path of the state that its things belong to."""
+
+_TRIES: Final = 20
+_PAUSE: Final = 0.01  # seconds
 
 _FIRST_INDEX: Final = 1 << 30  # our ifindexes: far above what the kernel counts up to by itself
 _INDEXES: Final = (1 << 30) - 1
@@ -291,10 +295,15 @@ def _tell(path: Path, text: bytes) -> None:
 def _lock(directory: Path) -> int:
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.StateBusyError(f"instance {directory} is alive; end it first") from None
+        for left in reversed(range(_TRIES)):  # who looks whether it is held, holds it for a moment
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not left:
+                    raise errors.StateBusyError(f"instance {directory} is alive; end it first") from None
+                time.sleep(_PAUSE)
+            else:
+                break
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BaseException:

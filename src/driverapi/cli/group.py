@@ -19,6 +19,7 @@ INTERRUPTED: Final = 130
 # here too, so that ``driverapi --help`` imports none of them.
 _COMMANDS: Final = {
     "bench": "Measure this package beside what one would use instead.",
+    "doctor": "Say whose is what on this machine, what is wrong, and mend it.",
     "demo": "Bring up sandboxes, have them ping, and take all away again.",
 }
 

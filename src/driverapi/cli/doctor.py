@@ -1,0 +1,119 @@
+"""``driverapi doctor``: whose is what, what is wrong, and mending it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from driverapi import errors
+from driverapi.doctor import Finding, Limit, Probe, Report, examine, limits, mend, probe
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Take away what nobody owns; restore and close states whose process died.")
+@click.option("--forget", multiple=True, metavar="ID", help="With --fix: this unknown instance is nobody's.")
+@click.option("--run-dir", metavar="DIR", help="Where instances keep their namespaces (default: as Controller's).")
+@click.option("--probe/--no-probe", "probing", default=True, help="With or without what this kernel can do.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def doctor(
+    context: click.Context, fix: bool, forget: tuple[str, ...], run_dir: str | None, probing: bool, as_json: bool
+) -> None:
+    """Look at what controllers of this package have on this machine.
+
+    Instances with a living process are left alone, always; so is what does not carry our mark.
+    Exit status: 0 nothing is wrong (any more), 1 something is, 2 it could not look.
+    """
+    if forget and not fix:
+        raise click.UsageError("--forget goes with --fix")
+    try:
+        report = examine(run_dir)
+        found = probe() if probing else []
+        near = limits()
+    except (errors.DriverAPIError, OSError) as error:
+        click.echo(f"driverapi doctor: it could not look: {' '.join(str(error).split())}", err=True)
+        context.exit(2)
+    before = report.findings
+    done: list[str] = []
+    failed: list[str] = []
+    if fix:
+        try:
+            done = mend(report, forget)
+        except errors.BulkError as fault:
+            failed = [" ".join(str(one).split()) for one in fault.exceptions]
+        report = examine(run_dir)
+    report.findings += [
+        Finding("limit", "", f"{one.name}: {one.used} of {one.most} are used; beyond: {one.meaning}", "raise it", False)
+        for one in near
+        if one.near
+    ]
+    if as_json:
+        click.echo(
+            json.dumps(_document(report, before if fix else report.findings, done, failed, found, near), indent=2)
+        )
+    else:
+        _print(report, done, failed, found, near)
+    context.exit(0 if report.healthy and not failed else 1)
+
+
+def _document(
+    report: Report, before: list[Finding], done: list[str], failed: list[str], found: list[Probe], near: list[Limit]
+) -> dict[str, Any]:
+    return {
+        "run_dir": report.run_dir,
+        "instances": [asdict(one) for one in report.instances],
+        "found": [asdict(one) for one in before],
+        "fixed": done,
+        "failed": failed,
+        "findings": [asdict(one) for one in report.findings],
+        "ok": report.healthy and not failed,
+        "kernel": {"release": os.uname().release, "probes": [asdict(one) for one in found]},
+        "limits": [{**asdict(one), "near": one.near} for one in near],
+    }
+
+
+def _print(report: Report, done: list[str], failed: list[str], found: list[Probe], near: list[Limit]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    table = Table(title=f"instances in {report.run_dir}, and in this network namespace", title_justify="left")
+    for title in ("id", "owner", "process", "state"):
+        table.add_column(title)
+    for title in ("links", "namespaces", "routes"):
+        table.add_column(title, justify="right")
+    for one in report.instances:
+        numbers = (str(one.links), str(one.namespaces), str(one.routes))
+        pid = str(one.pid or "") if one.owner == "process" else ""
+        table.add_row(one.id, one.owner, pid, one.state, *numbers)
+    if report.instances:
+        console.print(table)
+    if found:
+        table = Table(title=f"this kernel: Linux {os.uname().release}", title_justify="left")
+        for title in ("", "there", "needed by", ""):
+            table.add_column(title)
+        for thing in found:
+            table.add_row(thing.name, "yes" if thing.there else "no", thing.needed_by, thing.said)
+        console.print(table)
+    table = Table(title="limits", title_justify="left")
+    table.add_column("")
+    for title in ("used", "most"):
+        table.add_column(title, justify="right")
+    table.add_column("beyond it")
+    for limit in near:
+        table.add_row(limit.name, str(limit.used), str(limit.most), limit.meaning)
+    console.print(table)
+    for line in done:
+        console.print(f"mended: {line}")
+    for line in failed:
+        console.print(f"could not be mended: {line}")
+    for finding in report.findings:
+        console.print(f"{finding.kind}: {finding.what}\n    {finding.advice}")
+    if report.healthy and not failed:
+        console.print("nothing is wrong")

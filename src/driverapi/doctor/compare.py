@@ -1,0 +1,65 @@
+"""What a state says against what the kernel has; both only read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from driverapi._native import LinkRecord
+from driverapi.dataplane.contract import Ownership
+from driverapi.store.contract import Kind, Record, State
+from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, SandboxData, decode
+
+__all__ = ["differences"]
+
+
+def differences(records: Sequence[Record], links: Mapping[int, LinkRecord], mounts: Collection[str]) -> list[str]:
+    """Return a line for each thing that is in one and not in the other.
+
+    Parameters
+    ----------
+    links : mapping
+        Those that carry the instance's mark, by index.
+    mounts : collection of str
+        Paths under the instance's directory that a namespace is bound to.
+
+    Raises
+    ------
+    errors.StateDamagedError
+        A record cannot be understood.
+    """
+    found: list[str] = []
+    known: set[int] = set()
+
+    def look_for(index: int, name: str, whose: str) -> None:
+        known.add(index)
+        if index not in links or links[index].name != name:
+            found.append(f"{whose}: link {name} ({index}) is not there")
+
+    paths = set()
+    for record in records:
+        if record.kind is Kind.NETWORK and record.state is State.CREATED:
+            made = decode(record.made, NetworkMade)
+            kept: dict[str, Any] = made.realised if isinstance(made.realised, dict) else {}
+            for index, name, star in kept.values():
+                look_for(index, name, f"network {decode(record.data, NetworkData).name!r}")
+                known.update(star[0] if star is not None else ())
+        elif record.kind is Kind.ENDPOINT and record.state is State.JOINED:
+            joined = decode(record.made, EndpointMade)
+            for _, _, host_name, host_index, *_ in joined.realised[2]:
+                if host_index:
+                    look_for(host_index, host_name, f"endpoint {decode(record.data, EndpointData).name!r}")
+        elif record.kind is Kind.SANDBOX:
+            sandbox = decode(record.data, SandboxData)
+            if sandbox.ownership == Ownership.OWNED.value:
+                paths.add(sandbox.key)
+                if sandbox.key not in mounts:
+                    found.append(f"sandbox {sandbox.name!r}: namespace {sandbox.key} is not there")
+            elif sandbox.ownership == Ownership.EXISTING.value and not os.path.exists(sandbox.key):
+                found.append(f"sandbox {sandbox.name!r}: {sandbox.key} is not there")
+    for index, link in links.items():
+        if index not in known and link.link not in known:  # the latter: the other end of a pair
+            found.append(f"link {link.name} ({index}) is in no record")
+    found += [f"namespace {path} is in no record" for path in mounts if path not in paths]
+    return found

@@ -1,0 +1,295 @@
+"""Looking: instances by their directories and by the links that carry their ids; nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from driverapi import errors
+from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
+from driverapi.dataplane.failures import failure
+from driverapi.dataplane.routed import METRIC_MARK
+from driverapi.doctor.compare import differences
+from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir
+from driverapi.leftovers import namespace_mounts, unescaped
+from driverapi.paths import private_directory
+from driverapi.store.contract import State
+from driverapi.store.sqlite import SqliteStore
+
+__all__ = ["Finding", "InstanceFound", "Report", "examine", "id_of_link"]
+
+_ID: Final = re.compile(r"[0-9a-f]{4}")
+_BEING_MADE: Final = 10.0  # seconds for which a directory may be without a lock
+_BLACKHOLE: Final = 6  # RTN_BLACKHOLE, linux/rtnetlink.h
+_SETTLED: Final = frozenset({State.CREATED, State.JOINED, State.RESTING})
+_MOST: Final = 4096  # bytes of a path
+_SHOWN: Final = 5  # differences that are told one by one
+
+
+@dataclass(slots=True)
+class InstanceFound:
+    """One instance: a controller that lives, or what is left of one.
+
+    Attributes
+    ----------
+    id : str
+        Four hexadecimal digits.
+    directory : str
+        Where its namespaces are; empty where only links carry its id.
+    owner : str
+        ``"process"``: it lives; ``"state"``: a state has it, and no process that; ``"nobody"``;
+        ``"unknown"``: links carry its id, and its directory is none of those that were looked at.
+    pid : int or None
+        Of the process that holds its lock, as that wrote it.
+    state : str
+        The path of its state, where it has one.
+    clean : bool
+        Its last controller was closed, and not killed.
+    links, namespaces, routes : int
+        How many carry its id: links and routes of this network namespace.
+    """
+
+    id: str
+    directory: str = ""
+    owner: str = "nobody"
+    pid: int | None = None
+    state: str = ""
+    clean: bool = True
+    links: int = 0
+    namespaces: int = 0
+    routes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    kind : str
+        ``"orphan"``: nobody owns it; ``"unclean"``: the process of a state ended before it was closed;
+        ``"differs"``: a state says what is not so in the kernel, or the other way round;
+        ``"damaged"``: a state that cannot be read; ``"unknown"``: it may belong to a directory that was not looked at;
+        ``"limit"``: a limit of the kernel is near.
+    instance : str
+        Id of the instance, or empty.
+    what, advice : str
+        For people.
+    mendable : bool
+        Whether :func:`driverapi.doctor.mend` does something about it.
+    """
+
+    kind: str
+    instance: str
+    what: str
+    advice: str
+    mendable: bool = True
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found."""
+
+    run_dir: str
+    instances: list[InstanceFound] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is no finding."""
+        return not self.findings
+
+
+def examine(run_dir: str | os.PathLike[str] | None = None) -> Report:
+    """Look at a run directory, and at the links and routes of the calling thread's network namespace.
+
+    Raises
+    ------
+    errors.KernelError, errors.NoPermissionError
+        It could not look.
+    errors.UnsafePathError
+        Others can change the directory.
+    """
+    base = Path(default_run_dir() if run_dir is None else run_dir).absolute()
+    with contextlib.suppress(FileNotFoundError):
+        base = private_directory(base, "run_dir", make=False)
+    report = Report(str(base))
+    found: dict[str, InstanceFound] = {}
+    for one in _directories(base):
+        found[one.id] = one
+    links = _count_marks(found)
+    for one in found.values():
+        _judge(one, links.get(one.id, {}), report.findings)
+    report.instances = sorted(found.values(), key=lambda one: one.id)
+    return report
+
+
+def id_of_link(link: LinkRecord) -> str | None:
+    """Return the id of the instance that a link carries, by its group and, but for bridges, by its name."""
+    if not GROUP_MARK <= link.group < GROUP_MARK << 1:
+        return None
+    id = f"{(link.group - GROUP_MARK) // GROUPS:04x}"
+    named = link.name.startswith(f"{LINK_MARK}{id}")
+    return id if _ID.fullmatch(id) and (named or link.kind == "bridge") else None
+
+
+def _directories(base: Path) -> list[InstanceFound]:
+    try:
+        names = sorted(os.listdir(base))
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise errors.NoPermissionError(f"no permission to look at {base}: {error.strerror}", errno.EACCES) from error
+    mounts = [unescaped(path) for path in namespace_mounts(str(base))]
+    found = []
+    for name in names:
+        directory = base / name
+        if not _ID.fullmatch(name) or directory.is_symlink() or not directory.is_dir():
+            continue
+        one = InstanceFound(name, str(directory))
+        one.namespaces = sum(path.startswith(f"{directory}/ns/") for path in mounts)
+        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+            _look_into(directory, one)
+            found.append(one)
+    return found
+
+
+def _look_into(directory: Path, one: InstanceFound) -> None:
+    alive, one.pid = _holder(directory)
+    if alive or _flies_flag(one.id):
+        one.owner = "process"
+    if not one.namespaces:  # what is not a mount any more is a file
+        with contextlib.suppress(FileNotFoundError):
+            one.namespaces = len(os.listdir(directory / "ns"))
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(directory / STATE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            one.state = os.fsdecode(os.read(descriptor, _MOST))
+        finally:
+            os.close(descriptor)
+
+
+def _holder(directory: Path) -> tuple[bool, int | None]:
+    """Tell whether somebody holds the lock of an instance, and which process says that it does."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return time.time() - directory.stat().st_ctime < _BEING_MADE, None
+    try:
+        text = os.read(descriptor, 32).strip()
+        pid = int(text) if text.isdigit() else None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # who wants it just now tries again
+        except BlockingIOError:
+            return True, pid
+        return False, pid
+    finally:
+        os.close(descriptor)
+
+
+def _flies_flag(id: str) -> bool:
+    """Tell whether an instance of that id lives in this network namespace, wherever its directory is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(f"\0driverapi-{id}")
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+def _count_marks(found: dict[str, InstanceFound]) -> dict[str, dict[int, LinkRecord]]:
+    """Count what carries an id; return the links of each."""
+    try:
+        with NetlinkSocket() as netlink:
+            links = netlink.dump_links()
+            routes = netlink.dump_routes()
+    except NetlinkError as error:
+        raise failure("look at links and routes", error) from error
+    marks = [(id_of_link(link), "links") for link in links]
+    marks += [
+        (f"{route.metric & 0xFFFF:04x}", "routes")
+        for route in routes
+        if route.type == _BLACKHOLE and route.metric & ~0xFFFF == METRIC_MARK
+    ]
+    for id, what in marks:
+        if id is None:
+            continue
+        if id not in found:
+            found[id] = InstanceFound(id, owner="process" if _flies_flag(id) else "unknown")
+        setattr(found[id], what, getattr(found[id], what) + 1)
+    of: dict[str, dict[int, LinkRecord]] = {}
+    for link in links:
+        if (id := id_of_link(link)) is not None:
+            of.setdefault(id, {})[link.index] = link
+    return of
+
+
+def _judge(one: InstanceFound, links: Mapping[int, LinkRecord], findings: list[Finding]) -> None:
+    """Say whose an instance is, and what is wrong with it."""
+    if one.owner == "process":
+        return
+    has = f"{one.links} links, {one.namespaces} namespaces, {one.routes} routes"
+    if one.owner == "unknown":
+        findings.append(
+            Finding(
+                "unknown",
+                one.id,
+                f"instance {one.id}: {has}; no process has it, and no directory of it is here",
+                "look at the run_dir that it had; if there is none any more, name it: --forget " + one.id,
+                mendable=False,
+            )
+        )
+        return
+    if one.state:
+        try:
+            found = _ask_state(one, links)
+        except errors.DriverAPIError as error:
+            one.owner = "state"
+            text = f"instance {one.id}: {error}; {has}"
+            advice = "mend or move the state away; without it all this belongs to nobody"
+            findings.append(Finding("damaged", one.id, text, advice, mendable=False))
+            return
+        if found is not None:
+            one.owner = "state"
+            findings += found
+            return
+    gone = f"its state {one.state} is no more" if one.state else f"process {one.pid} is no more"
+    findings.append(
+        Finding("orphan", one.id, f"instance {one.id}: {gone}; left: {has}", "--fix takes it away"),
+    )
+
+
+def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord]) -> list[Finding] | None:
+    """Ask the state that an instance names what is wrong; None where it is gone, or has another instance."""
+    if not os.path.exists(one.state):
+        return None
+    store = SqliteStore(one.state, reading=True)
+    try:
+        if store.fact("instance") != one.id:
+            return None
+        records = store.records()
+        one.clean = store.fact("closed") == "yes"
+    finally:
+        store.close()
+    mounts = [unescaped(path) for path in namespace_mounts(one.directory)]
+    wrong = differences(records, links, mounts)
+    half = sum(record.state not in _SETTLED for record in records)
+    advice = "the next controller on that state mends it; so does --fix"
+    found = []
+    if not one.clean:
+        text = f"instance {one.id}: the process of state {one.state} ended without closing it; {half} half-done"
+        found.append(Finding("unclean", one.id, text, advice))
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        text = f"state {one.state} and the kernel differ: {'; '.join(wrong[:_SHOWN])}{more}"
+        found.append(Finding("differs", one.id, text, advice))
+    return found

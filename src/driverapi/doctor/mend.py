@@ -1,0 +1,83 @@
+"""Mending: what nobody owns goes; a state whose process died is opened, so that it is restored, and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from driverapi import errors
+from driverapi.dataplane.linux import LinuxDataplane
+from driverapi.doctor.look import Finding, InstanceFound, Report
+from driverapi.instance import Instance
+
+__all__ = ["mend"]
+
+
+def mend(report: Report, forget: Sequence[str] = ()) -> list[str]:
+    """Mend what can be; return a line for each thing that was done.
+
+    Parameters
+    ----------
+    forget : sequence of str
+        Ids of ``"unknown"`` instances that are to be taken for nobody's.
+
+    Raises
+    ------
+    errors.BulkError
+        Some could not be mended, each with its error; the rest is.
+    """
+    done: list[str] = []
+    faults: list[Exception] = []
+    instances = {one.id: one for one in report.instances}
+    restored: set[str] = set()
+    for finding in report.findings:
+        try:
+            if finding.kind in ("unclean", "differs"):
+                if finding.instance not in restored:
+                    restored.add(finding.instance)
+                    done.append(_restore(instances[finding.instance]))
+            elif finding.kind == "orphan" or (finding.kind == "unknown" and finding.instance in forget):
+                done.append(_take_away(Path(report.run_dir), finding))
+        except errors.DriverAPIError as error:
+            if isinstance(error, errors.StateBusyError):
+                done.append(f"instance {finding.instance} has come alive; left alone")
+                continue
+            error.add_note(finding.what)
+            faults.append(error)
+    if faults:
+        raise errors.BulkError("doctor: not everything could be mended", faults)
+    return done
+
+
+def _restore(one: InstanceFound) -> str:
+    from driverapi.controller import Controller  # all of the package, and only where there is a state to open
+
+    with Controller(state=one.state, run_dir=Path(one.directory).parent) as ctl:
+        found = ctl.restored
+    assert found is not None
+    return (
+        f"state {one.state}: {found.joined} endpoints live; {found.undone} undone, {found.finished} finished, "
+        f"{len(found.down)} down, {found.swept.links} links and {found.swept.namespaces} namespaces taken away"
+    )
+
+
+def _take_away(run_dir: Path, finding: Finding) -> str:
+    """Be the instance, know nothing of what it has, and take all of that away."""
+    instance = Instance(run_dir, before=finding.instance)
+    if instance.id != finding.instance:  # others have it since
+        instance.close()
+        raise errors.StateBusyError(f"instance {finding.instance} is alive")
+    try:
+        dataplane = LinuxDataplane(instance)
+        try:
+            swept = dataplane.survey().sweep()
+        finally:
+            dataplane.close()
+    except BaseException:
+        instance.rest()
+        raise
+    instance.close()
+    return (
+        f"instance {finding.instance}: {swept.links} links, {swept.namespaces} namespaces, "
+        f"{swept.routes} routes taken away"
+    )

@@ -1,0 +1,209 @@
+"""``driverapi doctor`` on what killed processes leave: it lists that, mends it, and finds nothing then."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from _fastnet.batch import Batch
+from _fastnet.socket import NetlinkSocket
+from driverapi import Controller
+from driverapi.doctor import examine, mend, probe
+from driverapi.leftovers import take_inventory, wait_until_drained
+
+CHURN = """
+import sys
+from driverapi import Controller
+state, run_dir = sys.argv[1:]
+ctl = Controller(state=state or None, run_dir=run_dir)
+nets = [ctl.create_network(driver, driver, ipv4="0.0.0.0/22", ipv6="::/64") for driver in ("bridge", "routed")]
+nets[0].attach(3)
+ctl.warm(nets[0], 3, wait=False)
+print("ready", flush=True)
+while True:
+    for net in nets:
+        some = net.attach(15)
+        net.detach(some[1:])
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    before = take_inventory(str(tmp_path))
+    yield tmp_path / "run"
+    assert not wait_until_drained(before, str(tmp_path), 20)
+
+
+def killed(seed: int, run: Path, state: Path | None) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHURN, "" if state is None else str(state), str(run)], stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(random.Random(seed).uniform(0.0, 0.3))
+        assert doctor(run)["findings"] == []  # it lives
+        assert child.poll() is None
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()  # type: ignore[union-attr]
+
+
+def doctor(run: Path, *options: str, status: int = 0) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "driverapi", "doctor", "--json", "--no-probe", f"--run-dir={run}", *options],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == status, (done.stdout, done.stderr)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["ok"] is (status == 0)
+    return document
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_killed_process_left(run: Path, seed: int) -> None:
+    with Controller(run_dir=run) as living:
+        kept = living.create_network("bridge", "kept", ipv4="10.99.0.0/24").attach(2, strict=True)
+        killed(seed, run, None)
+        found = doctor(run, status=1)
+        [finding] = found["findings"]
+        assert finding["kind"] == "orphan"
+        [left] = [one for one in found["instances"] if one["id"] == finding["instance"]]
+        assert left["owner"] == "nobody"
+        assert left["links"] > 6
+        assert left["namespaces"] > 3
+        fixed = doctor(run, "--fix")
+        assert len(fixed["fixed"]) == 1
+        assert fixed["found"] == [finding]
+        after = doctor(run)
+        assert [one["owner"] for one in after["instances"]] == ["process"]
+        assert [os.path.exists(one.sandbox.key) for one in kept if one.sandbox] == [True, True]
+    assert list(run.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_killed_process_with_state_left(run: Path, tmp_path: Path, seed: int) -> None:
+    state = tmp_path / "state.db"
+    killed(seed, run, state)
+    found = doctor(run, status=1)
+    assert "unclean" in {one["kind"] for one in found["findings"]}
+    assert [one["owner"] for one in found["instances"]] == ["state"]
+    fixed = doctor(run, "--fix")
+    assert len(fixed["fixed"]) == 1
+    after = doctor(run)
+    assert [(one["owner"], one["clean"]) for one in after["instances"]] == [("state", True)]
+    with Controller(state=state) as ctl:
+        assert ctl.restored is not None
+        assert not ctl.restored.mended
+        assert ctl.restored.joined >= 3
+        for network in ctl.networks:
+            network.detach(network.endpoints)
+            network.delete()
+        assert ctl.sandboxes == []
+    assert list(run.iterdir()) == []
+
+
+def test_a_state_at_rest_that_differs(run: Path, tmp_path: Path, host: NetlinkSocket) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=run) as ctl:
+        ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").attach(3, strict=True)
+        instance = ctl._instance
+        assert instance is not None
+    assert examine(run).healthy
+    [victim, *_] = [link.index for link in host.dump_links() if link.name.startswith(f"dv{instance.id}e")]
+    batch = Batch()
+    batch.delete_link(victim)
+    batch.add_bridge(f"dv{instance.id}bff", group=instance.group(3))
+    batch.add_bridge("dv-theirs", group=5)
+    assert host.execute(batch).ok
+    report = examine(run)
+    [finding] = report.findings
+    assert finding.kind == "differs"
+    assert f"({victim}) is not there" in finding.what
+    assert f"link dv{instance.id}bff" in finding.what
+    [line] = mend(report)
+    assert "1 down" in line
+    assert examine(run).healthy
+    assert "dv-theirs" in {link.name for link in host.dump_links()}
+    with Controller(state=state) as ctl:
+        network = ctl.network("web")
+        network.detach(network.endpoints)
+        network.delete()
+        [parted] = ctl.sandboxes  # that of the endpoint that was lost
+        parted.delete()
+    batch.clear()
+    batch.delete_link(name="dv-theirs")
+    assert host.execute(batch).ok
+
+
+def test_a_state_that_is_gone(run: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=run) as ctl:
+        ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").attach(3, strict=True)
+    for path in tmp_path.glob("state.db*"):
+        path.unlink()
+    found = doctor(run, status=1)
+    assert [one["kind"] for one in found["findings"]] == ["orphan"]
+    doctor(run, "--fix")
+    assert list(run.iterdir()) == []
+
+
+def test_a_state_that_is_damaged_keeps_what_it_has(run: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=run) as ctl:
+        ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").attach(3, strict=True)
+    whole = state.read_bytes()
+    state.write_bytes(b"nonsense" * 1000)
+    for options in ((), ("--fix",)):
+        found = doctor(run, *options, status=1)
+        assert [one["kind"] for one in found["findings"]] == ["damaged"]
+        assert found["instances"][0]["namespaces"] == 3
+    state.write_bytes(whole)
+    with Controller(state=state) as ctl:
+        network = ctl.network("web")
+        assert len(network.endpoints) == 3
+        network.detach(network.endpoints)
+        network.delete()
+
+
+def test_an_instance_of_another_directory(run: Path, tmp_path: Path) -> None:
+    run.mkdir(mode=0o700)
+    killed(1, tmp_path / "other", None)
+    found = doctor(run, status=1)
+    [finding] = found["findings"]
+    assert (finding["kind"], finding["mendable"]) == ("unknown", False)
+    assert doctor(run, "--fix", status=1)["fixed"] == []
+    doctor(tmp_path / "other", "--fix")
+    doctor(run)
+
+
+def test_it_cannot_look(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-m", "driverapi", "doctor", "--no-probe", f"--run-dir={shared}"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"could not look" in done.stderr
+
+
+def test_what_this_kernel_can_do() -> None:
+    found = {one.name: one.there for one in probe()}
+    assert found["link veth"]
+    assert found["link bridge"]
+    assert len(found) == 11
