@@ -20,12 +20,12 @@ from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
 from driverapi.dataplane.networks import Networks
-from driverapi.dataplane.routed import METRIC_MARK
+from driverapi.dataplane.routed import METRIC_MARK, strip_gateway
 from driverapi.dataplane.routes import give_gateways
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.instance import GROUPS, LINK_MARK, Instance
 from driverapi.leftovers import namespace_mounts, unescaped
-from driverapi.plan import EndpointPlan, NetworkPlan, Route, VethLink
+from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, NetworkPlan, Route, VethLink
 
 __all__ = ["LinuxSurvey", "kept"]
 
@@ -117,6 +117,7 @@ class LinuxSurvey:
         found: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
         if not all(link.name in found and self._is_whole(*found[link.name]) for link in plan.links):
             self._delete([self._ours[index] for index, name, _ in found.values() if self._has(index, name)])
+            self._make_room(plan)
             self._networks.realise(network, plan)
             self._taken.update(index for (owner, _), index in self._kernel.masters.items() if owner == network)
             return False
@@ -127,6 +128,19 @@ class LinuxSurvey:
             if star is not None:
                 self._take_star(network, link.name, star)
         return True
+
+    def _make_room(self, plan: NetworkPlan) -> None:
+        """Take away what would be in the way of a network's links: what outlived them, or a start that was killed."""
+        kernel = self._kernel
+        names = {link.name for link in plan.links if isinstance(link, BridgeLink) and link.exact}
+        self._delete([link for index, link in self._ours.items() if link.name in names and index not in self._taken])
+        batch = Batch()
+        for link in plan.links:
+            if isinstance(link, GatewayLink):
+                strip_gateway(batch, kernel, link)
+        refused = first_failure("routes that an earlier process left", kernel.host, batch, GONE) if len(batch) else None
+        if refused is not None:
+            raise refused
 
     def _is_whole(self, index: int, name: str, star: Any) -> bool:
         return self._has(index, name) and all(link in self._ours for link in (star[0] if star is not None else ()))

@@ -273,11 +273,8 @@ class Sandboxes:
         return netns
 
     def adopt(self, path: str) -> LinuxNetns:
-        """Take a namespace of ours that an earlier process made."""
-        netns = LinuxNetns(self, path, Ownership.OWNED, None)
-        with self.lock:
-            self._owned[path] = netns
-        return netns
+        """Take a namespace of ours that an earlier process made: it stays, also if this start fails."""
+        return LinuxNetns(self, path, Ownership.OWNED, None)
 
     def host(self) -> LinuxNetns:
         """Return the namespace of this process."""
