@@ -141,7 +141,7 @@ class Controller:
                 from driverapi.restore import restore
 
                 with self._gate.call():
-                    kept.put_fact("closed", "no")
+                    keeping.begin(kept)
                     self.restored = restore(self, release=lost == "release")
             undo.pop_all()
         _open.add(self)
@@ -529,8 +529,8 @@ class Controller:
         if faults:
             raise errors.BulkError("close: not everything could be taken away; close it again", faults)
         attempt(partial(self._dataplane.close, [sandbox.key for sandbox in there]))
-        if self._state is not None:
-            attempt(partial(self._state.put_fact, "closed", "yes"))
+        if self._state is not None and not faults:
+            attempt(partial(keeping.end, self._state))
         attempt(self._store.close)
         if self._instance is not None:
             attempt(self._instance.rest if self._store.keeps and (self._networks or there) else self._instance.close)

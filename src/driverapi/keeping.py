@@ -6,7 +6,9 @@ All is imported late: who keeps no state needs neither a database nor an encoder
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driverapi.api import IPAMData
@@ -18,7 +20,16 @@ if TYPE_CHECKING:
     from driverapi.sandbox import Sandbox
     from driverapi.store.sqlite import SqliteStore
 
-__all__ = ["check_options", "note_of_network", "open_state", "sandbox_id", "sandbox_record"]
+__all__ = [
+    "begin",
+    "check_options",
+    "end",
+    "note_of_network",
+    "open_state",
+    "sandbox_id",
+    "sandbox_record",
+    "surroundings",
+]
 
 
 def open_state(path: str | os.PathLike[str], durability: str) -> SqliteStore:
@@ -26,6 +37,26 @@ def open_state(path: str | os.PathLike[str], durability: str) -> SqliteStore:
     from driverapi.store.sqlite import SqliteStore
 
     return SqliteStore(path, durability=durability)
+
+
+def surroundings() -> str:
+    """Return which boot of which machine this is, and which network namespace the calling thread is in."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        place = os.stat("/proc/thread-self/ns/net")
+    except OSError:
+        return "unknown"
+    return f"{boot} {place.st_dev:x}:{place.st_ino:x}"
+
+
+def begin(state: SqliteStore) -> None:
+    """Write that a controller is at work on a state, where, and which; :func:`end` says that it is not."""
+    state.put_fact("opened", f"{surroundings()} {secrets.token_hex(8)}")
+
+
+def end(state: SqliteStore) -> None:
+    """Write that the controller which is at work has ended as it should."""
+    state.put_fact("closed", state.fact("opened") or "")
 
 
 def check_options(options: Mapping[str, Any], what: str) -> None:

@@ -21,6 +21,9 @@ _COMMANDS: Final = {
     "bench": "Measure this package beside what one would use instead.",
     "doctor": "Say whose is what on this machine, what is wrong, and mend it.",
     "demo": "Bring up sandboxes, have them ping, and take all away again.",
+    "endpoint": "Endpoints: create, list, inspect, remove, join, leave.",
+    "network": "Networks: create, list, inspect and remove them.",
+    "sandbox": "Sandboxes: create, list, inspect and remove them.",
 }
 
 

@@ -277,7 +277,7 @@ def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord]) -> list[Find
         if store.fact("instance") != one.id:
             return None
         records = store.records()
-        one.clean = store.fact("closed") == "yes"
+        one.clean = store.fact("closed") == store.fact("opened")
     finally:
         store.close()
     mounts = [unescaped(path) for path in namespace_mounts(one.directory)]

@@ -1,0 +1,73 @@
+"""``driverapi sandbox``: sandboxes of a state, each command a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from driverapi.cli import onstate
+
+__all__ = ["sandbox"]
+
+
+@click.group()
+def sandbox() -> None:
+    """Sandboxes, the namespaces that endpoints join: create, list, inspect and remove them."""
+
+
+@sandbox.command()
+@click.argument("name")
+@click.option("--netns", type=click.Path(path_type=Path), metavar="PATH", help="A namespace that there is; it stays.")
+@click.option("--host", is_flag=True, help="The host's own, for driver host.")
+@onstate.as_json
+@onstate.state
+@onstate.run_dir
+def create(name: str, netns: Path | None, host: bool, as_json: bool, state: Path | None, run_dir: Path | None) -> None:
+    """Create a sandbox, and print the path of its namespace (what nsenter --net= takes)."""
+    with onstate.writing(state, run_dir) as ctl:
+        key = ctl.create_sandbox(name, netns=netns, host=host).key
+    if as_json:
+        onstate.print_json(onstate.reading(state).sandbox(name).document())
+    else:
+        click.echo(key)
+
+
+@sandbox.command()
+@onstate.as_json
+@onstate.state
+def ls(as_json: bool, state: Path | None) -> None:
+    """List sandboxes."""
+    found = onstate.reading(state).sandboxes
+    if as_json:
+        onstate.print_json([one.document() for one in found])
+    else:
+        rows = [(one.name, one.key, one.ownership, ", ".join(one.endpoints)) for one in found]
+        onstate.print_table(("name", "namespace", "ownership", "endpoints"), rows)
+
+
+@sandbox.command()
+@onstate.sandbox_argument()
+@onstate.as_json
+@onstate.state
+def inspect(names: tuple[str, ...], as_json: bool, state: Path | None) -> None:
+    """Print all that the state has of sandboxes, as JSON (with --json or without)."""
+    del as_json
+    seen = onstate.reading(state)
+    onstate.print_json([seen.sandbox(name).document() for name in names])
+
+
+@sandbox.command()
+@onstate.sandbox_argument()
+@click.option("--force", "-f", is_flag=True, help="Its endpoints leave it first.")
+@onstate.state
+@onstate.run_dir
+def rm(names: tuple[str, ...], force: bool, state: Path | None, run_dir: Path | None) -> None:
+    """Remove sandboxes; one that endpoints have joined only with --force."""
+    with onstate.writing(state, run_dir) as ctl:
+        for name in names:
+            found = ctl.sandbox(name)
+            for one in found.endpoints if force else ():
+                one.leave()
+            found.delete()
+            click.echo(name)

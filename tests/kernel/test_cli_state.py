@@ -1,0 +1,138 @@
+"""``driverapi network``, ``endpoint`` and ``sandbox``: each command a process of its own, on one state."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from _fastnet.netns import create, drop
+from _fastnet.socket import NetlinkSocket
+from driverapi import Controller
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, host: NetlinkSocket) -> Run:
+    environment = {**os.environ, "DRIVERAPI_STATE": str(tmp_path / "state.db"), "DRIVERAPI_RUN_DIR": str(tmp_path)}
+
+    def call(*words: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "driverapi", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**environment, **more})
+        assert done.returncode == status, done.stderr
+        return done
+
+    return call
+
+
+def loaded(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout)
+
+
+def test_a_network_through_its_life(run: Run, tmp_path: Path) -> None:
+    assert loaded(run("network", "ls", "--json")) == []
+    id = run("network", "create", "web", "--ipv4", "10.77.0.0/16", "--ipv6", "fd77::/64").stdout.strip()
+    [web] = loaded(run("network", "ls", "--json"))
+    assert web == {
+        "name": "web",
+        "id": id,
+        "driver": "bridge",
+        "state": "created",
+        "ipv4": "10.77.0.0/16",
+        "ipv6": "fd77::/64",
+        "gateway": "10.77.0.1",
+        "gateway_ipv6": "fd77::1",
+        "options": {},
+        "endpoints": [],
+    }
+    key = run("sandbox", "create", "box").stdout.strip()
+    assert Path(key).parent.name == "ns"
+    run("endpoint", "create", "web/one", "--mac", "02:00:00:00:00:01")
+    assert run("endpoint", "join", "web/one", "--sandbox", "box").stdout.strip() == key
+    theirs = tmp_path / "theirs"
+    [made] = create([str(theirs)])
+    made.close()  # type: ignore[union-attr]
+    run("endpoint", "create", "web/two", "--ipv4", "10.77.0.9")
+    two = loaded(run("endpoint", "join", "web/two", "--netns", str(theirs), "--json"))
+    assert (two["state"], two["sandbox"], two["interfaces"][0]["address"]) == ("joined", str(theirs), "10.77.0.9/16")
+    ping = ["nsenter", f"--net={theirs}", "ping", "-c1", "-W2", "-q", "10.77.0.2"]
+    assert not subprocess.run(ping, check=False, capture_output=True).returncode
+    assert "02:00:00:00:00:01" in run("endpoint", "ls", "web").stdout
+    assert [one["name"] for one in loaded(run("sandbox", "ls", "--json"))] == [str(theirs), "box"]
+    run("endpoint", "leave", "web/two")
+    assert [one["endpoints"] for one in loaded(run("sandbox", "ls", "--json"))] == [["web/one"]]
+    assert loaded(run("network", "inspect", "web"))[0]["endpoints"][1]["state"] == "created"
+    said = run("network", "rm", "web", status=1).stderr
+    assert (said.count("\n"), "delete them first" in said) == (1, True)
+    run("sandbox", "rm", "box", status=1)
+    run("network", "rm", "--force", "web")
+    run("sandbox", "rm", "box")
+    assert drop([str(theirs)]) == [None]
+    assert not any(path.is_dir() for path in tmp_path.iterdir())
+
+
+def test_reading_while_another_process_writes(run: Run, tmp_path: Path) -> None:
+    with Controller(state=tmp_path / "state.db", run_dir=tmp_path) as ctl:
+        web = ctl.create_network("bridge", "web")
+        eps = web.attach(3, strict=True)
+        assert [one["state"] for one in loaded(run("endpoint", "ls", "--json"))] == ["joined"] * 3
+        said = run("network", "create", "other", status=1).stderr
+        assert f"process {os.getpid()}" in said
+        web.detach(eps)
+        web.delete()
+
+
+def test_what_was_mended_is_said(run: Run, host: NetlinkSocket) -> None:
+    run("network", "create", "web")
+    [bridge] = [link for link in host.dump_links() if link.kind == "bridge"]
+    from _fastnet.batch import Batch
+
+    batch = Batch()
+    batch.delete_link(bridge.index)
+    assert host.execute(batch).ok
+    assert "1 networks made anew" in run("sandbox", "create", "box").stderr
+    run("sandbox", "rm", "box")
+    run("network", "rm", "web")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (["endpoint", "join", "web/one"], 2, "one of --sandbox and --netns"),
+        (["endpoint", "create", "web"], 2, "NETWORK/ENDPOINT"),
+        (["endpoint", "create", "none/one"], 1, "no network"),
+        (["endpoint", "inspect", "none/one"], 1, "no endpoint"),
+        (["network", "ls", "--state", "/nonexistent/state.db"], 1, "nonexistent"),
+        (["network", "create", "web", "-o", "nonsense"], 2, "KEY=VALUE"),
+        (["sandbox", "create", "../../etc/passwd\n"], 1, "printable"),
+        (["sandbox", "create", "x", "--netns", "/etc/passwd"], 1, "/etc/passwd"),
+    ],
+)
+def test_errors(run: Run, words: list[str], status: int, text: str) -> None:
+    done = run(*words, status=status)
+    assert text in done.stderr
+    assert done.stdout == ""
+    if status == 1:
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_name_never_becomes_a_path(run: Run, tmp_path: Path) -> None:
+    key = run("sandbox", "create", "../../up").stdout.strip()
+    assert Path(key).resolve().parent.parent.parent == tmp_path.resolve()
+    run("sandbox", "rm", "../../up")
+
+
+def test_completion(run: Run) -> None:
+    run("network", "create", "web")
+    run("endpoint", "create", "web/one")
+    for words, wanted in (("network rm w", "web"), ("endpoint rm we", "web/one"), ("endpoint create w", "web/")):
+        asked = {"_DRIVERAPI_COMPLETE": "bash_complete", "COMP_WORDS": f"driverapi {words}", "COMP_CWORD": "3"}
+        assert f"plain,{wanted}" in run(**asked).stdout.split()
+    run("network", "rm", "-f", "web")
