@@ -283,6 +283,18 @@ EVENTS: Final = MappingProxyType(
             "What was done could not be written; it is written with what comes next.",
             _FAULT,
         ),
+        "plugin.activated": Event(
+            INFO,
+            "an engine has activated the plugin of driver %(driver)s",
+            "A Docker engine has started, or found the plugin.",
+            ("driver",),
+        ),
+        "plugin.fault": Event(
+            ERROR,
+            "%(verb)s failed inside: %(error)s",
+            "A request met an error that is none of this package's: a fault of a driver, or ours.",
+            ("verb", *_FAULT),
+        ),
         "watch.failed": Event(
             ERROR,
             "an observer failed and is told no more: %(error)s",

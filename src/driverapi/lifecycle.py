@@ -88,6 +88,21 @@ class Lifecycle:
         """Tell whether there is a network of that id, ready or not."""
         return id in self._networks
 
+    def networks(self) -> list[str]:
+        """Return the ids of the networks."""
+        with self._free:
+            return list(self._networks)
+
+    def endpoints_of(self, network: str) -> list[str]:
+        """Return the ids of a network's endpoints; none of a network that there is not."""
+        with self._free:
+            record = self._networks.get(network)
+            return [] if record is None else list(record.endpoints)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many networks and endpoints there are."""
+        return len(self._networks), len(self._endpoints)
+
     @network_verb("delete_network")
     def delete_network(self, id: str) -> None:
         """Delete a network that has no endpoints: the driver's part, then what it had on the host."""
