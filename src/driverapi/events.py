@@ -289,6 +289,12 @@ EVENTS: Final = MappingProxyType(
             "A Docker engine has started, or found the plugin.",
             ("driver",),
         ),
+        "plugin.no_rule": Event(
+            WARNING,
+            "sandboxes of a bridge may not hear of each other: %(error)s",
+            "The rule that lets bridged packets pass beside a Docker engine could not be made.",
+            _FAULT,
+        ),
         "plugin.fault": Event(
             ERROR,
             "%(verb)s failed inside: %(error)s",

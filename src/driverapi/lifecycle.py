@@ -19,7 +19,7 @@ from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
 from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
 from driverapi.dataplane.contract import Dataplane, Progress, Work
 from driverapi.notes import Notes
-from driverapi.plan import EndpointPlan, check_network_plan
+from driverapi.plan import EndpointPlan, NetworkPlan, check_network_plan
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.store.contract import Kind, Record, State, Store
 from driverapi.watching import Watch, network_verb, undo_failed, verb
@@ -98,6 +98,11 @@ class Lifecycle:
         with self._free:
             record = self._networks.get(network)
             return [] if record is None else list(record.endpoints)
+
+    def plan_of(self, network: str) -> NetworkPlan | None:
+        """Return what a network has on the host, if its driver plans that."""
+        record = self._networks.get(network)
+        return None if record is None else record.plan
 
     def counts(self) -> tuple[int, int]:
         """Return how many networks and endpoints there are."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
 from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Origin
+from driverapi.plan import BridgeLink
 from driverapi.plugin.turns import Recent, Turns
 from driverapi.plugin.wire import (
     EMPTY,
@@ -33,6 +34,7 @@ from driverapi.store.contract import State
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.lifecycle import Lifecycle
+    from driverapi.plugin.firewall import Firewall
 
 __all__ = ["NetworkVerbs", "network_options"]
 
@@ -51,7 +53,10 @@ class NetworkVerbs:
     Thread safety: all methods.
     """
 
-    def __init__(self, driver: Driver, lifecycle: Lifecycle, dataplane: Dataplane) -> None:
+    def __init__(
+        self, driver: Driver, lifecycle: Lifecycle, dataplane: Dataplane, firewall: Firewall | None = None
+    ) -> None:
+        self._firewall = firewall
         self._driver = driver
         self._lifecycle = lifecycle
         self._dataplane = dataplane
@@ -114,7 +119,21 @@ class NetworkVerbs:
             self._lifecycle.create_network(id, self._driver, network_options(request), asked)
             self._asked[id] = asked
             self._gone.discard(id)
+            self._admit(id)
         return EMPTY
+
+    def _admit(self, network: str) -> None:
+        """Let packets pass on the bridges of a network."""
+        plan = self._lifecycle.plan_of(network)
+        if self._firewall is not None and plan is not None:
+            bridges = [link for link in plan.links if isinstance(link, BridgeLink)]
+            self._firewall.admit({link.name if link.exact else self._firewall.ours for link in bridges})
+
+    def _named(self, network: str) -> list[str]:
+        """Return the names that a user chose for bridges of a network; the others are known by how they begin."""
+        plan = self._lifecycle.plan_of(network)
+        links = () if plan is None else plan.links
+        return [link.name for link in links if isinstance(link, BridgeLink) and link.exact]
 
     @staticmethod
     def _allocate_network(body: bytes) -> dict[str, Any]:
@@ -138,9 +157,12 @@ class NetworkVerbs:
             for endpoint in self._lifecycle.endpoints_of(id):
                 with self._turns.hold((id, endpoint)):
                     self.take_away(endpoint)
+            bridges = self._named(id)
             self._lifecycle.delete_network(id)
             self._asked.pop(id, None)
             self._gone.add(id)
+            if self._firewall is not None:
+                self._firewall.withdraw(bridges)
         return EMPTY
 
     # --- endpoints --------------------------------------------------------------------------------
@@ -207,6 +229,8 @@ class NetworkVerbs:
             self._part(record)  # the engine, which knows better, says that it is in none
             place = self._dataplane.foreign_sandbox(key)
             _done(self._lifecycle.join([JoinRequest(endpoint, place, options, sandbox=key)]))
+            if self._firewall is not None:
+                self._firewall.settle()
             try:
                 return _joined(record, in_list=endpoint in self._lists)
             except errors.DriverAPIError:

@@ -17,6 +17,7 @@ from driverapi.events import emit, of_fault
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.lifecycle import Lifecycle
 from driverapi.plugin.addresses import AddressVerbs
+from driverapi.plugin.firewall import Firewall
 from driverapi.plugin.http import HttpServer
 from driverapi.plugin.networks import NetworkVerbs
 from driverapi.plugin.sockets import PLUGINS, Tls, UnixListener, listen_tcp
@@ -101,7 +102,8 @@ class Plugin:
                 undo.callback(dataplane.close)
             self._dataplane = dataplane
             self._lifecycle = Lifecycle(dataplane, self._store)
-            self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane)
+            self._firewall = None if self._instance is None else Firewall(self._instance.id)
+            self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall)
             self._addresses = AddressVerbs(DefaultIPAM() if ipam is None else ipam, dataplane, self._store)
             undo.pop_all()
         self._verbs: dict[str, Callable[[bytes], Any]] = {"/Plugin.Activate": self._activate}
@@ -171,6 +173,8 @@ class Plugin:
     def _activate(self, body: bytes) -> dict[str, Any]:
         """Answer an engine that has started, or that has found us."""
         self._addresses.begin_again()
+        if self._firewall is not None:
+            self._firewall.begin_again()
         emit("plugin.activated", driver=self._driver.type())
         return _IMPLEMENTS
 
@@ -219,6 +223,8 @@ class Plugin:
                 self._lifecycle.delete_network(network)
             except Exception as fault:
                 faults.append(fault)
+        if self._firewall is not None:
+            self._firewall.withdraw()
         self._dataplane.close()
         self._store.close()
         if self._instance is not None:

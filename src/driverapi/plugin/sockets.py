@@ -138,7 +138,7 @@ class Tls:
             context.load_cert_chain(self.certificate, self.key)
             context.load_verify_locations(self.authority)
         except OSError as error:  # SSLError is one
-            files = ", ".join((self.certificate, self.key, self.authority))
+            files = f"{self.certificate}, {self.key}, {self.authority}"
             raise errors.InvalidError(f"TLS: {error.strerror or error} (of {files})") from error
         return context
 
