@@ -79,8 +79,6 @@ class _Request:
         self.under_way = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            raise _BadRequestError(400, "this connection speaks HTTP/1.1 and nothing else") from None
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, _BadRequestError):
@@ -126,6 +124,8 @@ class _Request:
     def on_message_complete(self) -> None:
         if self._size > MAX_BODY:
             raise _BadRequestError(413, _too_large())
+        if self._parser.should_upgrade():
+            raise _BadRequestError(400, "this connection speaks HTTP/1.1 and nothing else")
         path = b"".join(self._url).partition(b"?")[0].decode("latin-1")
         method = self._parser.get_method().decode("latin-1")
         self.ready.append((method, path, b"".join(self._body), self._parser.should_keep_alive()))

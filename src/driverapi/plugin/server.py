@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from driverapi import errors, labels
-from driverapi.checks import check_name
 from driverapi.events import emit, of_fault
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.lifecycle import Lifecycle
@@ -83,7 +83,7 @@ class Plugin:
         ipam: IPAM | None = None,
     ) -> None:
         self._driver = _driver_of(driver, DriverRegistry() if registry is None else registry, options)
-        self.name = check_name(f"driverapi-{self._driver.type()}" if name is None else name, "name of the plugin")
+        self.name = _checked_name(f"driverapi-{self._driver.type()}" if name is None else name)
         self._closed = False
         self._lock = threading.Lock()
         self._listeners: list[UnixListener] = []
@@ -242,6 +242,14 @@ class Plugin:
 
     def __repr__(self) -> str:
         return f"<Plugin {self.name}, driver {self._driver.type()}>"
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
+        raise errors.InvalidError(
+            f"plugin name {name!r} is none: it has 1 to 63 letters, digits and '_.-', and begins with a letter or digit"
+        )
+    return name
 
 
 def _driver_of(driver: str | Driver, registry: DriverRegistry, options: Mapping[str, Any] | None) -> Driver:
