@@ -202,6 +202,12 @@ EVENTS: Final = MappingProxyType(
             INFO, "sandbox %(sandbox)s is there", "create_sandbox ended; not logged for those of attach.", ("sandbox",)
         ),
         "sandbox.deleted": Event(INFO, "sandbox %(sandbox)s is deleted", "Sandbox.delete ended.", ("sandbox",)),
+        "sandbox.files_failed": Event(
+            ERROR,
+            "files of sandbox %(sandbox)s could not be written: %(error)s",
+            "Its /etc/hosts or /etc/resolv.conf is not up to date; it is tried again at the next change.",
+            ("sandbox", *_FAULT),
+        ),
         "undo.failed": Event(
             ERROR,
             "a step of an undo failed: %(error)s",

@@ -56,6 +56,7 @@ STABLE = {
     "route.not_passed_on": "ERROR",
     "sandbox.created": "INFO",
     "sandbox.deleted": "INFO",
+    "sandbox.files_failed": "ERROR",
     "state.owed": "WARNING",
     "state.restored": "INFO",
     "undo.failed": "ERROR",
