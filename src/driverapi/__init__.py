@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from driverapi.plan import VethLink
     from driverapi.registry import DriverRegistry
     from driverapi.sandbox import Sandbox
-    from driverapi.services import Services
 
 __version__ = "0.1.0"
 
@@ -45,7 +44,6 @@ _HOME = {
     "Network": "network",
     "Origin": "api",
     "Sandbox": "sandbox",
-    "Services": "services",
     "VethLink": "plan",
 }
 
@@ -64,7 +62,6 @@ __all__ = [
     "Network",
     "Origin",
     "Sandbox",
-    "Services",
     "VethLink",
     "errors",
 ]

@@ -92,6 +92,5 @@ def sandbox_record(sandbox: Sandbox) -> Record:
     from driverapi.store.data import SandboxData, encode
 
     netns = sandbox._place()
-    files = None if sandbox._files is None else (sandbox._files.id, sandbox._files.services.kept())
-    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made, files))
+    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made))
     return Record(sandbox_id(sandbox), "", State.CREATED, kind=Kind.SANDBOX, data=data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +14,9 @@ import pytest
 from pyroute2 import IPRoute, NetNS
 
 from driverapi import Controller, DriverRegistry, errors
+from driverapi._native import Batch, NetlinkError, NetlinkSocket
+from driverapi.dataplane import teardown
+from driverapi.dataplane.failures import carry_out
 from driverapi.dataplane.star import Star
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.network import Network
@@ -297,3 +302,22 @@ def test_many_threads_on_one_network(controller: Controller) -> None:
     assert faults == []
     assert network.endpoints == []
     assert len([name for name in host_links() if name.startswith("dv")]) == 1
+
+
+def test_parts_of_many_groups_go_together(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion waits for the kernel: in whatever order endpoints are taken away, it is one for fifty."""
+    net = controller.create_network("bridge", "web", ipv4="10.77.0.0/16")
+    endpoints = net.attach(400, strict=True)
+    random.Random(5).shuffle(endpoints)
+    waits: list[str] = []
+
+    def counted(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:
+        waits.extend(re.findall("delete link.*", batch.describe()))
+        return carry_out(socket, batch)
+
+    monkeypatch.setattr(teardown, "carry_out", counted)
+    net.detach(endpoints[:300])
+    assert len(waits) == 6
+    assert len(net.endpoints) == 100
+    net.detach(net.endpoints)
+    net.delete()

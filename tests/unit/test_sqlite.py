@@ -204,15 +204,45 @@ def test_a_newer_one_is_refused(tmp_path: Path) -> None:
         SqliteStore(path)
 
 
-def test_an_older_one_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SCHEMA_1 = """
+CREATE TABLE things (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, network TEXT NOT NULL, state TEXT NOT NULL, sandbox TEXT NOT NULL,
+    data BLOB, made BLOB
+) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO facts VALUES ('instance', 'abcd');
+INSERT INTO things VALUES ('an old one', 'endpoint', 'net', 'created', 'box', x'01', NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def test_an_older_one_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    store = SqliteStore(path)
-    store.put([ONE])
-    store.close()
-    monkeypatch.setattr(sqlite, "SCHEMA", sqlite.SCHEMA + 1)
-    monkeypatch.setattr(sqlite, "_MIGRATIONS", ("", "ALTER TABLE things ADD COLUMN more TEXT"))
-    store = SqliteStore(path)
-    assert store.records() == [ONE]
+    path.touch(0o600)
+    raw = sqlite3.connect(path)
+    raw.executescript(f"PRAGMA application_id = {sqlite._MARK}; {SCHEMA_1}")
+    raw.close()
+    old = Record("an old one", "net", State.CREATED, "box", Kind.ENDPOINT, b"\x01", None)
+    reader = SqliteStore(path, reading=True)  # does not change it
+    assert reader.records() == [old]
+    reader.close()
+    for _ in range(2):
+        store = SqliteStore(path)
+        assert store.records()[0] == old
+        assert store.fact("instance") == "abcd"
+        store.put([ONE])
+        store.close()
+    raw = sqlite3.connect(path)
+    assert raw.execute("PRAGMA user_version").fetchone() == (sqlite.SCHEMA,)
+    raw.close()
+
+
+def test_records_come_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    ids = [f"{n * 7919 % 100:02}" for n in range(100)]
+    store.put([Record(id, "net", State.CREATING) for id in ids])
+    store.put([Record(id, "net", State.CREATED) for id in sorted(ids)])
+    assert [one.id for one in store.records()] == ids
     store.close()
 
 

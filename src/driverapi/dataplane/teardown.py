@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from driverapi import errors
 from driverapi._native import Batch, NetlinkError
+from driverapi.dataplane.contract import CHUNK
 from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, named
@@ -33,13 +34,15 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
             job.fail(named(job.what, fault))
     _unpin(kernel, jobs)
     leave_stars(jobs)
-    groups: dict[int, list[_Member]] = {}
-    for job in jobs:
-        for interface in job.interfaces:
-            if interface.there and isinstance(interface.plan.link, VethLink):
-                groups.setdefault(interface.group, []).append((job, interface))
-    for group, members in groups.items():
-        _delete_veths(kernel, group, members)
+    _delete_veths(
+        kernel,
+        [
+            (job, interface)
+            for job in jobs
+            for interface in job.interfaces
+            if interface.there and isinstance(interface.plan.link, VethLink)
+        ],
+    )
     for job in jobs:
         for interface in job.interfaces:
             if not interface.there and interface.held:
@@ -96,43 +99,61 @@ def _unpin(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
                 job.fail(failure(job.what, error))
 
 
-def _delete_veths(kernel: Kernel, number: int, members: Sequence[_Member]) -> None:
-    """Delete the links of one group: as one where all of it goes, else by a group made for them.
+def _delete_veths(kernel: Kernel, members: Sequence[_Member]) -> None:
+    """Delete links with as few deletions as may be: each waits for the kernel's grace periods once, however many go.
 
-    One deletion waits for the kernel's grace periods once, however many links it takes.
+    A group of which all goes, goes as one; of the others each part is put into a group made for them.
     """
-    groups = kernel.groups
-    indexes = [interface.host_index for _, interface in members]
-    batch = Batch()
-    fresh = number
-    if groups.is_whole(number, indexes):
-        batch.delete_link(group=groups.value(number))
-        decisive = [0] * len(indexes)
-    elif len(indexes) == 1 or (fresh := groups.take()) == COMMON:
-        fresh = number
-        for index in indexes:
-            batch.delete_link(index)
-        decisive = list(range(len(indexes)))
-    else:
-        for index in indexes:
-            batch.set_link(index, new_group=groups.value(fresh))
-        batch.delete_link(group=groups.value(fresh))
-        decisive = [len(indexes)] * len(indexes)
-    refused = carry_out(kernel.host, batch)
-    for position, (job, interface) in enumerate(members):
-        index = interface.host_index
-        error = refused.get(position) if fresh != number else None
-        if error is None:  # it is in the group that was deleted
-            error = refused.get(decisive[position])
-            groups.discard(number, [index])
-            if error is not None and error.errno not in GONE:
-                groups.add(fresh, [index])
-                interface.group = fresh
-        if error is None or error.errno in GONE:
-            groups.discard(number, [index])
-            interface.there = False
-            interface.group = COMMON
+    groups: dict[int, list[_Member]] = {}
+    for member in members:
+        groups.setdefault(member[1].group, []).append(member)
+    parted: list[_Member] = []
+    for number, some in groups.items():
+        if kernel.groups.is_whole(number, [interface.host_index for _, interface in some]):
+            batch = Batch()
+            batch.delete_link(group=kernel.groups.value(number))
+            error = carry_out(kernel.host, batch).get(0)
+            for member in some:
+                _settle(kernel, member, error)
+            kernel.groups.give_back(number)
         else:
-            job.fail(failure(job.what, error))
-    groups.give_back(number)
-    groups.give_back(fresh)
+            parted += some
+    for at in range(0, len(parted), CHUNK):
+        _delete_parted(kernel, parted[at : at + CHUNK])
+
+
+def _delete_parted(kernel: Kernel, members: Sequence[_Member]) -> None:
+    """Delete links of any groups: by one group made for them, or one by one where there is none left."""
+    groups = kernel.groups
+    batch = Batch()
+    fresh = groups.take() if len(members) > 1 else COMMON
+    former = {interface.group for _, interface in members}
+    if fresh == COMMON:
+        for _, interface in members:
+            batch.delete_link(interface.host_index)
+    else:
+        for _, interface in members:
+            batch.set_link(interface.host_index, new_group=groups.value(fresh))
+        batch.delete_link(group=groups.value(fresh))
+    refused = carry_out(kernel.host, batch)
+    for position, member in enumerate(members):
+        interface = member[1]
+        error = refused.get(position)
+        if fresh != COMMON and error is None:
+            groups.discard(interface.group, [interface.host_index])
+            groups.add(fresh, [interface.host_index])
+            interface.group = fresh
+            error = refused.get(len(members))
+        _settle(kernel, member, error)
+    for number in former | {fresh}:
+        groups.give_back(number)
+
+
+def _settle(kernel: Kernel, member: _Member, error: NetlinkError | None) -> None:
+    job, interface = member
+    if error is None or error.errno in GONE:
+        kernel.groups.discard(interface.group, [interface.host_index])
+        interface.there = False
+        interface.group = COMMON
+    else:
+        job.fail(failure(job.what, error))

@@ -16,10 +16,6 @@ class Kind(enum.Enum):
     NETWORK = "network"
     ENDPOINT = "endpoint"
     SANDBOX = "sandbox"
-    POOL = "pool"
-    """A plugin's, given to an engine."""
-    ADDRESS = "address"
-    """Of such a pool, given to an engine."""
 
 
 class State(enum.Enum):
@@ -97,7 +93,7 @@ class Store(Protocol):
         """Make what was written as safe as the store promises: called before a caller is told of an outcome."""
 
     def records(self) -> Sequence[Record]:
-        """Return all records, in no order."""
+        """Return all records, in the order in which they were put first."""
 
     def close(self) -> None:
         """Close it; what was put is safe as far as the store promises."""

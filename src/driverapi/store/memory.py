@@ -40,7 +40,7 @@ class MemoryStore:
         """Nothing is waited for."""
 
     def records(self) -> Sequence[Record]:
-        """Return all records, in no order."""
+        """Return all records, in the order in which they were put first."""
         with self._lock:
             return list(self._records.values())
 

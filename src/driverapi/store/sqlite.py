@@ -39,8 +39,8 @@ T = TypeVar("T")
 DURABILITIES: Final = {"full": "NORMAL", "normal": "NORMAL", "none": "OFF"}
 """Durability levels and SQLite's ``synchronous`` of each: at ``full`` we sync the log ourselves, once a call."""
 
-SCHEMA: Final = 1
-"""Version of the tables, in ``user_version``."""
+SCHEMA: Final = 2
+"""Version of the tables, in ``user_version``. Since 2 things keep the order in which they were made."""
 
 _MARK: Final = 0x64766170  # "dvap": SQLite's application_id of our files
 
@@ -53,12 +53,23 @@ CREATE TABLE things (
     sandbox TEXT NOT NULL,
     data BLOB,
     made BLOB
-) WITHOUT ROWID;
+);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 # From each older version to the next: its position is the version it starts from.
-_MIGRATIONS: Final[Sequence[str]] = ("",)
+_MIGRATIONS: Final[Sequence[str]] = (
+    "",
+    """
+    CREATE TABLE ordered (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, network TEXT NOT NULL, state TEXT NOT NULL, sandbox TEXT NOT NULL,
+        data BLOB, made BLOB
+    );
+    INSERT INTO ordered SELECT id, kind, network, state, sandbox, data, made FROM things;
+    DROP TABLE things;
+    ALTER TABLE ordered RENAME TO things
+    """,
+)
 
 _PUT: Final = """
 INSERT INTO things (id, kind, network, state, sandbox, data, made) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -66,6 +77,9 @@ ON CONFLICT (id) DO UPDATE SET
     state = excluded.state, sandbox = excluded.sandbox,
     data = coalesce(excluded.data, data), made = coalesce(excluded.made, made)
 """
+
+_ALL_OF_1: Final = "SELECT id, network, state, sandbox, kind, data, made FROM things"
+_ALL: Final = _ALL_OF_1 + " ORDER BY rowid"
 
 _DROP: Final = "DELETE FROM things WHERE id = ?"
 
@@ -151,6 +165,7 @@ class SqliteStore:
             self._check(database)
             if not reading:
                 _migrate(database)
+                self._ordered = True
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute(f"PRAGMA synchronous = {self._durability}")
         except BaseException as error:
@@ -169,6 +184,7 @@ class SqliteStore:
             raise errors.StateError(
                 f"state {self.path} was written by a newer version (schema {version}, this one knows {SCHEMA}); upgrade"
             )
+        self._ordered = version > 1  # who only reads does not migrate
         [answer] = database.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
             raise self._damaged(str(answer))
@@ -235,12 +251,8 @@ class SqliteStore:
                 ) from error
 
     def records(self) -> Sequence[Record]:
-        """Return all records, in no order."""
-        rows = self._run(
-            lambda database: database.execute(
-                "SELECT id, network, state, sandbox, kind, data, made FROM things"
-            ).fetchall()
-        )
+        """Return all records, in the order in which they were put first."""
+        rows = self._run(lambda database: database.execute(_ALL if self._ordered else _ALL_OF_1).fetchall())
         try:
             return [
                 Record(id, network, State(state), sandbox, Kind(kind), data, made)
