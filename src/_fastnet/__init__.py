@@ -8,6 +8,7 @@ fartree     what it has beyond: a sparse tree (C level only)
 snapshot    the bytes of its snapshot (C level only)
 ordinals    what a bulk allocation gives
 ippool      a prefix over a bitmap: IPv4 and IPv6 addresses in and out
+poolbytes   the bytes of a pool's snapshot (C level only)
 addrspace   which addresses a pool has, and their numbers (C level only)
 spans       prefixes, ranges and exclusions as spans (C level only)
 quarantine  released ordinals that wait before they are given again (C level only)
@@ -17,14 +18,19 @@ iflist      packed interface records: what ``EndpointInfo`` is made of
 addr        text of addresses and MACs, both ways
 integers    integers out of Python objects and buffers (C level only)
 u64map      a hash of 64-bit words (C level only)
+pages       memory for large results (C level only)
 args        arguments of verbs made into what encoders take (C level only)
-describe    messages in words (C level only)
+describe    messages in words (C level only); ``words`` is its tables
 wire        a growing buffer of netlink messages and attributes (C level only)
 rtnl        one rtnetlink message at a time (C level only)
 batch       many messages in one buffer; no I/O
+messages    that buffer, and its verbs for links (``linkverbs``, ``kindverbs``), addresses, routes and
+            rules (``addressverbs``), neighbours (``neighbourverbs``), whole columns (``columns``)
+linkinfo    options of kinds of links, with ``options`` and ``names`` (C level only)
 attributes  names of attributes, for errors and traces (Python)
 answers     what the kernel said of each message of a batch
 layouts     what the kernel's messages look like (C level only)
+record      what all records share: bytes, and where each attribute stands in them
 records     links, addresses, routes, neighbours and rules out of the kernel's dumps
 dumps       requests for dumps, with what to leave out (C level only)
 socket      netlink sockets; with exchange the only place with system calls on them

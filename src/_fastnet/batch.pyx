@@ -20,6 +20,9 @@ cdef class Batch(Columns):
     ``prefix`` a number of bits. ``index`` is an ifindex, 0 = not given. ``namespace`` is a descriptor of a network
     namespace, -1 = the socket's own; it must stay open until the batch is executed.
 
+    A switch whose default is None (leave alone) takes True, False or None and nothing else. The others count by
+    their truth; but verbs over columns (``add_fdbs``…) take ``replace`` and ``master`` as True or False only.
+
     A wrong type raises TypeError, a value out of its range ValueError, and the batch is then as before.
     While a memory view of the batch lives, or another thread executes it, verbs and ``clear`` raise BufferError.
 

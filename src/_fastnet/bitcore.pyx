@@ -358,6 +358,8 @@ cdef class BitmapCore:
             if end == stop:
                 return total
             first = end + 1
+            if stop == self.last:
+                return total + self.far.taken
         return total + far_count(&self.far, first, stop)
 
     cdef int take_range(self, uint64_t first, uint64_t stop, uint64_t* bad) except -1:

@@ -259,7 +259,7 @@ cdef class Bitmap(BitmapCore):
         """Take `count` ordinals from `first` on, all or none.
 
         Cost: one word operation per 64 ordinals that are dense, two per level beyond (a
-        range of any length), and one look at each entry of the sparse tree.
+        range of any length), and a look for what is taken there, as in `count_taken`.
 
         Raises
         ------
@@ -350,8 +350,9 @@ cdef class Bitmap(BitmapCore):
     def count_taken(self, object first, object count, /) -> int:
         """Count the taken ones among `count` ordinals from `first` on: 0…2**64.
 
-        Cost: at most 64 counts per level of the tree, for every subtree's is kept; beyond the
-        dense region, a look at each entry of the sparse tree. For all of the bitmap it is one look.
+        Cost: at most 64 counts per level of the tree, for every subtree's is kept; all of the bitmap, and all
+        that lies beyond the dense region, is one number. A part of what lies beyond it costs a look at each
+        of the range's words, or at each slot of the sparse tree's table, whichever are fewer.
 
         Raises
         ------

@@ -3,9 +3,9 @@
 A socket's answers are read by who sent: the caller keeps others away from it meanwhile.
 """
 
-from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, ENOBUFS, ENOMEM, ETIMEDOUT
+from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, ENOBUFS, ENOMEM, EPROTO, ETIMEDOUT
 from libc.errno cimport errno as c_errno
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -176,6 +176,8 @@ cdef int note_answers(Exchange* job, const uint8_t* data, size_t size, size_t fi
             if body.end - body.at < <ssize_t> sizeof(code):
                 return result | 2
             memcpy(&code, body.at, sizeof(code))
+            if code == INT32_MIN:       # no errno, and its negation is no int32
+                return result | 2
             job.status[position] = -code
             if position == last - 1:
                 result |= 1
@@ -313,7 +315,9 @@ cdef int read_dump(int fd, Wire* request, uint32_t sequence, Wire* heard, Journa
                 # Both begin with an int: 0, or -errno.
                 if body.end - body.at >= <ssize_t> sizeof(code):
                     memcpy(&code, body.at, sizeof(code))
-                    if code < 0:
+                    if code == INT32_MIN:
+                        result = -EPROTO
+                    elif code < 0:
                         result = code
                 free(buffer)
                 return result

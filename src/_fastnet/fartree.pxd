@@ -52,7 +52,8 @@ cdef void far_take_range(Far* far, uint64_t first, uint64_t stop) noexcept nogil
 cdef void far_drop_range(Far* far, uint64_t first, uint64_t stop) noexcept nogil
 # First free ordinal from this one on; 0 where there is none. At most three look-ups per level.
 cdef bint far_search(const Far* far, uint64_t start, uint64_t* found) noexcept nogil
-# First taken ordinal of first…stop, 0 where there is none; and how many are. Linear in the entries.
+# First taken ordinal of first…stop, 0 where there is none; and how many are. Linear in the range's words
+# or in the table's slots, whichever is less.
 cdef bint far_next_taken(const Far* far, uint64_t first, uint64_t stop, uint64_t* found) noexcept nogil
 cdef uint64_t far_count(const Far* far, uint64_t first, uint64_t stop) noexcept nogil
 # All that is taken, ascending, adjacent intervals not joined; to be freed with PyMem_RawFree. -1 for lack of memory.

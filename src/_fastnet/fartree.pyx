@@ -248,11 +248,29 @@ cdef inline uint64_t _within(int level, uint64_t word, uint64_t bits, uint64_t f
     return bits
 
 
+cdef inline bint _word_by_word(const Far* far, uint64_t first, uint64_t stop) noexcept nogil:
+    """Whether looking up each word of a range, a few levels up each, is cheaper than a walk over the table."""
+    return (stop >> 6) - (first >> 6) < far.table.slots >> 3
+
+
+cdef inline uint64_t _between(const Far* far, uint64_t word, uint64_t first, uint64_t stop) noexcept nogil:
+    return _within(0, word, far_word(far, word), first, stop)
+
+
 cdef bint far_next_taken(const Far* far, uint64_t first, uint64_t stop, uint64_t* found) noexcept nogil:
     cdef size_t slot
     cdef uint64_t bits, word, start
     cdef int k
     cdef bint any = False
+    if far.taken == 0:
+        return False
+    if _word_by_word(far, first, stop):
+        for word in range(first >> 6, (stop >> 6) + 1):
+            bits = _between(far, word, first, stop)
+            if bits:
+                found[0] = (word << 6) + <uint64_t>count_trailing_zeros(bits)
+                return True
+        return False
     for slot in range(far.table.slots):
         if far.table.keys[slot] == NO_KEY:
             continue
@@ -273,6 +291,12 @@ cdef uint64_t far_count(const Far* far, uint64_t first, uint64_t stop) noexcept 
     cdef size_t slot
     cdef uint64_t bits, word, child, total = 0
     cdef int k
+    if far.taken == 0:
+        return 0
+    if _word_by_word(far, first, stop):
+        for word in range(first >> 6, (stop >> 6) + 1):
+            total += <uint64_t>count_ones(_between(far, word, first, stop))
+        return total
     for slot in range(far.table.slots):
         if far.table.keys[slot] == NO_KEY:
             continue

@@ -1,12 +1,6 @@
-from typing import Never, final
+from typing import final
 
-from typing_extensions import disjoint_base
-
-@disjoint_base
-class Record:
-    """What all records share: bytes of the kernel's, and where each attribute stands in them."""
-
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+from _fastnet.record import Record
 
 @final
 class LinkRecord(Record):

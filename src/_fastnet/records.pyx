@@ -12,8 +12,7 @@ from _fastnet.addr import ip_text
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr, memcpy
+from libc.stdint cimport int32_t, uint8_t, uint16_t
 
 from _fastnet.layouts cimport (
     A_ADDRESS, A_BROADCAST, A_FLAGS, A_LABEL, A_LOCAL, LYING, L_ALIAS, L_CARRIER, L_DATA, L_GROUP, L_KIND,
@@ -22,26 +21,9 @@ from _fastnet.layouts cimport (
     R_PRIORITY, R_TABLE, R_VIA, U_DST, U_IIF, U_MARK, U_MASK, U_OIF, U_PRIORITY, U_SRC, U_TABLE, Layout,
     address_layout, hops_of, link_layout, neighbour_layout, note_attributes, route_layout, rule_layout,
 )
-from _fastnet.rtnl cimport (
-    IFF_UP,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWNEIGH,
-    RTM_NEWROUTE,
-    IfAddrMsg,
-    IfInfoMsg,
-    NdMsg,
-    RtMsg,
-)
-from _fastnet.wire cimport NLA_HDRLEN, NLMSG_HDRLEN, Attribute, Cursor, MessageHeader, Span, bytes_of, next_message
-
-
-cdef extern from *:
-    """
-    /* What a record that was made by nobody's parser reads its head from. */
-    static const unsigned char fastnet_no_message[64];
-    """
-    const uint8_t* NO_MESSAGE "fastnet_no_message"
+from _fastnet.record cimport Record, address_head, link_head, neighbour_head, route_head
+from _fastnet.rtnl cimport IFF_UP, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWROUTE
+from _fastnet.wire cimport Attribute, Cursor, MessageHeader, Span, bytes_of, next_message
 
 
 cdef Record blank(uint16_t message):
@@ -89,87 +71,6 @@ cdef list parse(bytes data, const Layout* layout):
                 f"a netlink attribute of {wrong.value.size} bytes should hold a {wrong.type * 8}-bit number"
             )
         result.append(record)
-
-
-cdef class Record:
-    """What all records share: bytes of the kernel's, and where each attribute stands in them."""
-
-    def __cinit__(self, *args, **kwargs):
-        self.start = NO_MESSAGE
-
-    def __init__(self, *args, **kwargs):
-        raise TypeError(f"a {type(self).__name__} is made out of the kernel's messages")
-
-    cdef Span value(self, int place) noexcept nogil:
-        cdef Span span
-        cdef uint16_t size
-        span.data = NULL
-        span.size = 0
-        if self.places[place]:
-            # Checked by parse().
-            span.data = self.start + self.places[place]
-            memcpy(&size, span.data, sizeof(size))
-            span.data += NLA_HDRLEN
-            span.size = <size_t> size - NLA_HDRLEN
-        return span
-
-    cdef uint32_t number(self, int place, uint32_t otherwise) noexcept nogil:
-        cdef Span found = self.value(place)
-        cdef uint32_t result = 0
-        if found.data == NULL:
-            return otherwise
-        # Narrower ones are little, too: the kernel sends them in the machine's order.
-        if found.size >= sizeof(result):
-            memcpy(&result, found.data, sizeof(result))
-            return result
-        return narrow(found)
-
-    cdef bytes octets(self, int place):
-        return bytes_of(self.value(place))
-
-    cdef str text(self, int place):
-        """NUL-terminated text; names are bytes to the kernel, so what is no UTF-8 survives as surrogates."""
-        cdef Span found = self.value(place)
-        cdef const char* words = <const char*> found.data
-        cdef const void* end
-        if found.size == 0:
-            return ""
-        end = memchr(words, 0, found.size)
-        if end != NULL:
-            found.size = <size_t> (<const char*> end - words)
-        return words[:<Py_ssize_t> found.size].decode("utf-8", "surrogateescape")
-
-
-cdef uint32_t narrow(Span value) noexcept nogil:
-    cdef uint16_t half
-    if value.size >= sizeof(half):
-        memcpy(&half, value.data, sizeof(half))
-        return half
-    return value.data[0] if value.size else 0
-
-
-cdef IfInfoMsg link_head(Record record) noexcept nogil:
-    cdef IfInfoMsg head
-    memcpy(&head, record.start + NLMSG_HDRLEN, sizeof(head))
-    return head
-
-
-cdef IfAddrMsg address_head(Record record) noexcept nogil:
-    cdef IfAddrMsg head
-    memcpy(&head, record.start + NLMSG_HDRLEN, sizeof(head))
-    return head
-
-
-cdef RtMsg route_head(Record record) noexcept nogil:
-    cdef RtMsg head
-    memcpy(&head, record.start + NLMSG_HDRLEN, sizeof(head))
-    return head
-
-
-cdef NdMsg neighbour_head(Record record) noexcept nogil:
-    cdef NdMsg head
-    memcpy(&head, record.start + NLMSG_HDRLEN, sizeof(head))
-    return head
 
 
 cdef str where(bytes address, object prefix):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from driverapi.plan import VethLink
     from driverapi.registry import DriverRegistry
     from driverapi.sandbox import Sandbox
+    from driverapi.services import Services
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _HOME = {
     "Network": "network",
     "Origin": "api",
     "Sandbox": "sandbox",
+    "Services": "services",
     "VethLink": "plan",
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "Network",
     "Origin",
     "Sandbox",
+    "Services",
     "VethLink",
     "errors",
 ]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from driverapi.addresses import IPLike, MACLike, PrefixLike
     from driverapi.api import InterfaceInfo
     from driverapi.dataplane.contract import Progress
+    from driverapi.services import Services
     from driverapi.warm import WarmPool
 
 __all__ = ["Controller", "Endpoint", "Network", "Sandbox"]
@@ -182,6 +183,20 @@ class Sandbox(_Face[BlockingSandbox]):
     def endpoints(self) -> list[Endpoint]:
         """The endpoints that have joined it."""
         return [Endpoint(self._worker, one) for one in self.sync.endpoints]
+
+    @property
+    def hosts_path(self) -> str | None:
+        """What is to be its ``/etc/hosts``."""
+        return self.sync.hosts_path
+
+    @property
+    def resolv_conf_path(self) -> str | None:
+        """What is to be its ``/etc/resolv.conf``."""
+        return self.sync.resolv_conf_path
+
+    async def refresh(self) -> None:
+        """See :meth:`driverapi.Sandbox.refresh`."""
+        await self._worker.carry(self.sync.refresh)
 
     async def delete(self) -> None:
         """See :meth:`driverapi.Sandbox.delete`."""
@@ -493,10 +508,15 @@ class Controller:
         return Network(self._worker, await self._worker.run(call, lambda made: made.delete()))
 
     async def create_sandbox(
-        self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False
+        self,
+        name: str,
+        *,
+        netns: str | os.PathLike[str] | None = None,
+        host: bool = False,
+        services: bool | Services | None = None,
     ) -> Sandbox:
         """See :meth:`driverapi.Controller.create_sandbox`; cancelled, it is deleted again."""
-        call = partial(self.sync.create_sandbox, name, netns=netns, host=host)
+        call = partial(self.sync.create_sandbox, name, netns=netns, host=host, services=services)
         return Sandbox(self._worker, await self._worker.run(call, lambda made: made.delete()))
 
     async def warm(self, network: Network | str, n: int, *, wait: bool = True) -> WarmPool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+import os
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from driverapi import errors
+from driverapi import errors, labels
 from driverapi.dataplane.contract import Progress
 
-__all__ = ["MAX_BULK", "check_count", "check_name", "further", "some_of"]
+if TYPE_CHECKING:
+    from driverapi.registry import DriverRegistry
+
+__all__ = ["MAX_BULK", "check_count", "check_name", "checked_options", "checked_path", "further", "some_of"]
 
 MAX_BULK: Final = 1_000_000
 """Endpoints that one call may ask for: more than any kernel has room for."""
@@ -39,3 +43,30 @@ def check_count(what: object) -> int:
             f"attach takes a number of sandboxes, 0 to {MAX_BULK}, or a sequence of them, not {what!r}"
         )
     return what
+
+
+def checked_options(
+    registry: DriverRegistry, given: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    """Return what a controller was given as options of drivers, with today's names of them."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise errors.InvalidError(f"driver_options must map network types to options, not {given!r}")
+    known = registry.names()
+    for name in given:
+        if name not in known:
+            raise errors.NoDriverError(f"driver_options: no driver {name!r}; there are: {', '.join(known)}")
+    return {name: labels.normalise(options) for name, options in given.items()}
+
+
+def checked_path(netns: str | os.PathLike[str]) -> str:
+    """Return the path of a namespace, if it can be one, else raise ``InvalidError``."""
+    try:
+        path = os.fsdecode(netns)
+        os.fsencode(path)
+    except (TypeError, UnicodeError):
+        path = ""
+    if not path or "\0" in path:
+        raise errors.InvalidError(f"netns {netns!r} is not the path of a network namespace")
+    return path

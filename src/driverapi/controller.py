@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from driverapi import errors, keeping, labels
 from driverapi.api import Driver, IPAMData
-from driverapi.checks import check_name
+from driverapi.checks import check_name, checked_options, checked_path
 from driverapi.dataplane.contract import Dataplane, Keeps, Netns
 from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
@@ -27,6 +27,8 @@ from driverapi.lifecycle import Lifecycle
 from driverapi.network import Network
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
+from driverapi.sandboxfiles import SandboxFiles
+from driverapi.services import Services, services_of
 from driverapi.store.contract import Store
 from driverapi.store.memory import MemoryStore
 from driverapi.warm import WarmPool
@@ -110,7 +112,7 @@ class Controller:
             if given is not None and not callable(getattr(given, verb, None)):
                 raise errors.InvalidError(f"{what} {given!r} has no method {verb}: it is none")
         self.registry = DriverRegistry() if registry is None else registry
-        self._driver_options = _checked_options(self.registry, driver_options)
+        self._driver_options = checked_options(self.registry, driver_options)
         if state is not None and dataplane is not None and not isinstance(dataplane, Keeps):
             raise errors.InvalidError(f"dataplane {dataplane!r} cannot know its things again; leave state out")
         self._lock = threading.RLock()
@@ -134,7 +136,9 @@ class Controller:
                 dataplane = LinuxDataplane(self._instance)
                 undo.callback(dataplane.close)
             self._dataplane: Dataplane = dataplane
-            self._gate = Gate(self._store.flush)
+            self._gate = Gate(self._settle)
+            self._files = SandboxFiles(self, None if self._instance is None else self._instance.directory)
+            undo.callback(self._files.stop)
             self._lifecycle = Lifecycle(self._dataplane, self._store, quarantine=quarantine)
             self._lifecycle.watch.networks = self._networks
             if kept is not None:
@@ -363,7 +367,14 @@ class Controller:
         return found
 
     @changes
-    def create_sandbox(self, name: str, *, netns: str | os.PathLike[str] | None = None, host: bool = False) -> Sandbox:
+    def create_sandbox(
+        self,
+        name: str,
+        *,
+        netns: str | os.PathLike[str] | None = None,
+        host: bool = False,
+        services: bool | Services | None = None,
+    ) -> Sandbox:
         """Create a sandbox: with a namespace of its own, or for one that exists.
 
         Parameters
@@ -372,6 +383,8 @@ class Controller:
             A namespace that exists; it stays when the sandbox is deleted.
         host : bool
             The host's own namespace, for endpoints of driver ``host``.
+        services : bool or Services, optional
+            Keep an ``/etc/hosts`` and a ``/etc/resolv.conf`` for it (``box.hosts_path``).
 
         Raises
         ------
@@ -385,7 +398,8 @@ class Controller:
         check_name(name, "sandbox name")
         if host and netns is not None:
             raise errors.InvalidError("a sandbox is either the host's or that of netns, not both")
-        path = None if netns is None else _checked_path(netns)
+        path = None if netns is None else checked_path(netns)
+        serve = services_of(services)
         sandbox, id = Sandbox(self, name), secrets.token_hex(8)
         try:
             with self._lock:
@@ -402,6 +416,8 @@ class Controller:
                 if refused is not None:
                     raise refused
                 sandbox._netns = made[0]
+            if serve is not None:
+                self._files.open(sandbox, serve)
             self._gate.safe_point()
             if self._store.keeps:
                 self._store.put([keeping.sandbox_record(sandbox)])
@@ -435,12 +451,18 @@ class Controller:
 
     def _discard_sandboxes(self, sandboxes: Sequence[Sandbox], ids: Sequence[str]) -> None:
         """Undo a making that failed or was interrupted, wherever it was."""
+        self._files.close(sandboxes)
         self._dataplane.discard_sandboxes(ids)
         with self._lock:
             for sandbox in sandboxes:
                 if self._sandboxes.get(sandbox.name) is sandbox:
                     del self._sandboxes[sandbox.name]
         self._store.owe(gone=[keeping.sandbox_id(sandbox) for sandbox in sandboxes if sandbox._netns is not None])
+
+    def _settle(self) -> None:
+        """Do what a call owes when it ends."""
+        self._store.flush()
+        self._files.settle()
 
     def _check_kept(self, options: Mapping[str, Any], what: str) -> None:
         """See that options can be kept, where they must be."""
@@ -473,6 +495,7 @@ class Controller:
                     if sandbox._deleted and self._sandboxes.get(sandbox.name) is sandbox:
                         del self._sandboxes[sandbox.name]
             self._store.owe(gone=[keeping.sandbox_id(sandbox) for sandbox in sandboxes if sandbox._deleted])
+            self._files.close(sandbox for sandbox in sandboxes if sandbox._deleted and sandbox._files is not None)
         return answers
 
     def _check_sandbox(self, sandbox: Sandbox, *, deleted_too: bool = False) -> None:
@@ -528,6 +551,7 @@ class Controller:
             attempt(lambda: faults.extend(fault for fault in self._drop_sandboxes(there) if fault is not None))
         if faults:
             raise errors.BulkError("close: not everything could be taken away; close it again", faults)
+        attempt(self._files.end)
         attempt(partial(self._dataplane.close, [sandbox.key for sandbox in there]))
         if self._state is not None and not faults:
             attempt(partial(keeping.end, self._state))
@@ -550,31 +574,6 @@ class Controller:
     def __repr__(self) -> str:
         id = "" if self._instance is None else f" {self._instance.id}"
         return f"<Controller{id}, {len(self._networks)} networks, {len(self._sandboxes)} sandboxes>"
-
-
-def _checked_options(
-    registry: DriverRegistry, given: Mapping[str, Mapping[str, Any]] | None
-) -> dict[str, dict[str, Any]]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise errors.InvalidError(f"driver_options must map network types to options, not {given!r}")
-    known = registry.names()
-    for name in given:
-        if name not in known:
-            raise errors.NoDriverError(f"driver_options: no driver {name!r}; there are: {', '.join(known)}")
-    return {name: labels.normalise(options) for name, options in given.items()}
-
-
-def _checked_path(netns: str | os.PathLike[str]) -> str:
-    try:
-        path = os.fsdecode(netns)
-        os.fsencode(path)
-    except (TypeError, UnicodeError):
-        path = ""
-    if not path or "\0" in path:
-        raise errors.InvalidError(f"netns {netns!r} is not the path of a network namespace")
-    return path
 
 
 def _close_forgotten() -> None:

@@ -202,6 +202,12 @@ EVENTS: Final = MappingProxyType(
             INFO, "sandbox %(sandbox)s is there", "create_sandbox ended; not logged for those of attach.", ("sandbox",)
         ),
         "sandbox.deleted": Event(INFO, "sandbox %(sandbox)s is deleted", "Sandbox.delete ended.", ("sandbox",)),
+        "sandbox.files_failed": Event(
+            ERROR,
+            "files of sandbox %(sandbox)s could not be written: %(error)s",
+            "Its /etc/hosts or /etc/resolv.conf is not up to date; it is tried again at the next change.",
+            ("sandbox", *_FAULT),
+        ),
         "undo.failed": Event(
             ERROR,
             "a step of an undo failed: %(error)s",
@@ -282,6 +288,24 @@ EVENTS: Final = MappingProxyType(
             "%(error)s; it will be written later",
             "What was done could not be written; it is written with what comes next.",
             _FAULT,
+        ),
+        "plugin.activated": Event(
+            INFO,
+            "an engine has activated the plugin of driver %(driver)s",
+            "A Docker engine has started, or found the plugin.",
+            ("driver",),
+        ),
+        "plugin.no_rule": Event(
+            WARNING,
+            "sandboxes of a bridge may not hear of each other: %(error)s",
+            "The rule that lets bridged packets pass beside a Docker engine could not be made.",
+            _FAULT,
+        ),
+        "plugin.fault": Event(
+            ERROR,
+            "%(verb)s failed inside: %(error)s",
+            "A request met an error that is none of this package's: a fault of a driver, or ours.",
+            ("verb", *_FAULT),
         ),
         "watch.failed": Event(
             ERROR,

@@ -53,6 +53,11 @@ class Gate:
         return os.getpid() == self._pid
 
     @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._callers)
+
+    @property
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._state is _State.CLOSED

@@ -92,5 +92,6 @@ def sandbox_record(sandbox: Sandbox) -> Record:
     from driverapi.store.data import SandboxData, encode
 
     netns = sandbox._place()
-    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made))
+    files = None if sandbox._files is None else (sandbox._files.id, sandbox._files.services.kept())
+    data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made, files))
     return Record(sandbox_id(sandbox), "", State.CREATED, kind=Kind.SANDBOX, data=data)

@@ -19,7 +19,7 @@ from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
 from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
 from driverapi.dataplane.contract import Dataplane, Progress, Work
 from driverapi.notes import Notes
-from driverapi.plan import EndpointPlan, check_network_plan
+from driverapi.plan import EndpointPlan, NetworkPlan, check_network_plan
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.store.contract import Kind, Record, State, Store
 from driverapi.watching import Watch, network_verb, undo_failed, verb
@@ -87,6 +87,26 @@ class Lifecycle:
     def has_network(self, id: str) -> bool:
         """Tell whether there is a network of that id, ready or not."""
         return id in self._networks
+
+    def networks(self) -> list[str]:
+        """Return the ids of the networks."""
+        with self._free:
+            return list(self._networks)
+
+    def endpoints_of(self, network: str) -> list[str]:
+        """Return the ids of a network's endpoints; none of a network that there is not."""
+        with self._free:
+            record = self._networks.get(network)
+            return [] if record is None else list(record.endpoints)
+
+    def plan_of(self, network: str) -> NetworkPlan | None:
+        """Return what a network has on the host, if its driver plans that."""
+        record = self._networks.get(network)
+        return None if record is None else record.plan
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many networks and endpoints there are."""
+        return len(self._networks), len(self._endpoints)
 
     @network_verb("delete_network")
     def delete_network(self, id: str) -> None:

@@ -340,7 +340,9 @@ class Network:
         return ready
 
     def _own(self, ready: Sequence[Endpoint]) -> None:
-        """Have endpoints out of the warm pool outlive a crash from now on."""
+        """Have endpoints out of the warm pool be seen by their peers, and outlive a crash from now on."""
+        if ready:
+            self._controller._files.changed(self)
         if self._controller._store.keeps and ready:
             try:
                 self._controller._lifecycle.hand_over([endpoint.id for endpoint in ready])
@@ -501,6 +503,7 @@ class Network:
                     self._endpoints.pop(name, None)
                 gone.append(endpoint)
         self._addressing.release(gone)
+        self._controller._files.changed(self)
 
     def _has(self, endpoint: Endpoint) -> bool:
         return self._endpoints.get(endpoint.name) is endpoint

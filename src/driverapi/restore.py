@@ -30,6 +30,7 @@ from driverapi.network import Network
 from driverapi.plan import NetworkPlan, check_network_plan
 from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.sandbox import Sandbox
+from driverapi.services import Services
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, RestingMade, SandboxData, decode
 
@@ -133,6 +134,7 @@ class _Restorer:
         self._take_endpoints(survey)
         swept = survey.sweep()
         self._settle_sandboxes()
+        self._controller._files.sweep()
         self._controller._store.put(self._writes, self._gone)
         self._end()
         networks = self._controller.networks
@@ -273,6 +275,8 @@ class _Restorer:
                 continue
             sandbox = Sandbox(self._controller, data.name, netns)
             sandbox._made = data.made
+            if data.files is not None:
+                self._controller._files.open(sandbox, Services(**data.files[1]), data.files[0])
             self._sandboxes[data.name] = (sandbox, data)
             self._controller._sandboxes[data.name] = sandbox
 

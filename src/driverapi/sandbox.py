@@ -12,6 +12,7 @@ from driverapi.gate import changes, reads
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.endpoint import Endpoint
+    from driverapi.sandboxfiles import Files
 
 __all__ = ["Sandbox"]
 
@@ -40,6 +41,7 @@ class Sandbox:
         self._deleted = False
         self._warm = False  # that of an endpoint of a warm pool
         self._made = False  # for an endpoint, by a bulk call: after a crash it goes with that
+        self._files: Files | None = None  # if it is served with any
 
     @property
     @reads
@@ -58,6 +60,41 @@ class Sandbox:
         """The endpoints that have joined it."""
         with self._controller._lock:
             return list(self._endpoints)
+
+    @property
+    def hosts_path(self) -> str | None:
+        """What is to be its ``/etc/hosts``: a file of ours, or of a driver's; None where there is neither."""
+        return self._path("hosts")
+
+    @property
+    def resolv_conf_path(self) -> str | None:
+        """What is to be its ``/etc/resolv.conf``, as :attr:`hosts_path`."""
+        return self._path("resolv.conf")
+
+    @reads
+    def _path(self, name: str) -> str | None:
+        """Return the path of a file: a driver's goes before ours (seed: "the overriding path to use")."""
+        records = self._controller._lifecycle._endpoints
+        for endpoint in sorted(self.endpoints, key=lambda one: (one.network.name, one.name)):
+            join = records[endpoint.id].join if endpoint.id in records else None
+            chosen = None if join is None else join.hosts_path if name == "hosts" else join.resolv_conf_path
+            if chosen is not None:
+                return chosen
+        files = self._files
+        return None if files is None else f"{files.directory}/{name}"
+
+    @changes
+    def refresh(self) -> None:
+        """Write its files now where they are not as they should be: after the host has other name servers, say.
+
+        Raises
+        ------
+        errors.InvalidError
+            It was made without ``services``.
+        errors.KernelError
+            They could not be written.
+        """
+        self._controller._files.renew(self)
 
     @changes
     def delete(self) -> None:
@@ -115,6 +152,7 @@ class Sandbox:
                 self._endpoints.discard(endpoint)
                 if endpoint.sandbox is self:
                     endpoint.sandbox = None
+        self._controller._files.moved(endpoint, self)
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.name!r}{' deleted' if self._deleted else ''}>"

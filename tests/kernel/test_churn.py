@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from driverapi.bench import Workload, WrongResultError, find, probe, workloads
+from driverapi.bench.churn import Ours
 from driverapi.bench.namespaces import Sentinel, drop_namespaces, make_namespaces
 from driverapi.bench.runner import Skipped, WorkerProcess
+from driverapi.dataplane import star
 
 _BRIDGE = "up, bridge, 1000 at once"
 _ROWS = [
@@ -43,6 +45,20 @@ def test_contender(workload: Workload, contender: str) -> None:
                 assert told["teardown"] > 0
     except Skipped as reason:
         pytest.skip(f"{contender}: {reason}")
+
+
+def test_bridges_that_many_need_stay_until_the_network_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(star, "PORTS", 2)
+    before = probe.host_links()
+    task = Ours({"driver": "bridge", "count": 5}, 1)
+    task.setup()
+    task.run()
+    task.check()
+    assert probe.host_links() > before + 1 + task.units + 1  # its bridge, the endpoints, the sentinel
+    task.teardown()
+    task.settle()
+    task._controller.close()
+    assert probe.host_links() == before
 
 
 def test_every_contender_is_tried() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,7 +53,10 @@ def killed(seed: int, run: Path, state: Path | None) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         time.sleep(random.Random(seed).uniform(0.0, 0.3))
-        assert doctor(run)["findings"] == []  # it lives
+        report = examine(run)
+        [own] = [one for one in report.instances if one.pid == child.pid]
+        assert own.owner == "process"
+        assert own.id not in {one.instance for one in report.findings}
         assert child.poll() is None
     finally:
         child.send_signal(signal.SIGKILL)
@@ -72,7 +76,7 @@ def doctor(run: Path, *options: str, status: int = 0) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_what_a_killed_process_left(run: Path, seed: int) -> None:
     with Controller(run_dir=run) as living:
         kept = living.create_network("bridge", "kept", ipv4="10.99.0.0/24").attach(2, strict=True)
@@ -93,7 +97,7 @@ def test_what_a_killed_process_left(run: Path, seed: int) -> None:
     assert list(run.iterdir()) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_what_a_killed_process_with_state_left(run: Path, tmp_path: Path, seed: int) -> None:
     state = tmp_path / "state.db"
     killed(seed, run, state)
@@ -146,6 +150,113 @@ def test_a_state_at_rest_that_differs(run: Path, tmp_path: Path, host: NetlinkSo
     batch.clear()
     batch.delete_link(name="dv-theirs")
     assert host.execute(batch).ok
+
+
+COMERS = """
+import sys
+from driverapi import Controller
+state, run_dir = sys.argv[1:]
+print("ready", flush=True)
+while True:
+    with Controller(state=state, run_dir=run_dir) as ctl:
+        net = ctl.create_network("routed", "short", ipv4="10.5.0.0/24")
+        net.attach(5)
+    with Controller(state=state) as ctl:
+        net = ctl.network("short")
+        net.detach(net.endpoints)
+        net.delete()
+    with Controller(run_dir=run_dir) as ctl:
+        ctl.create_network("bridge", "brief", ipv4="10.6.0.0/24").attach(5)
+"""
+
+
+def test_nothing_is_wrong_while_controllers_come_and_go(run: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    command = [sys.executable, "-c", COMERS, str(state), str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            until = time.monotonic() + 8
+            looks = 0
+            while looks < 40 and time.monotonic() < until:
+                report = examine(run, [state] if state.exists() else [])
+                assert report.findings == []
+                assert mend(report) == []
+                looks += bool(report.instances)
+            assert looks > 5, "it was never there: nothing was tested"
+            assert child.poll() is None
+        finally:
+            child.kill()
+    doctor(run, "--fix")
+    if state.exists():
+        with Controller(state=state) as ctl:
+            for network in ctl.networks:
+                network.detach(network.endpoints)
+                network.delete()
+
+
+def test_looking_changes_nothing(run: Path, tmp_path: Path, host: NetlinkSocket) -> None:
+    state = tmp_path / "state.db"
+    killed(3, run, state)
+    killed(4, run, None)
+
+    def all_there_is() -> tuple[Any, ...]:
+        files = {path: path.is_file() and path.stat().st_size for path in sorted(run.rglob("*"))}
+        return files, [(link.index, link.name, link.group) for link in host.dump_links()], state.read_bytes()
+
+    before = all_there_is()
+    first, second = doctor(run, status=1), doctor(run, status=1)
+    assert first["findings"] == second["findings"]
+    assert {"unclean", "orphan"} <= {one["kind"] for one in first["findings"]}
+    assert all_there_is() == before
+    doctor(run, "--fix")
+    with Controller(state=state) as ctl:
+        for network in ctl.networks:
+            network.detach(network.endpoints)
+            network.delete()
+
+
+def test_a_state_after_a_reboot(run: Path, tmp_path: Path, host: NetlinkSocket) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=run) as ctl:
+        ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").create_endpoint("named")
+        instance = ctl._instance
+        assert instance is not None
+    assert doctor(run)["instances"][0]["state"] == str(state)
+    batch = Batch()
+    batch.delete_link(name=next(link.name for link in host.dump_links() if link.kind == "bridge"))
+    assert host.execute(batch).ok
+    shutil.rmtree(instance.directory)  # nothing is mounted there
+    assert doctor(run)["instances"] == []
+    [finding] = doctor(run, f"--state={state}", status=1)["findings"]
+    assert finding["kind"] == "differs"
+    assert "network 'web': link" in finding["what"]
+    assert doctor(run, f"--state={state}", "--fix")["failed"] == []
+    doctor(run, f"--state={state}")
+    with Controller(state=state) as ctl:
+        network = ctl.network("web")
+        network.endpoint("named").delete()
+        network.delete()
+
+
+def test_a_state_of_another_network_namespace(run: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=run) as ctl:
+        ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").attach(2, strict=True)
+    command = ["unshare", "-n", sys.executable, "-m", "driverapi", "doctor", "--json", "--no-probe", f"--run-dir={run}"]
+    for options in ([], ["--fix"]):
+        done = subprocess.run([*command, *options], capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout
+        [one] = json.loads(done.stdout)["instances"]
+        assert (one["owner"], one["elsewhere"]) == ("state", True)
+    [one] = doctor(run)["instances"]
+    assert (one["elsewhere"], one["namespaces"]) == (False, 2)
+    with Controller(state=state) as ctl:
+        assert not ctl.restored.mended  # type: ignore[union-attr]
+        network = ctl.network("web")
+        network.detach(network.endpoints)
+        network.delete()
 
 
 def test_a_state_that_is_gone(run: Path, tmp_path: Path) -> None:
@@ -206,4 +317,5 @@ def test_what_this_kernel_can_do() -> None:
     found = {one.name: one.there for one in probe()}
     assert found["link veth"]
     assert found["link bridge"]
-    assert len(found) == 11
+    assert len(found) == 12
+    assert "user namespaces" in found

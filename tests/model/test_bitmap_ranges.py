@@ -170,4 +170,4 @@ class RangeMachine(RuleBasedStateMachine):
 
 LONG = os.environ.get("DRIVERAPI_LONG", "") not in ("", "0")
 TestRanges = RangeMachine.TestCase
-TestRanges.settings = settings(max_examples=5000 if LONG else 60, stateful_step_count=50, deadline=None)
+TestRanges.settings = settings(max_examples=1000 if LONG else 60, stateful_step_count=50, deadline=None)

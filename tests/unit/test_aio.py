@@ -377,3 +377,17 @@ def test_a_cancelled_attach_does_not_go_on_to_its_end() -> None:
         assert web.endpoints == []
 
     run(abandoned)
+
+
+def test_a_sandbox_has_files() -> None:
+    async def main() -> None:
+        async with aio.Controller(dataplane=FakeDataplane()) as ctl:
+            box = await ctl.create_sandbox("box", services=True)
+            assert box.hosts_path == box.sync.hosts_path
+            assert box.resolv_conf_path == box.sync.resolv_conf_path
+            assert box.sync._files is not None
+            writes = box.sync._files.writes
+            await box.refresh()
+            assert box.sync._files.writes == writes  # all is as it should be
+
+    asyncio.run(main())

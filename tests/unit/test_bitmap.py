@@ -346,3 +346,37 @@ def test_serial_finds_the_only_free_one_through_all_levels(ordinal: int) -> None
     bitmap.release(ordinal)
     assert bitmap.allocate_next() == ordinal
     assert bitmap.free == 0
+
+
+def test_ranges_far_out_short_and_long() -> None:
+    """A short range is looked up word by word, a long one by a walk over the table: the same answers."""
+    base, step, count = 2**40, 1000, 3000
+    bitmap = Bitmap(2**64)
+    far = [base + step * number + number % 7 for number in range(count)]
+    for ordinal in far:
+        bitmap.reserve(ordinal)
+    bitmap.reserve_range(base - 2**18, 2**12)
+    taken = {*far, *range(base - 2**18, base - 2**18 + 2**12)}
+    for first, length in [
+        (base, 1),
+        (base, 2),
+        (base + 1, 999),
+        (base + 1, 1001),
+        (base + 63, 65_537),
+        (base - 1, 2**18),
+        (base - 2**18 + 5, 64),
+        (base - 2**18 - 70, 200),
+        (base - 2**18, 2**12 + 1),
+        (base - 2**19, 2**21),
+        (2**64 - 130, 130),
+    ]:
+        among = [ordinal for ordinal in sorted(taken) if first <= ordinal < first + length]
+        assert bitmap.count_taken(first, length) == len(among), (first, length)
+        if among:
+            with pytest.raises(Taken, match=f"ordinal {among[0]} of "):
+                bitmap.reserve_range(first, length)
+        else:
+            bitmap.reserve_range(first, length)
+            bitmap.release_range(first, length)
+    assert bitmap.count_taken(2**39, 2**64 - 2**39) == len(taken)
+    assert len(bitmap) == len(taken)

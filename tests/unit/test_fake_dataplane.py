@@ -112,9 +112,11 @@ def test_nothing_is_made_in_the_host(fake: FakeDataplane) -> None:
 
 def test_sandboxes(fake: FakeDataplane) -> None:
     owned, existing, host = box(fake), fake.open_sandbox("/run/netns/x"), fake.host_sandbox()
-    assert [one.ownership for one in (owned, existing, host)] == list(Ownership)
+    foreign = fake.foreign_sandbox("/run/docker/netns/x")
+    assert [one.ownership for one in (owned, existing, host, foreign)] == list(Ownership)
     assert fake.wait_sandboxes([owned]) == [None]
     assert fake.drop_sandboxes([owned, existing, host]) == [None] * 3
+    assert fake.drop_sandboxes([foreign]) == [None]
     assert [owned.dropped, existing.dropped, host.dropped, fake.sandboxes] == [True, False, False, {}]
     with pytest.raises(errors.NoSandboxError, match="/fake/ns/box"):
         raise refusal(fake, Work(plan("a", VethLink()), owned))
@@ -162,3 +164,18 @@ def test_what_is_stuck_stays(fake: FakeDataplane) -> None:
     assert (netns.names, progress) == ({"lo", "eth0"}, [2])
     fake.stuck.clear()
     assert fake.remove(made) == [None, None]
+
+
+def test_foreign_sandboxes(fake: FakeDataplane) -> None:
+    """Whoever has them names what goes there: the names that are told are those on the host."""
+    fake.links.add("v1")
+    made = [
+        realise(fake, Work(plan(owner, link), fake.foreign_sandbox("/run/docker/netns/x")))[0]
+        for owner, link in (("a", VethLink()), ("b", VethLink()), ("c", MoveLink("v1")))
+    ]
+    names = [name for one in made for name in one.names.values()]
+    assert len(set(names)) == 3
+    assert names[2] == "v1"
+    assert "v1" in fake.links
+    assert fake.remove(made) == [None] * 3
+    assert fake.endpoints == {}

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from _fastnet import records
+from _fastnet.record import Record
 
 PARSERS: list[Callable[[bytes], list[Any]]] = [
     records.links,
@@ -196,7 +197,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_a_record_out_of_nothing_is_refused_or_empty(kind: type[records.Record]) -> None:
+def test_a_record_out_of_nothing_is_refused_or_empty(kind: type[Record]) -> None:
     with pytest.raises(TypeError, match="made out of"):
         kind()
     empty = kind.__new__(kind)

@@ -264,6 +264,11 @@ class Engine:
         endpoint: dict[str, Any] = networks[network]
         return endpoint
 
+    @property
+    def process(self) -> int:
+        """Number of a process in its namespaces: ``/proc/N/root`` is its file tree, ``/proc/N/ns/net`` its network."""
+        return self._inside()
+
     def _inside(self) -> int:
         """Return the number that the first process of the engine's PID namespace has in ours."""
         children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()

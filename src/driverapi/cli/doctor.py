@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from driverapi import errors
-from driverapi.doctor import Finding, Limit, Probe, Report, examine, limits, mend, probe
+from driverapi.doctor import Finding, InstanceFound, Limit, Probe, Report, examine, limits, mend, probe
+from driverapi.store.place import default_state
 
 __all__ = ["doctor"]
 
@@ -19,11 +20,25 @@ __all__ = ["doctor"]
 @click.option("--fix", is_flag=True, help="Take away what nobody owns; restore and close states whose process died.")
 @click.option("--forget", multiple=True, metavar="ID", help="With --fix: this unknown instance is nobody's.")
 @click.option("--run-dir", metavar="DIR", help="Where instances keep their namespaces (default: as Controller's).")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="PATH",
+    help="A state to look at, too (default: that of driverapi network, if it is there).",
+)
 @click.option("--probe/--no-probe", "probing", default=True, help="With or without what this kernel can do.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def doctor(
-    context: click.Context, fix: bool, forget: tuple[str, ...], run_dir: str | None, probing: bool, as_json: bool
+    context: click.Context,
+    fix: bool,
+    forget: tuple[str, ...],
+    run_dir: str | None,
+    states: tuple[str, ...],
+    probing: bool,
+    as_json: bool,
 ) -> None:
     """Look at what controllers of this package have on this machine.
 
@@ -33,7 +48,8 @@ def doctor(
     if forget and not fix:
         raise click.UsageError("--forget goes with --fix")
     try:
-        report = examine(run_dir)
+        paths = states or _default_states()
+        report = examine(run_dir, paths)
         found = probe() if probing else []
         near = limits()
     except (errors.DriverAPIError, OSError) as error:
@@ -47,7 +63,7 @@ def doctor(
             done = mend(report, forget)
         except errors.BulkError as fault:
             failed = [" ".join(str(one).split()) for one in fault.exceptions]
-        report = examine(run_dir)
+        report = examine(run_dir, paths)
     report.findings += [
         Finding("limit", "", f"{one.name}: {one.used} of {one.most} are used; beyond: {one.meaning}", "raise it", False)
         for one in near
@@ -67,7 +83,7 @@ def _document(
 ) -> dict[str, Any]:
     return {
         "run_dir": report.run_dir,
-        "instances": [asdict(one) for one in report.instances],
+        "instances": [_plain(one) for one in report.instances],
         "found": [asdict(one) for one in before],
         "fixed": done,
         "failed": failed,
@@ -76,6 +92,19 @@ def _document(
         "kernel": {"release": os.uname().release, "probes": [asdict(one) for one in found]},
         "limits": [{**asdict(one), "near": one.near} for one in near],
     }
+
+
+def _plain(one: InstanceFound) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if not name.startswith("_")}
+
+
+def _default_states() -> tuple[str, ...]:
+    """Return the default state where there is one: the only one that no directory may name."""
+    try:
+        place = default_state()
+        return (str(place),) if place.exists() else ()
+    except (errors.InvalidError, OSError):
+        return ()
 
 
 def _print(report: Report, done: list[str], failed: list[str], found: list[Probe], near: list[Limit]) -> None:

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "endpoint": "Endpoints: create, list, inspect, remove, join, leave.",
     "network": "Networks: create, list, inspect and remove them.",
     "sandbox": "Sandboxes: create, list, inspect and remove them.",
+    "serve": "Serve a driver to a Docker engine, as its network plugin.",
 }
 
 

@@ -103,6 +103,8 @@ class LinuxSurvey:
             netns: LinuxNetns | None = None
             if ownership is Ownership.HOST:
                 netns = self._sandboxes.host()
+            elif ownership is Ownership.FOREIGN:
+                netns = self._sandboxes.foreign(key)
             elif ownership is Ownership.EXISTING:
                 with contextlib.suppress(errors.NoSandboxError):
                     netns = self._sandboxes.existing(key)
@@ -216,6 +218,8 @@ class LinuxSurvey:
     @staticmethod
     def _is_inside(netns: LinuxNetns, interface: Interface) -> bool:
         """Tell whether a link that has no end on the host is in its sandbox."""
+        if netns.ownership is Ownership.FOREIGN:
+            return True  # its owner's business
         try:
             socket = netns.use().socket
         except errors.NoSandboxError:
@@ -226,8 +230,11 @@ class LinuxSurvey:
             netns.rest()
 
     def _hold(self, job: LinuxRealised, interface: Interface) -> None:
-        interface.there = interface.held = True
-        job.netns.hold(interface.name, interface.index)
+        foreign = job.netns.ownership is Ownership.FOREIGN
+        interface.there = bool(interface.host_index) or not foreign
+        interface.held = not foreign
+        if not foreign:
+            job.netns.hold(interface.name, interface.index)
         job.netns.numbered = True
         if interface.host_index:
             self._taken.add(interface.host_index)

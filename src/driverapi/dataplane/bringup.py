@@ -95,9 +95,11 @@ class BringUp:
             if job.plan.interfaces:
                 raise errors.ConflictError(f"{job.what}: nothing is made in the host's own namespace; use a sandbox")
             return
-        job.use()
+        foreign = job.netns.ownership is Ownership.FOREIGN
+        if not foreign:
+            job.use()
         for plan in job.plan.interfaces:
-            interface = Interface(plan, self._name(job, plan), held=True)
+            interface = Interface(plan, self._name(job, plan), held=not foreign)
             job.interfaces.append(interface)
             if isinstance(plan.link, VethLink):
                 self._choose_indexes(job, interface)
@@ -123,8 +125,9 @@ class BringUp:
         if interface.plan.mac is None:  # a star must know it
             interface.plan = replace(interface.plan, mac=b"\x02" + secrets.token_bytes(5))
 
-    @staticmethod
-    def _name(job: LinuxRealised, plan: InterfacePlan) -> str:
+    def _name(self, job: LinuxRealised, plan: InterfacePlan) -> str:
+        if job.netns.ownership is Ownership.FOREIGN:  # its name on the host
+            return plan.link.source if isinstance(plan.link, MoveLink) else self._kernel.instance.link_name("p")
         try:
             return job.netns.take_name(plan.name, exact=plan.exact)
         except errors.ConflictError:
@@ -134,7 +137,8 @@ class BringUp:
         return job.netns.take_name(plan.name, exact=plan.exact)
 
     def _choose_indexes(self, job: LinuxRealised, interface: Interface) -> None:
-        interface.index = job.netns.take_index()
+        foreign = job.netns.ownership is Ownership.FOREIGN
+        interface.index = self._kernel.instance.link_index() if foreign else job.netns.take_index()
         interface.host_index = self._kernel.instance.link_index()
 
     def _put_veth(self, batch: Batch, job: LinuxRealised, interface: Interface) -> None:
@@ -144,7 +148,7 @@ class BringUp:
             interface.name,
             index=interface.host_index,
             peer_index=interface.index,
-            namespace=job.use().fileno(),
+            namespace=-1 if job.netns.ownership is Ownership.FOREIGN else job.use().fileno(),
             mac=None if interface.gateway is None else interface.gateway.mac,
             peer_mac=interface.plan.mac,
             master=interface.bridge,
@@ -206,11 +210,14 @@ class BringUp:
 
     def _choose_again(self, job: LinuxRealised, interface: Interface) -> None:
         """Somebody has the name or an index: look at the namespace, choose others."""
-        interface.held = False
-        job.netns.give_back(interface.name, interface.index)
-        job.look()
-        interface.name = job.netns.take_name(interface.plan.name, exact=interface.plan.exact)
-        interface.held = True
+        if interface.held:
+            interface.held = False
+            job.netns.give_back(interface.name, interface.index)
+            job.look()
+            interface.name = job.netns.take_name(interface.plan.name, exact=interface.plan.exact)
+            interface.held = True
+        else:
+            interface.name = self._name(job, interface.plan)
         interface.host_name = self._kernel.instance.link_name("e")
         self._choose_indexes(job, interface)
 
@@ -223,6 +230,9 @@ class BringUp:
             found = link(self._kernel.host, name=plan.source)
             if found is None:
                 raise errors.NotFoundError(f"{job.what}: there is no link {plan.source!r} to move into the sandbox")
+            if job.netns.ownership is Ownership.FOREIGN:
+                interface.index = found.index
+                continue
             namespace = job.use()
             batch = Batch()
             batch.set_link(found.index, namespace=namespace.fileno(), new_name=interface.name)

@@ -104,7 +104,7 @@ def _routing(jobs: Sequence[LinuxRealised]) -> Iterator[None]:
 def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
     """Append what one endpoint needs in its namespace: one batch, so one sendmsg."""
     netns = job.netns
-    if netns.ownership is Ownership.HOST:
+    if netns.ownership in (Ownership.HOST, Ownership.FOREIGN):
         return
     owned = netns.ownership is Ownership.OWNED
     batch = Batch(1024)
@@ -172,6 +172,8 @@ def settle_carriers(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
     sockets, batches = [], []
     host = Batch()
     for job in jobs:
+        if job.netns.ownership is Ownership.FOREIGN:
+            continue
         for interface in job.interfaces:
             if interface.there and interface.host_index:
                 inside = Batch(64)

@@ -64,6 +64,9 @@ class Ownership(enum.Enum):
     """Somebody's, known by its path; names and indexes in it may be taken."""
     HOST = "host"
     """The host's own; nothing is made in it and no undo touches it."""
+    FOREIGN = "foreign"
+    """Somebody's who moves the links in, names them and sets them up himself: a Docker engine. Both ends of a pair
+    are made on the host's side, and known again by the host end; nothing ever looks into the namespace."""
 
 
 class Netns(Protocol):
@@ -115,6 +118,9 @@ class Dataplane(Protocol):
 
     def host_sandbox(self) -> Netns:
         """Return the host's own namespace."""
+
+    def foreign_sandbox(self, key: str) -> Netns:
+        """Take a namespace that is never looked into; the names of what is realised for it are names on the host."""
 
     def discard_sandboxes(self, ids: Sequence[str]) -> None:
         """Drop whatever there is of sandboxes whose making was interrupted; unknown ids are passed over."""

@@ -69,6 +69,7 @@ class FakeDataplane:
         self.faults: dict[str, BaseException] = {}
         self.stuck: dict[str, BaseException] = {}
         self.closed = False
+        self._number = 0
 
     def _fault(self, id: str) -> Exception | None:
         return _answer(self.faults, id)
@@ -94,6 +95,10 @@ class FakeDataplane:
     def host_sandbox(self) -> FakeNetns:
         """Return the host's own namespace."""
         return FakeNetns("/fake/host", Ownership.HOST)
+
+    def foreign_sandbox(self, key: str) -> FakeNetns:
+        """Take a namespace whose owner moves the links in."""
+        return FakeNetns(key, Ownership.FOREIGN)
 
     def discard_sandboxes(self, ids: Sequence[str]) -> None:
         """Drop what was made of these ids."""
@@ -167,6 +172,9 @@ class FakeDataplane:
             try:
                 for interface in work.plan.interfaces:
                     self._link(work.plan, interface.link)
+                    if netns.ownership is Ownership.FOREIGN:
+                        made.names[interface.id] = self._host_name(interface.link)
+                        continue
                     made.names[interface.id] = self._name(netns, interface.name, exact=interface.exact)
                     if isinstance(interface.link, MoveLink):
                         self.links.discard(interface.link.source)
@@ -189,6 +197,12 @@ class FakeDataplane:
         network = self.networks.get(plan.network, NetworkPlan())
         if name not in {one.name for one in network.links if isinstance(one, kind)}:
             raise errors.InvalidError(f"{what} {name!r} is no such link of the network's plan")
+
+    def _host_name(self, link: VethLink | MoveLink) -> str:
+        if isinstance(link, MoveLink):
+            return link.source
+        self._number += 1
+        return f"fake{self._number}"
 
     @staticmethod
     def _name(netns: FakeNetns, name: str, *, exact: bool) -> str:

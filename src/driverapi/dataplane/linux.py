@@ -90,6 +90,10 @@ class LinuxDataplane:
         """Return the host's own namespace."""
         return self._sandboxes.host()
 
+    def foreign_sandbox(self, key: str) -> LinuxNetns:
+        """Take a namespace that is never opened: whoever has it moves the links in."""
+        return self._sandboxes.foreign(key)
+
     def discard_sandboxes(self, ids: Sequence[str]) -> None:
         """Drop whatever there is of sandboxes whose making was interrupted."""
         self._sandboxes.discard(ids)

@@ -280,6 +280,10 @@ class Sandboxes:
         """Return the namespace of this process."""
         return LinuxNetns(self, f"/proc/{os.getpid()}/ns/net", Ownership.HOST, None)
 
+    def foreign(self, key: str) -> LinuxNetns:
+        """Take a namespace that is never opened."""
+        return LinuxNetns(self, key, Ownership.FOREIGN, None)
+
     def drop(self, many: Sequence[LinuxNetns]) -> list[Exception | None]:
         """Unbind those that are owned, once their making is over."""
         owned = [netns for netns in many if netns.ownership is Ownership.OWNED]

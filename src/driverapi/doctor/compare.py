@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from driverapi._native import LinkRecord
 from driverapi.dataplane.contract import Ownership
@@ -12,6 +12,8 @@ from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, SandboxData, decode
 
 __all__ = ["differences"]
+
+_ON_THEIR_WAY: Final = frozenset({State.WARM, State.LEAVING, State.DELETING})
 
 
 def differences(records: Sequence[Record], links: Mapping[int, LinkRecord], mounts: Collection[str]) -> list[str]:
@@ -50,6 +52,9 @@ def differences(records: Sequence[Record], links: Mapping[int, LinkRecord], moun
             for _, _, host_name, host_index, *_ in joined.realised[2]:
                 if host_index:
                     look_for(host_index, host_name, f"endpoint {decode(record.data, EndpointData).name!r}")
+        elif record.kind is Kind.ENDPOINT and record.state in _ON_THEIR_WAY and record.made:
+            for _, _, _, host_index, *_ in decode(record.made, EndpointMade).realised[2]:
+                known.add(host_index)  # there or not: the record says that it is half-done
         elif record.kind is Kind.SANDBOX:
             sandbox = decode(record.data, SandboxData)
             if sandbox.ownership == Ownership.OWNED.value:

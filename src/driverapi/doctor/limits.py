@@ -79,7 +79,21 @@ def limits() -> list[Limit]:
     if threads is not None:
         running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
         found.append(Limit("kernel.threads-max", running, threads, "no thread and no process can be started"))
-    return found
+    return found + _cgroup()
+
+
+def _cgroup() -> list[Limit]:
+    """Return the bound on processes of our own control group, where it has one (cgroup v2)."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    where = next((line[3:] for line in lines if line.startswith("0::")), "/")
+    directory = Path("/sys/fs/cgroup") / where.lstrip("/")
+    used, most = _number(f"{directory}/pids.current"), _number(f"{directory}/pids.max")
+    if used is None or most is None:  # "max" is no number
+        return []
+    return [Limit("pids.max of the control group", used, most, "no thread and no process can be started")]
 
 
 def _number(path: str) -> int | None:

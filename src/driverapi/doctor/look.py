@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from driverapi.dataplane.failures import failure
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
 from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir
+from driverapi.keeping import surroundings
 from driverapi.leftovers import namespace_mounts, unescaped
 from driverapi.paths import private_directory
 from driverapi.store.contract import State
@@ -32,6 +33,8 @@ _BEING_MADE: Final = 10.0  # seconds for which a directory may be without a lock
 _BLACKHOLE: Final = 6  # RTN_BLACKHOLE, linux/rtnetlink.h
 _SETTLED: Final = frozenset({State.CREATED, State.JOINED, State.RESTING})
 _MOST: Final = 4096  # bytes of a path
+_LOOKS: Final = 10
+_BETWEEN: Final = 0.1  # seconds
 _SHOWN: Final = 5  # differences that are told one by one
 
 
@@ -54,6 +57,8 @@ class InstanceFound:
         The path of its state, where it has one.
     clean : bool
         Its last controller was closed, and not killed.
+    elsewhere : bool
+        Its state was last used in another network namespace of this boot: from here nothing can be said of it.
     links, namespaces, routes : int
         How many carry its id: links and routes of this network namespace.
     """
@@ -64,9 +69,11 @@ class InstanceFound:
     pid: int | None = None
     state: str = ""
     clean: bool = True
+    elsewhere: bool = False
     links: int = 0
     namespaces: int = 0
     routes: int = 0
+    _opened: str | None = None  # which controller was at work on its state last
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +116,15 @@ class Report:
         return not self.findings
 
 
-def examine(run_dir: str | os.PathLike[str] | None = None) -> Report:
+def examine(run_dir: str | os.PathLike[str] | None = None, states: Sequence[str | os.PathLike[str]] = ()) -> Report:
     """Look at a run directory, and at the links and routes of the calling thread's network namespace.
+
+    Controllers may come and go meanwhile: what is wrong is looked at until two looks agree, a second at most.
+
+    Parameters
+    ----------
+    states : sequence of path
+        States to look at beside those that instances of the directory name: after a reboot no directory does.
 
     Raises
     ------
@@ -122,15 +136,60 @@ def examine(run_dir: str | os.PathLike[str] | None = None) -> Report:
     base = Path(default_run_dir() if run_dir is None else run_dir).absolute()
     with contextlib.suppress(FileNotFoundError):
         base = private_directory(base, "run_dir", make=False)
+    paths = [os.path.abspath(os.fsdecode(path)) for path in states]
+    report = _look(base, paths)
+    for _ in range(_LOOKS):
+        if report.healthy:
+            break
+        time.sleep(_BETWEEN)
+        before, report = report, _look(base, paths)
+        if report.findings == before.findings and _ends(report) == _ends(before):
+            break
+    return report
+
+
+def _ends(report: Report) -> dict[str, str | None]:
+    return {one.id: one._opened for one in report.instances}
+
+
+def _look(base: Path, states: Sequence[str]) -> Report:
     report = Report(str(base))
     found: dict[str, InstanceFound] = {}
     for one in _directories(base):
         found[one.id] = one
+    for path in states:
+        if path not in {one.state for one in found.values()}:
+            _add_state(path, found, report.findings)
     links = _count_marks(found)
     for one in found.values():
         _judge(one, links.get(one.id, {}), report.findings)
     report.instances = sorted(found.values(), key=lambda one: one.id)
     return report
+
+
+def _add_state(path: str, found: dict[str, InstanceFound], findings: list[Finding]) -> None:
+    """Add the instance of a state that none of the directories named."""
+    try:
+        store = SqliteStore(path, reading=True)
+        try:
+            id, base = store.fact("instance"), store.fact("run_dir")
+        finally:
+            store.close()
+    except errors.DriverAPIError as error:
+        findings.append(Finding("damaged", "", str(error), "mend it, or move it away", mendable=False))
+        return
+    if id is None or base is None or id in found or not _ID.fullmatch(id):
+        return
+    one = InstanceFound(id, str(Path(base) / id), state=path)
+    if os.path.isdir(one.directory):
+        mounts = [unescaped(path) for path in namespace_mounts(one.directory)]
+        one.namespaces = len(mounts)
+        with contextlib.suppress(FileNotFoundError):
+            _look_into(Path(one.directory), one)
+            one.state = path
+    elif _flies_flag(id):
+        return  # others have the id since
+    found[id] = one
 
 
 def id_of_link(link: LinkRecord) -> str | None:
@@ -277,9 +336,13 @@ def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord]) -> list[Find
         if store.fact("instance") != one.id:
             return None
         records = store.records()
-        one.clean = store.fact("closed") == store.fact("opened")
+        one._opened = store.fact("opened")
+        one.clean = store.fact("closed") == one._opened
     finally:
         store.close()
+    one.elsewhere = _is_elsewhere(one._opened)
+    if one.elsewhere:
+        return []
     mounts = [unescaped(path) for path in namespace_mounts(one.directory)]
     wrong = differences(records, links, mounts)
     half = sum(record.state not in _SETTLED for record in records)
@@ -293,3 +356,9 @@ def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord]) -> list[Find
         text = f"state {one.state} and the kernel differ: {'; '.join(wrong[:_SHOWN])}{more}"
         found.append(Finding("differs", one.id, text, advice))
     return found
+
+
+def _is_elsewhere(opened: str | None) -> bool:
+    """Tell whether a controller was at work in another network namespace, since the machine was started."""
+    here, then = surroundings().split(), (opened or "").split()
+    return len(then) > 1 and len(here) > 1 and here[0] == then[0] and here[1] != then[1]

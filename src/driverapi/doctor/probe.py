@@ -86,8 +86,25 @@ def _try_links() -> list[Probe]:
     return found
 
 
+def _try_user_namespace() -> Probe:
+    """Try in a child: there is no way back out of one."""
+    from driverapi._native import CLONE_NEWUSER, unshare
+
+    child = os.fork()
+    if not child:
+        try:
+            unshare(CLONE_NEWUSER)
+        except OSError as error:
+            os._exit(error.errno or 255)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return Probe(
+        "user namespaces", not status, "demo and benchmarks without root", os.strerror(status) if status else ""
+    )
+
+
 def _try_rest() -> list[Probe]:
-    found = []
+    found = [_try_user_namespace()]
     conf = "/proc/sys/net/ipv6/conf/all"
     found.append(Probe("IPv6", os.path.isdir(conf), "IPv6 prefixes"))
     found.append(

@@ -16,6 +16,10 @@ class Kind(enum.Enum):
     NETWORK = "network"
     ENDPOINT = "endpoint"
     SANDBOX = "sandbox"
+    POOL = "pool"
+    """A plugin's, given to an engine."""
+    ADDRESS = "address"
+    """Of such a pool, given to an engine."""
 
 
 class State(enum.Enum):

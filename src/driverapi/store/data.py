@@ -97,12 +97,15 @@ class SandboxData(msgspec.Struct, array_like=True, frozen=True):
         Value of an ``Ownership``.
     made : bool
         A bulk call made it for an endpoint, and nobody asked for it by itself.
+    files : tuple of (str, mapping) or None
+        The directory of its files, and what they shall say: arguments of a ``Services``.
     """
 
     name: str
     key: str
     ownership: str
     made: bool = False
+    files: tuple[str, dict[str, Any]] | None = None
 
 
 T = TypeVar("T")

@@ -1,0 +1,209 @@
+"""The verbs of ``IpamDriver``: pools and addresses for a Docker engine, out of any IPAM of this package.
+
+An engine that starts again asks again for the pools and addresses that it has, by name (``RequiresRequestReplay``).
+So each has an age: what was given before the last start of the engine may be asked for once more by whoever names it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, final
+
+from driverapi import errors
+from driverapi.addresses import Address, format_ip, parse_network, parse_prefix
+from driverapi.ipam.wishes import in_use
+from driverapi.plugin.turns import Recent
+from driverapi.plugin.wire import EMPTY, AddressRequest, PoolRequest, read
+from driverapi.store.contract import Kind, Record, State
+
+if TYPE_CHECKING:
+    from driverapi.dataplane.contract import Dataplane
+    from driverapi.ipam.contract import IPAM
+    from driverapi.store.contract import Store
+
+__all__ = ["SPACE", "AddressVerbs"]
+
+SPACE: Final = "driverapi"
+"""The one address space; what is local to a host and what is a cluster's is the same to it."""
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    """A pool that the engine has."""
+
+    id: str  # of the IPAM
+    prefix: Address
+    within: Address | None
+    age: int
+    addresses: dict[bytes, int] = field(default_factory=dict)  # the age of each
+
+
+@final
+class AddressVerbs:
+    """Answers the verbs; each takes the body of a request and returns the document of the answer.
+
+    Pools have ids of the form ``PREFIX`` or ``PREFIX,PART``: the same prefix has the same id after a restart.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, ipam: IPAM, dataplane: Dataplane, store: Store) -> None:
+        self._ipam = ipam
+        self._dataplane = dataplane
+        self._store = store
+        self._lock = threading.Lock()
+        self._pools: dict[str, _Held] = {}
+        self._gone = Recent()
+        self._age = 0
+
+    @property
+    def verbs(self) -> Mapping[str, Callable[[bytes], Any]]:
+        """The verbs by name."""
+        return {
+            "GetCapabilities": self._capabilities,
+            "GetDefaultAddressSpaces": self._spaces,
+            "RequestPool": self._request_pool,
+            "ReleasePool": self._release_pool,
+            "RequestAddress": self._request_address,
+            "ReleaseAddress": self._release_address,
+        }
+
+    def begin_again(self) -> None:
+        """Take note that the engine has started: what it had it may ask for once more."""
+        with self._lock:
+            self._age += 1
+
+    @staticmethod
+    def _capabilities(body: bytes) -> dict[str, Any]:
+        return {"RequiresMACAddress": False, "RequiresRequestReplay": True}
+
+    @staticmethod
+    def _spaces(body: bytes) -> dict[str, Any]:
+        return {"LocalDefaultAddressSpace": SPACE, "GlobalDefaultAddressSpace": SPACE}
+
+    # --- pools ------------------------------------------------------------------------------------
+
+    def _request_pool(self, body: bytes) -> dict[str, Any]:
+        request = read(body, PoolRequest)
+        if request.address_space not in (None, "", SPACE):
+            raise errors.InvalidError(f"AddressSpace {request.address_space!r} is unknown; it is {SPACE!r}")
+        version = 6 if request.v6 else 4
+        prefix = _prefix(request.pool, "Pool")
+        within = _prefix(request.sub_pool, "SubPool")
+        if prefix is None and within is not None:
+            raise errors.InvalidError("SubPool is a part of a Pool: give that too")
+        with self._lock:
+            if prefix is not None:
+                id = _pool_id(prefix, within)
+                held = self._pools.get(id)
+                if held is not None and held.age < self._age:
+                    held.age = self._age
+                    return {"PoolID": id, "Pool": str(held.prefix), "Data": EMPTY}
+            # Only where we choose: a prefix that a user wants is his business.
+            avoid = in_use(self._dataplane) if prefix is None else ()
+            pool = self._ipam.request_pool(prefix, version=version, within=within, avoid=avoid)
+            id = _pool_id(pool.prefix, within)
+            self._pools[id] = _Held(pool.id, pool.prefix, within, self._age)
+            try:
+                self._store.put([Record(_pool_record(id), id, State.CREATED, kind=Kind.POOL)])
+            except BaseException:
+                del self._pools[id]
+                self._ipam.release_pool(pool.id)
+                raise
+            self._gone.discard(id)
+        return {"PoolID": id, "Pool": str(pool.prefix), "Data": EMPTY}
+
+    def _release_pool(self, body: bytes) -> dict[str, Any]:
+        request = read(body, PoolRequest)
+        with self._lock:
+            if request.pool_id in self._gone:
+                return EMPTY
+            held = self._held(request.pool_id)
+            self._ipam.release_pool(held.id)
+            id = _pool_id(held.prefix, held.within)
+            del self._pools[id]
+            self._gone.add(id)
+            self._store.owe(gone=[_pool_record(id), *(_address_record(id, ip) for ip in held.addresses)])
+        return EMPTY
+
+    def _held(self, id: str | None) -> _Held:
+        held = self._pools.get(id or "")
+        if held is None:
+            raise errors.NotFoundError(f"no address pool {(id or '')[:80]!r}")
+        return held
+
+    # --- addresses --------------------------------------------------------------------------------
+
+    def _request_address(self, body: bytes) -> dict[str, Any]:
+        request = read(body, AddressRequest)
+        wanted = parse_prefix(request.address, "Address").ip if request.address else None
+        with self._lock:
+            held = self._held(request.pool_id)
+            if wanted is None:
+                address = self._ipam.request_addresses(held.id, 1)[0]
+            elif held.addresses.get(wanted, self._age) < self._age:
+                address = Address(wanted, held.prefix.prefix)
+            else:
+                address = self._ipam.request_address(held.id, wanted)
+            known = address.ip in held.addresses
+            held.addresses[address.ip] = self._age
+            if not known:
+                id = _pool_id(held.prefix, held.within)
+                try:
+                    self._store.put([Record(_address_record(id, address.ip), id, State.CREATED, kind=Kind.ADDRESS)])
+                except BaseException:
+                    del held.addresses[address.ip]
+                    self._ipam.release_addresses(held.id, [address.ip])
+                    raise
+        return {"Address": str(address), "Data": EMPTY}
+
+    def _release_address(self, body: bytes) -> dict[str, Any]:
+        request = read(body, AddressRequest)
+        if not request.address:
+            raise errors.InvalidError("Address is missing")
+        ip = parse_prefix(request.address, "Address").ip
+        with self._lock:
+            if request.pool_id in self._gone:
+                return EMPTY
+            held = self._held(request.pool_id)
+            self._ipam.release_addresses(held.id, [ip])  # one that is not taken is passed over
+            if held.addresses.pop(ip, None) is not None:
+                self._store.owe(gone=[_address_record(_pool_id(held.prefix, held.within), ip)])
+        return EMPTY
+
+    # --- after a restart --------------------------------------------------------------------------
+
+    def take_back(self, records: list[Record]) -> None:
+        """Have again what an earlier process gave."""
+        with self._lock:
+            for record in records:
+                if record.kind is Kind.POOL:
+                    prefix, _, part = record.network.partition(",")
+                    whole, within = parse_network(prefix), parse_network(part) if part else None
+                    pool = self._ipam.request_pool(whole, version=whole.version, within=within)
+                    self._pools[record.network] = _Held(pool.id, pool.prefix, within, self._age)
+            for record in records:
+                held = self._pools.get(record.network)
+                if record.kind is Kind.ADDRESS and held is not None:
+                    ip = parse_prefix(record.id.rpartition(" ")[2]).ip
+                    self._ipam.request_address(held.id, ip)
+                    held.addresses[ip] = self._age
+
+
+def _prefix(text: str | None, what: str) -> Address | None:
+    """Return a prefix; host bits are the engine's way of saying what the user wrote."""
+    return parse_prefix(text, what).network if text else None
+
+
+def _pool_id(prefix: Address, within: Address | None) -> str:
+    return str(prefix) if within is None else f"{prefix},{within}"
+
+
+def _pool_record(id: str) -> str:
+    return f"pool {id}"
+
+
+def _address_record(id: str, ip: bytes) -> str:
+    return f"address {id} {format_ip(ip)}"

@@ -1,0 +1,435 @@
+"""The verbs of ``NetworkDriver``: networks and endpoints by the engine's ids, over the lifecycle.
+
+The engine gives ids and addresses, moves the links into its sandbox, names them and sets them up; the driver
+declares as it does for a controller. Verbs may come twice, in any order, or not at all: what is asked for again is
+answered again, and what the engine has forgotten is taken away with its network at the latest.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, final
+
+from driverapi import errors, labels
+from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
+from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Origin
+from driverapi.plan import BridgeLink
+from driverapi.plugin.turns import Recent, Turns
+from driverapi.plugin.wire import (
+    EMPTY,
+    EndpointInterface,
+    EndpointRequest,
+    IPData,
+    NetworkRequest,
+    check_id,
+    check_key,
+    encode,
+    read,
+)
+from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, Outcome
+from driverapi.store.contract import State
+
+if TYPE_CHECKING:
+    from driverapi.dataplane.contract import Dataplane
+    from driverapi.lifecycle import Lifecycle
+    from driverapi.plugin.firewall import Firewall
+
+__all__ = ["NetworkVerbs", "network_options"]
+
+_ENDPOINT_ONLY: Final = (labels.ENDPOINT_EXPOSED_PORTS, labels.ENDPOINT_MAC)
+_DNS: Final = labels.PREFIX + "endpoint.dnsservers"  # for the engine's own resolver
+_ROUTE_BY_HOP: Final = 0  # libnetwork's types.NEXTHOP
+_ROUTE_ON_LINK: Final = 1  # types.CONNECTED
+
+_Interfaces = tuple[tuple[bytes | None, Address | None, Address | None], ...]
+
+
+@final
+class NetworkVerbs:
+    """Answers the verbs; each takes the body of a request and returns the document of the answer.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(
+        self, driver: Driver, lifecycle: Lifecycle, dataplane: Dataplane, firewall: Firewall | None = None
+    ) -> None:
+        self._firewall = firewall
+        self._driver = driver
+        self._lifecycle = lifecycle
+        self._dataplane = dataplane
+        self._turns = Turns()
+        self._gone = Recent()
+        self._asked: dict[str, bytes] = {}  # network: how it was asked for
+        self._lists: set[str] = set()  # endpoints that were asked for in the seed's form
+        self._answers: dict[str, tuple[bytes, dict[str, Any]]] = {}  # endpoint: how it was asked for, and answered
+
+    @property
+    def verbs(self) -> Mapping[str, Callable[[bytes], Any]]:
+        """The verbs by name."""
+        return {
+            "GetCapabilities": self._capabilities,
+            "GwAllocCheck": self._gateway_check,
+            "CreateNetwork": self._create_network,
+            "AllocateNetwork": self._allocate_network,
+            "FreeNetwork": self._free_network,
+            "DeleteNetwork": self._delete_network,
+            "CreateEndpoint": self._create_endpoint,
+            "DeleteEndpoint": self._delete_endpoint,
+            "EndpointOperInfo": self._oper_info,
+            "Join": self._join,
+            "Leave": self._leave,
+            "DiscoverNew": self._discover,
+            "DiscoverDelete": self._discover,
+            "ProgramExternalConnectivity": self._program,
+            "RevokeExternalConnectivity": self._revoke,
+        }
+
+    @staticmethod
+    def _capabilities(body: bytes) -> dict[str, Any]:
+        return {"Scope": "local", "ConnectivityScope": "local", "GwAllocChecker": True}
+
+    @staticmethod
+    def _gateway_check(body: bytes) -> dict[str, Any]:
+        """Say that a network's gateway needs an address, which the engine's IPAM shall give."""
+        read(body, NetworkRequest)
+        return {"SkipIPv4": False, "SkipIPv6": False}
+
+    @staticmethod
+    def _discover(body: bytes) -> dict[str, Any]:
+        """Take note of a node of the cluster: networks here have the scope of their host."""
+        read(body, NetworkRequest)
+        return EMPTY
+
+    # --- networks ---------------------------------------------------------------------------------
+
+    def _create_network(self, body: bytes) -> dict[str, Any]:
+        request = read(body, NetworkRequest)
+        id = check_id(request.network_id, "NetworkID")
+        asked = encode(request)
+        with self._turns.hold(id):
+            if self._lifecycle.has_network(id):
+                if self._asked.get(id) != asked:
+                    raise errors.NetworkExistsError(
+                        f"network {id[:12]} exists already, and is another; delete it first"
+                    )
+                return EMPTY
+            self._lifecycle.create_network(id, self._driver, network_options(request), asked)
+            self._asked[id] = asked
+            self._gone.discard(id)
+            self._admit(id)
+        return EMPTY
+
+    def _admit(self, network: str) -> None:
+        """Let packets pass on the bridges of a network."""
+        plan = self._lifecycle.plan_of(network)
+        if self._firewall is not None and plan is not None:
+            bridges = [link for link in plan.links if isinstance(link, BridgeLink)]
+            self._firewall.admit({link.name if link.exact else self._firewall.ours for link in bridges})
+
+    def _named(self, network: str) -> list[str]:
+        """Return the names that a user chose for bridges of a network; the others are known by how they begin."""
+        plan = self._lifecycle.plan_of(network)
+        links = () if plan is None else plan.links
+        return [link.name for link in links if isinstance(link, BridgeLink) and link.exact]
+
+    @staticmethod
+    def _allocate_network(body: bytes) -> dict[str, Any]:
+        """Answer a cluster's manager: no host-independent resource is needed."""
+        check_id(read(body, NetworkRequest).network_id, "NetworkID")
+        return {"Options": {}}
+
+    @staticmethod
+    def _free_network(body: bytes) -> dict[str, Any]:
+        check_id(read(body, NetworkRequest).network_id, "NetworkID")
+        return EMPTY
+
+    def _delete_network(self, body: bytes) -> dict[str, Any]:
+        """Delete a network, and the endpoints that the engine has forgotten: it deletes none that has some."""
+        id = check_id(read(body, NetworkRequest).network_id, "NetworkID")
+        with self._turns.hold(id):
+            if not self._lifecycle.has_network(id):
+                if id in self._gone:
+                    return EMPTY
+                raise errors.NoNetworkError(f"no network {id[:12]}")
+            for endpoint in self._lifecycle.endpoints_of(id):
+                with self._turns.hold((id, endpoint)):
+                    self.take_away(endpoint)
+            bridges = self._named(id)
+            self._lifecycle.delete_network(id)
+            self._asked.pop(id, None)
+            self._gone.add(id)
+            if self._firewall is not None:
+                self._firewall.withdraw(bridges)
+        return EMPTY
+
+    # --- endpoints --------------------------------------------------------------------------------
+
+    def _create_endpoint(self, body: bytes) -> dict[str, Any]:
+        request, network, endpoint = self._endpoint_request(body)
+        asked = encode(request)
+        options = _endpoint_options(request.options)
+        info, given = _info_of(request, options)
+        with self._turns.hold((network, endpoint)):
+            if endpoint in self._lifecycle:
+                record = self._record(network, endpoint)
+                before = self._answers.get(endpoint)
+                if before is not None and before[0] == asked and record.state is State.CREATED:
+                    return before[1]
+                self.take_away(endpoint)  # the engine begins anew with it
+            _done(self._lifecycle.create([CreateRequest(network, endpoint, info, options)]))
+            try:
+                answer = _filled(request, info.interfaces, given)
+            except errors.DriverAPIError:
+                self.take_away(endpoint)
+                raise
+            if request.interfaces is not None:
+                self._lists.add(endpoint)
+            self._answers[endpoint] = asked, answer
+            self._gone.discard((network, endpoint))
+        return answer
+
+    def _delete_endpoint(self, body: bytes) -> dict[str, Any]:
+        _, network, endpoint = self._endpoint_request(body)
+        with self._turns.hold((network, endpoint)):
+            if endpoint not in self._lifecycle and (network, endpoint) in self._gone:
+                return EMPTY
+            self._record(network, endpoint)
+            self.take_away(endpoint)
+        return EMPTY
+
+    def take_away(self, endpoint: str) -> None:
+        """Have an endpoint leave if it has joined, and delete it; the caller has its turn."""
+        record = self._lifecycle.endpoint(endpoint)
+        self._part(record)
+        _done(self._lifecycle.delete([endpoint]))
+        self._lists.discard(endpoint)
+        self._answers.pop(endpoint, None)
+        self._gone.add((record.network.id, endpoint))
+
+    def _part(self, record: EndpointRecord) -> None:
+        if record.state is State.JOINED and record.netns is not None:
+            _done(self._lifecycle.leave([JoinRequest(record.id, record.netns, sandbox=record.place)]))
+
+    def _oper_info(self, body: bytes) -> dict[str, Any]:
+        _, network, endpoint = self._endpoint_request(body)
+        self._record(network, endpoint)
+        return {"Value": dict(self._lifecycle.oper_info(endpoint))}
+
+    def _join(self, body: bytes) -> dict[str, Any]:
+        request, network, endpoint = self._endpoint_request(body)
+        key = check_key(request.sandbox_key)
+        options = _endpoint_options(request.options)
+        for name in _ENDPOINT_ONLY:
+            options.pop(name, None)
+        with self._turns.hold((network, endpoint)):
+            record = self._record(network, endpoint)
+            self._part(record)  # the engine, which knows better, says that it is in none
+            place = self._dataplane.foreign_sandbox(key)
+            _done(self._lifecycle.join([JoinRequest(endpoint, place, options, sandbox=key)]))
+            if self._firewall is not None:
+                self._firewall.settle()
+            try:
+                return _joined(record, in_list=endpoint in self._lists)
+            except errors.DriverAPIError:
+                self._part(record)
+                raise
+
+    def _leave(self, body: bytes) -> dict[str, Any]:
+        _, network, endpoint = self._endpoint_request(body)
+        with self._turns.hold((network, endpoint)):
+            if endpoint not in self._lifecycle and (network, endpoint) in self._gone:
+                return EMPTY
+            self._part(self._record(network, endpoint))
+        return EMPTY
+
+    def _program(self, body: bytes) -> dict[str, Any]:
+        request, network, endpoint = self._endpoint_request(body)
+        self._record(network, endpoint)
+        if (request.options or {}).get(labels.PORT_MAP):
+            raise errors.NotImplementedYetError(
+                f"driver {self._driver.type()!r} publishes no ports in this version; leave -p and -P out"
+            )
+        return EMPTY
+
+    def _revoke(self, body: bytes) -> dict[str, Any]:
+        self._endpoint_request(body)
+        return EMPTY
+
+    def _record(self, network: str, endpoint: str) -> EndpointRecord:
+        record = self._lifecycle.endpoint(endpoint)
+        if record.network.id != network:
+            raise errors.NoEndpointError(f"no endpoint {endpoint[:12]} on network {network[:12]}")
+        return record
+
+    @staticmethod
+    def _endpoint_request(body: bytes) -> tuple[EndpointRequest, str, str]:
+        request = read(body, EndpointRequest)
+        network = check_id(request.network_id, "NetworkID")
+        return request, network, check_id(request.endpoint_id, "EndpointID")
+
+
+def _done(outcomes: Sequence[Outcome]) -> None:
+    """Raise what became of the one request of a call, unless it is done."""
+    if outcomes[0] is not None:
+        raise outcomes[0]
+
+
+def network_options(request: NetworkRequest) -> dict[str, Any]:
+    """Return what a driver is told of a network.
+
+    Raises
+    ------
+    errors.InvalidError
+        A prefix or a gateway is none, or an option is one of ours that nobody else may give.
+    """
+    options = labels.normalise(request.options)
+    _check_ours(options)
+    families = (("IPv4Data", request.ipv4_data, 4), ("IPv6Data", request.ipv6_data, 6))
+    options[labels.IPAM_DATA] = tuple(
+        one
+        for what, many, version in families
+        for data in many or ()
+        if (one := _prefix_of(data, what, version)) is not None
+    )
+    return options
+
+
+def _check_ours(options: Mapping[str, Any]) -> None:
+    for name in (labels.IPAM_DATA, labels.MEMORY):
+        if name in options:
+            raise errors.InvalidError(f"option {name!r} is this package's own; leave it out")
+
+
+def _prefix_of(data: IPData, what: str, version: int) -> IPAMData | None:
+    """Return one prefix; None for that of the IPAM ``null``, which is none."""
+    pool = _address(data.pool, f"{what}: Pool", version)
+    gateway = _address(data.gateway, f"{what}: Gateway", version)
+    if pool is None or not pool.prefix:
+        return None
+    if pool != pool.network:
+        raise errors.InvalidError(f"{what}: Pool {data.pool!r} has host bits; the prefix is {pool.network}")
+    if gateway is not None and gateway.ip not in pool:
+        raise errors.InvalidError(f"{what}: Gateway {data.gateway!r} is outside of {pool}")
+    return IPAMData(pool, None if gateway is None else Address(gateway.ip, pool.prefix))
+
+
+def _address(text: str | None, what: str, version: int) -> Address | None:
+    if not text:
+        return None
+    address = parse_prefix(text, what)
+    if address.version != version:
+        raise errors.InvalidError(f"{what} {text!r} is not IPv{version}")
+    return address
+
+
+def _endpoint_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options that concern a driver: what is empty, or the engine's own, is left out."""
+    options = labels.normalise(given)
+    _check_ours(options)
+    options.pop(_DNS, None)
+    for name in (labels.PORT_MAP, labels.ENDPOINT_EXPOSED_PORTS):
+        if not options.get(name):
+            options.pop(name, None)
+    return options
+
+
+def _info_of(request: EndpointRequest, options: dict[str, Any]) -> tuple[EndpointInfo, _Interfaces]:
+    """Return the interfaces that the engine gives, as a driver is shown them, and as they were given."""
+    given = request.interfaces if request.interfaces is not None else [request.interface or EndpointInterface()]
+    mac = _mac_option(options.pop(labels.ENDPOINT_MAC, None))
+    rows: list[tuple[bytes | None, Address | None, Address | None]] = []
+    for one in given:
+        hardware = parse_mac(one.mac_address, "MacAddress") if one.mac_address else mac if len(given) == 1 else None
+        ipv4 = _address(one.address, "Address", 4)
+        rows.append((hardware, ipv4, _address(one.address_ipv6, "AddressIPv6", 6)))
+    if not any(field is not None for row in rows for field in row):
+        return EndpointInfo(Origin.EMPTY), ()
+    info = EndpointInfo(Origin.GIVEN)
+    for number, (one, row) in enumerate(zip(given, rows, strict=True)):
+        info._append(number if one.id is None else one.id, *row)
+    return info, tuple(
+        (parse_mac(one.mac_address, "MacAddress") if one.mac_address else None, ipv4, ipv6)
+        for one, (_, ipv4, ipv6) in zip(given, rows, strict=True)
+    )
+
+
+def _mac_option(value: object) -> bytes | None:
+    """Return the MAC address of an option: base64 of six bytes, as Go's encoder makes of bytes, or text."""
+    if value in (None, ""):
+        return None
+    if isinstance(value, str) and len(value) == 8:
+        try:
+            return base64.b64decode(value, validate=True)
+        except binascii.Error:
+            pass
+    return parse_mac(value, f"option {labels.ENDPOINT_MAC!r}")
+
+
+def _filled(request: EndpointRequest, interfaces: Sequence[InterfaceInfo], given: _Interfaces) -> dict[str, Any]:
+    """Return the answer to ``CreateEndpoint``: only what the driver has filled.
+
+    Raises
+    ------
+    errors.DriverFaultError
+        It made several interfaces, and today's protocol has one.
+    """
+    told = []
+    for number, one in enumerate(interfaces):
+        mac, ipv4, ipv6 = given[number] if given else (None, None, None)
+        filled: dict[str, Any] = {}
+        if mac is None and one.packed_mac is not None:
+            filled["MacAddress"] = format_mac(one.packed_mac)
+        if ipv4 is None and one.packed_address is not None:
+            filled["Address"] = str(one.packed_address)
+        if ipv6 is None and one.packed_address_ipv6 is not None:
+            filled["AddressIPv6"] = str(one.packed_address_ipv6)
+        told.append((one.id, filled))
+    if request.interfaces is not None:
+        # That generation takes no list back where it gave one.
+        return {"Interfaces": None if given else [{"ID": id, **filled} for id, filled in told]}
+    if len(told) > 1:
+        raise errors.DriverFaultError(f"the driver made {len(told)} interfaces; an endpoint has one in this protocol")
+    return {"Interface": told[0][1] or None if told else None}
+
+
+def _joined(record: EndpointRecord, *, in_list: bool) -> dict[str, Any]:
+    """Return the answer to ``Join``."""
+    join = record.join
+    assert join is not None
+    names = []
+    for one in join._names:
+        source = record.realised.names.get(one.id) if record.realised is not None else None
+        if source is not None:
+            prefix = one._name.rstrip("0123456789") or "eth" if one._exact else one._name
+            told = {"SrcName": source, "DstPrefix": prefix}
+            if one._exact:
+                told["DstName"] = one._name
+            names.append((one.id, told))
+    routes = []
+    default = False
+    for route in join._routes:
+        default = default or not route.destination.prefix
+        told_route: dict[str, Any] = {"Destination": str(route.destination)}
+        if route.gateway is None:
+            told_route["RouteType"] = _ROUTE_ON_LINK
+        else:
+            told_route |= {"RouteType": _ROUTE_BY_HOP, "NextHop": format_ip(route.gateway)}
+        routes.append(told_route)
+    answer: dict[str, Any] = {
+        "Gateway": join.gateway or "",
+        "GatewayIPv6": join.gateway_ipv6 or "",
+        "StaticRoutes": routes,
+        # Else the engine adds an interface of its own to a sandbox that has no way out.
+        "DisableGatewayService": not (join.gateway or join.gateway_ipv6 or default),
+    }
+    if in_list:
+        answer["InterfaceNames"] = [{"DstName": f"{told['DstPrefix']}{id}", **told} for id, told in names]
+        answer |= {"HostsPath": join.hosts_path or "", "ResolvConfPath": join.resolv_conf_path or ""}
+    else:
+        if len(names) > 1:
+            raise errors.DriverFaultError(f"the driver named {len(names)} interfaces; this protocol has one")
+        answer["InterfaceName"] = names[0][1] if names else None
+    return answer

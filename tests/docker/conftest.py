@@ -1,0 +1,200 @@
+"""A real Docker engine and a real plugin, in a network and a mount namespace of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driverapi.bench import dockerd
+from driverapi.bench.dockerd import BUSYBOX, Container, Engine
+
+if dockerd.missing():
+    pytest.skip(dockerd.missing(), allow_module_level=True)
+
+NAME = "dv"
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+class Host:
+    """An engine, and the plugin beside it."""
+
+    def __init__(self, engine: Engine, directory: str) -> None:
+        self.engine = engine
+        self.directory = directory
+        self.socket = Path(f"/proc/{engine.process}/root/run/docker/plugins/{NAME}.sock")
+        self._plugin: subprocess.Popen[str] | None = None
+        self.said = ""
+
+    # --- the plugin -------------------------------------------------------------------------------
+
+    def command(self, *more: str) -> list[str]:
+        """Return what starts the plugin in the network of the engine."""
+        program = "from driverapi.cli import main; main()"
+        return [
+            *self._net(),
+            sys.executable,
+            "-c",
+            program,
+            "serve",
+            "--name",
+            NAME,
+            "--socket",
+            str(self.socket),
+            *more,
+        ]
+
+    def start(self, *more: str) -> None:
+        """Start the plugin in the network of the engine; it answers when this returns."""
+        self._plugin = subprocess.Popen(
+            self.command(*more),
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"DRIVERAPI_RUN_DIR": self.directory},
+        )
+        assert self._plugin.stdout is not None
+        line = self._plugin.stdout.readline()
+        assert line.startswith(f"{NAME}: driver bridge on "), line
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the plugin; return its exit status."""
+        assert self._plugin is not None
+        self._plugin.send_signal(how)
+        status = self._plugin.wait(60)
+        self._plugin.stdout.close()  # type: ignore[union-attr]
+        self._plugin = None
+        return status
+
+    def close(self) -> None:
+        """End the plugin if it still runs."""
+        if self._plugin is not None:
+            with suppress(ProcessLookupError):
+                self.stop(signal.SIGKILL)
+
+    # --- the network ------------------------------------------------------------------------------
+
+    def _net(self) -> list[str]:
+        return ["nsenter", f"--net=/proc/{self.engine.process}/ns/net"]
+
+    def links(self) -> set[str]:
+        """Names of links on the host that are ours."""
+        told = subprocess.run([*self._net(), "ip", "-j", "link"], capture_output=True, check=True)
+        return {link["ifname"] for link in json.loads(told.stdout) if link["ifname"].startswith("dv")}
+
+    def neighbours(self) -> list[str]:
+        """Addresses of permanent neighbour entries."""
+        told = subprocess.run([*self._net(), "ip", "-j", "neigh", "show", "nud", "permanent"], capture_output=True)
+        return [one["dst"] for one in json.loads(told.stdout or "[]")]
+
+    def rules(self) -> str:
+        """What of ours is in iptables."""
+        told = subprocess.run([*self._net(), "iptables", "-S", "DOCKER-USER"], capture_output=True, text=True)
+        return "\n".join(line for line in told.stdout.splitlines() if "driverapi" in line)
+
+    def pings(self, box: Container, address: str) -> bool:
+        """Tell whether an address answers from inside a container; a second try is allowed."""
+        command = ["nsenter", f"--net={box.netns}", BUSYBOX, "ping", "-c1", "-W1", address]
+        return any(subprocess.run(command, capture_output=True).returncode == 0 for _ in range(2))
+
+    def from_host(self, address: str) -> bool:
+        """Tell whether an address answers to the host."""
+        command = [*self._net(), BUSYBOX, "ping", "-c1", "-W1", address]
+        return any(subprocess.run(command, capture_output=True).returncode == 0 for _ in range(2))
+
+    def inside(self, box: Container) -> dict[str, dict[str, Any]]:
+        """Links inside a container, by name."""
+        told = subprocess.run(["nsenter", f"--net={box.netns}", "ip", "-j", "addr"], capture_output=True, check=True)
+        return {link["ifname"]: link for link in json.loads(told.stdout)}
+
+    # --- the engine -------------------------------------------------------------------------------
+
+    def network(self, name: str, *, ipam: str = NAME, **more: Any) -> str:
+        """Create a network of the plugin."""
+        config = more.pop("config", [])
+        return self.engine.create_network(name, Driver=NAME, IPAM={"Driver": ipam, "Config": config}, **more)
+
+    def run(self, name: str, network: str, *, ip: str = "", mac: str = "", port: int = 0, **host: Any) -> Container:
+        """Start a container that sleeps."""
+        endpoint = {"IPAMConfig": {"IPv4Address": ip}} if ip else {}
+        document = {
+            "Image": dockerd.IMAGE,
+            "Cmd": ["/bin/sleep", "1000000"],
+            "HostConfig": {"NetworkMode": network, **host},
+            "NetworkingConfig": {"EndpointsConfig": {network: endpoint}},
+            **({"MacAddress": mac} if mac else {}),
+            **({"ExposedPorts": {f"{port}/tcp": {}}} if port else {}),
+        }
+        made = self.engine.request("POST", f"/containers/create?name={name}", document)
+        self.engine.request("POST", f"/containers/{made['Id']}/start")
+        return self.container(name)
+
+    def container(self, name: str) -> Container:
+        """Return a container that runs."""
+        about = self.engine.request("GET", f"/containers/{name}/json")
+        key = about["NetworkSettings"]["SandboxKey"].replace("/var/run/", "/run/")
+        return Container(about["Id"], name, f"/proc/{self.engine.process}/root{key}")
+
+    def remove(self, *names: str) -> None:
+        """Remove containers, running or not."""
+        for name in names:
+            self.engine.request("DELETE", f"/containers/{name}?force=true")
+
+    def remove_networks(self, *names: str) -> None:
+        """Remove networks."""
+        for name in names:
+            self.engine.request("DELETE", f"/networks/{name}")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with Engine() as running:
+        running.import_busybox()
+        yield running
+
+
+@pytest.fixture
+def plain(engine: Engine) -> Iterator[Host]:
+    """The engine, and a plugin that is not started yet; nothing of it may be left."""
+    with tempfile.TemporaryDirectory() as directory:
+        host = Host(engine, directory)
+        try:
+            yield host
+        finally:
+            for container in engine.request("GET", "/containers/json?all=true"):
+                host.remove(container["Id"])
+            for network in engine.request("GET", "/networks"):
+                if NAME in (network["Driver"], network["IPAM"]["Driver"]):
+                    host.remove_networks(network["Id"])
+            host.close()
+        assert os.listdir(directory) == []
+    assert host.links() == set()
+    assert host.rules() == ""
+
+
+@pytest.fixture
+def host(plain: Host) -> Iterator[Host]:
+    """The engine, and a plugin without state."""
+    plain.start()
+    yield plain
+    if plain._plugin is not None:
+        assert plain.stop() == 0
+    assert not plain.socket.exists()
