@@ -295,6 +295,18 @@ EVENTS: Final = MappingProxyType(
             "A Docker engine has started, or found the plugin.",
             ("driver",),
         ),
+        "plugin.reconciled": Event(
+            WARNING,
+            "endpoint %(endpoint).12s was in no sandbox any more: taken away (%(address)s)",
+            "A plugin took away an endpoint that its engine had forgotten; without state nothing else tells of it.",
+            ("network", "endpoint", "address"),
+        ),
+        "plugin.not_reconciled": Event(
+            WARNING,
+            "what an engine may have forgotten could not be looked at, or taken away: %(error)s",
+            "It is tried again.",
+            _FAULT,
+        ),
         "plugin.no_rule": Event(
             WARNING,
             "sandboxes of a bridge may not hear of each other: %(error)s",

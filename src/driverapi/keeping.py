@@ -5,12 +5,15 @@ All is imported late: who keeps no state needs neither a database nor an encoder
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from driverapi import errors
 from driverapi.api import IPAMData
 from driverapi.store.contract import Kind, Record, State
 
@@ -24,6 +27,8 @@ __all__ = [
     "begin",
     "check_options",
     "end",
+    "given_up",
+    "note_given_up",
     "note_of_network",
     "open_state",
     "sandbox_id",
@@ -32,11 +37,47 @@ __all__ = [
 ]
 
 
-def open_state(path: str | os.PathLike[str], durability: str) -> SqliteStore:
-    """Open the state of a controller, to write it."""
+_TOLD: Final = 100
+
+
+def open_state(path: str | os.PathLike[str], durability: str, *, plugin: str = "") -> SqliteStore:
+    """Open the state of a controller, or of a plugin, to write it.
+
+    Raises
+    ------
+    errors.StateError
+        It is a plugin's and not a controller's, or the other way round; see :class:`SqliteStore` for what else.
+    """
     from driverapi.store.sqlite import SqliteStore
 
-    return SqliteStore(path, durability=durability)
+    store = SqliteStore(path, durability=durability)
+    try:
+        whose = store.fact("plugin") or ""
+        if bool(whose) != bool(plugin) and store.fact("instance") is not None:
+            owner = f"plugin {whose!r}: 'driverapi serve' it" if whose else "a controller: give another"
+            raise errors.StateError(f"state {store.path} is that of {owner}")
+        if plugin:
+            store.put_fact("plugin", plugin)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def note_given_up(state: SqliteStore, network: str, endpoint: str, addresses: Sequence[str]) -> None:
+    """Write what a plugin took away because its engine had forgotten it; the last hundred are kept."""
+    told = given_up(state)
+    told.append({"at": round(time.time()), "network": network, "endpoint": endpoint, "addresses": list(addresses)})
+    state.put_fact("given_up", json.dumps(told[-_TOLD:]))
+
+
+def given_up(state: SqliteStore) -> list[dict[str, Any]]:
+    """Return what :func:`note_given_up` wrote, oldest first."""
+    try:
+        told: list[dict[str, Any]] = json.loads(state.fact("given_up") or "[]")
+    except ValueError:
+        return []
+    return told
 
 
 def surroundings() -> str:

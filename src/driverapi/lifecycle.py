@@ -93,6 +93,11 @@ class Lifecycle:
         with self._free:
             return list(self._networks)
 
+    def endpoints(self) -> list[str]:
+        """Return the ids of all endpoints."""
+        with self._free:
+            return list(self._endpoints)
+
     def endpoints_of(self, network: str) -> list[str]:
         """Return the ids of a network's endpoints; none of a network that there is not."""
         with self._free:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from driverapi import errors, labels
 from driverapi.addresses import Address
@@ -37,7 +37,7 @@ from driverapi.store.data import EndpointData, EndpointMade, NetworkData, Networ
 if TYPE_CHECKING:
     from driverapi.controller import Controller
 
-__all__ = ["Restored", "restore"]
+__all__ = ["Restored", "endpoint_again", "join_again", "restore"]
 
 T = TypeVar("T")
 
@@ -211,18 +211,8 @@ class _Restorer:
             return
         network, known, _ = found
         data = decode(record.data, EndpointData)
-        origin = Origin(data.origin)
-        chosen = origin is Origin.EMPTY and bool(data.interfaces)
-        info = EndpointInfo(Origin.GIVEN if chosen else origin)  # what the driver chose is given to it now
-        for one in data.interfaces:
-            ipv4 = None if one.ipv4 is None else Address(one.ipv4, one.ipv4_length)
-            ipv6 = None if one.ipv6 is None else Address(one.ipv6, one.ipv6_length)
-            info._append(one.id, one.mac, ipv4, ipv6)
-        endpoint = Endpoint(network, record.id, data.name, info)
-        again = EndpointRecord(known, record.id, info, State.CREATED, busy=False, name=data.name)
-        again.options = data.options
-        self._named(network.name, lambda: self._ask_create(again, data.options))
-        info.origin = origin
+        again = self._named(network.name, lambda: endpoint_again(known, record.id, data))
+        endpoint = Endpoint(network, record.id, data.name, again.info)
         for version, pool in network._pools.items():
             for one in data.interfaces:
                 ip = one.ipv4 if version == 4 else one.ipv6
@@ -249,12 +239,6 @@ class _Restorer:
                         with contextlib.suppress(errors.AddressTakenError):  # given again: there was no other
                             ipam.request_address(pool.id, ip)
                             ipam.release_addresses(pool.id, [ip])
-
-    @staticmethod
-    def _ask_create(record: EndpointRecord, options: Options) -> None:
-        driver = record.network.driver
-        ask(driver, lambda: driver.create_endpoint(record.network.id, record.id, record.info, options), record.what)
-        record.info._seal()
 
     def _count_half(self, state: State) -> None:
         if state in (State.DELETING, State.LEAVING):
@@ -298,7 +282,7 @@ class _Restorer:
                 self._part(member)
                 continue
             sandbox, _ = place
-            join = self._ask_join(member, sandbox, member.made.options)
+            join = join_again(member.record, sandbox.key, member.made.options)
             inside.append((member, sandbox, join, Work(plan_of(member.record, join), sandbox._place())))
         realised = survey.endpoints(
             [work for *_, work in inside], [member.made.realised for member, *_ in inside if member.made is not None]
@@ -313,15 +297,6 @@ class _Restorer:
             record.join_options = {} if member.made is None else member.made.options
             record.place, record.warm = sandbox.name, member.state is State.WARM
             sandbox._note(member.endpoint, True)
-
-    @staticmethod
-    def _ask_join(member: _Member, sandbox: Sandbox, options: Mapping[str, Any]) -> JoinInfo:
-        record = member.record
-        driver, network = record.network.driver, record.network.id
-        join = JoinInfo(record.info)
-        ask(driver, lambda: driver.join(network, record.id, sandbox.key, join, options), record.what)
-        join._seal()
-        return join
 
     def _part(self, member: _Member) -> None:
         """Take note of an endpoint that is in no sandbox now."""
@@ -389,6 +364,33 @@ class _Restorer:
         faults += [fault for fault in self._lifecycle.leave(requests) if fault is not None]
         if faults:
             raise errors.BulkError("restore: what was being taken away could not be", faults)
+
+
+def endpoint_again(network: NetworkRecord, id: str, data: EndpointData) -> EndpointRecord:
+    """Ask the driver again for an endpoint that it had."""
+    origin = Origin(data.origin)
+    chosen = origin is Origin.EMPTY and bool(data.interfaces)
+    info = EndpointInfo(Origin.GIVEN if chosen else origin)  # what the driver chose is given to it now
+    for one in data.interfaces:
+        ipv4 = None if one.ipv4 is None else Address(one.ipv4, one.ipv4_length)
+        ipv6 = None if one.ipv6 is None else Address(one.ipv6, one.ipv6_length)
+        info._append(one.id, one.mac, ipv4, ipv6)
+    record = EndpointRecord(network, id, info, State.CREATED, busy=False, name=data.name)
+    record.options = data.options
+    driver = network.driver
+    ask(driver, lambda: driver.create_endpoint(network.id, id, info, data.options), record.what)
+    info._seal()
+    info.origin = origin
+    return record
+
+
+def join_again(record: EndpointRecord, key: str, options: Options) -> JoinInfo:
+    """Ask the driver again for what an endpoint was in a sandbox."""
+    driver, network = record.network.driver, record.network.id
+    join = JoinInfo(record.info)
+    ask(driver, lambda: driver.join(network, record.id, key, join, options), record.what)
+    join._seal()
+    return join
 
 
 def _noting(member: _Member) -> Callable[[bool], None]:

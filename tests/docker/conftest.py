@@ -193,7 +193,7 @@ def plain(engine: Engine) -> Iterator[Host]:
 @pytest.fixture
 def host(plain: Host) -> Iterator[Host]:
     """The engine, and a plugin without state."""
-    plain.start()
+    plain.start("--no-state")
     yield plain
     if plain._plugin is not None:
         assert plain.stop() == 0

@@ -163,7 +163,7 @@ def test_published_ports_are_refused(host: Host) -> None:
 
 
 def test_a_second_plugin_of_that_name_is_refused(host: Host) -> None:
-    done = subprocess.run(host.command(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(host.command("--no-state"), capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert "listens on" in done.stderr
     host.network("net")  # the first goes on
@@ -172,13 +172,13 @@ def test_a_second_plugin_of_that_name_is_refused(host: Host) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_takes_all_away_when_it_ends(plain: Host, how: signal.Signals) -> None:
-    plain.start()
+    plain.start("--no-state")
     plain.network("net")
     one = plain.run("one", "net")
     assert plain.stop(how) == 0
     assert plain.links() == set()
     assert set(plain.inside(one)) == {"lo"}
-    plain.start()  # to let the engine end what it has
+    plain.start("--no-state")  # to let the engine end what it has
     plain.remove("one")
     plain.remove_networks("net")
     plain.stop()

@@ -53,6 +53,8 @@ STABLE = {
     "plugin.activated": "INFO",
     "plugin.fault": "ERROR",
     "plugin.no_rule": "WARNING",
+    "plugin.not_reconciled": "WARNING",
+    "plugin.reconciled": "WARNING",
     "route.not_passed_on": "ERROR",
     "sandbox.created": "INFO",
     "sandbox.deleted": "INFO",

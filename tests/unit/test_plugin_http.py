@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from driverapi.plugin import http
-from driverapi.plugin.http import HttpServer
+from driverapi.plugin.http import HttpServer, Undo
 from driverapi.plugin.sockets import UnixListener
 from driverapi.plugin.wire import MAX_BODY
 
@@ -23,16 +23,17 @@ class Echo:
     """Answers with what was asked; ``/wait`` waits until it may go on."""
 
     def __init__(self) -> None:
+        self.undone: list[str] = []
         self.asked: list[tuple[str, str, bytes]] = []
         self.may = threading.Event()
         self.waits = threading.Event()
 
-    def __call__(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def __call__(self, method: str, path: str, body: bytes) -> tuple[int, bytes, Undo]:
         self.asked.append((method, path, body))
         if path == "/wait":
             self.waits.set()
             assert self.may.wait(10)
-        return 200, body or b"{}"
+        return 200, body or b"{}", lambda: self.undone.append(path)
 
 
 class Client:
@@ -234,6 +235,20 @@ def test_cut_off_in_the_middle(world: World) -> None:
         client.send(data)
         client.close()
     assert world.ask(post())[0] == 200
+
+
+def test_what_nobody_hears_of_is_undone(world: World) -> None:
+    cut, stays = world.client(), world.client()
+    cut.send(post(path="/wait"))
+    assert world.echo.waits.wait(10)
+    cut.close()
+    world.echo.may.set()
+    stays.send(post(path="/wait"))
+    assert stays.answer()[0] == 200
+    end = time.monotonic() + 10
+    while not world.echo.undone and time.monotonic() < end:
+        time.sleep(0.01)
+    assert world.echo.undone == ["/wait"]
 
 
 def test_it_ends_when_what_is_under_way_is_done(world: World) -> None:

@@ -2,32 +2,108 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import click
 
+from driverapi.cli.onstate import options_of
+from driverapi.store.place import default_state
+
 __all__ = ["serve"]
+
+_PATH = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
 @click.option("--driver", default="bridge", show_default=True, help="Network type.")
 @click.option("--name", help="What the engine calls it, as in 'docker network create -d NAME'. [driverapi-DRIVER]")
-@click.option("--socket", metavar="PATH", help="Unix socket to listen on. [/run/docker/plugins/NAME.sock]")
-def serve(driver: str, name: str | None, socket: str | None) -> None:
+@click.option("--socket", type=_PATH, metavar="PATH", help="Unix socket. [/run/docker/plugins/NAME.sock]")
+@click.option(
+    "--tcp", metavar="HOST:PORT", help="Listen there and not on a socket; with the three files, or --insecure."
+)
+@click.option("--tlscert", type=_PATH, metavar="FILE", help="Our certificate, PEM.")
+@click.option("--tlskey", type=_PATH, metavar="FILE", help="Its key.")
+@click.option("--tlscacert", type=_PATH, metavar="FILE", help="Who must have signed the engine's certificate.")
+@click.option("--insecure", is_flag=True, help="With --tcp: no TLS. Whoever can connect is root over this network.")
+@click.option("--spec", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Write NAME.spec (NAME.json with TLS) there for the engine: /etc/docker/plugins, say.")  # fmt: skip
+@click.option("--state", type=_PATH, metavar="FILE", help="Where networks outlive us. [/var/lib/driverapi/NAME.db]")
+@click.option("--no-state", is_flag=True, help="Keep none: all is taken away at the end. For tests.")
+@click.option("--durability", default="normal", show_default=True, help="Of the state: full, normal or none.")
+@click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE", callback=options_of,
+              help="Configuration of the driver.")  # fmt: skip
+@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Where the instance keeps its lock. [as for a controller]")  # fmt: skip
+@click.option("--grace", default=60.0, show_default=True, metavar="SECONDS",
+              help="After it, what the engine has forgotten is taken away.")  # fmt: skip
+@click.option("--log", "level", default="info", show_default=True, help="What is logged: debug, info, warning, error.")
+def serve(
+    driver: str,
+    name: str | None,
+    socket: Path | None,
+    tcp: str | None,
+    tlscert: Path | None,
+    tlskey: Path | None,
+    tlscacert: Path | None,
+    insecure: bool,
+    spec: Path | None,
+    state: Path | None,
+    no_state: bool,
+    level: str,
+    options: dict[str, str],
+    **more: Any,
+) -> None:
     """Serve a driver, and addresses, to a Docker engine of this host.
 
     With it, 'docker network create -d NAME --ipam-driver NAME net' makes a network of that driver. It ends on
-    SIGTERM and SIGINT: what is under way is finished, then all that it made is taken away.
+    SIGTERM and SIGINT: what is under way is finished; networks and endpoints stay, and are there again for the next.
     """
     if find_spec("httptools") is None:
         raise click.ClickException("it needs httptools: pip install 'driverapi[cli,plugin]'")
-    from driverapi.plugin import Plugin
+    files = [one for one in (tlscert, tlskey, tlscacert) if one is not None]
+    if tcp is None and (files or insecure):
+        raise click.UsageError("--tlscert, --tlskey, --tlscacert and --insecure go with --tcp")
+    if tcp is not None and socket is not None:
+        raise click.UsageError("--tcp and --socket: one of them")
+    if tcp is not None and len(files) != (0 if insecure else 3):
+        raise click.UsageError("--tcp wants --tlscert, --tlskey and --tlscacert, or --insecure")
+    if no_state and state is not None:
+        raise click.UsageError("--state and --no-state: one of them")
+    _log(level)
+    from driverapi.plugin import Plugin, Tls, write_spec
 
+    called = name or f"driverapi-{driver}"
+    if not no_state and state is None:
+        state = default_state().with_name(f"{called}.db")
+        state.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before there is any thread: all inherit it
-    with Plugin(driver, name=name) as plugin:
-        path = plugin.listen(socket)
-        click.echo(f"{plugin.name}: driver {driver} on {path}")
-        signal.sigwait(stop)
-        click.echo(f"{plugin.name}: ending")
+    with Plugin(driver, name=called, options=options, state=state, **more) as plugin:
+        if tcp is None:
+            path = plugin.listen(socket)
+            where, address, tls = str(path), f"unix://{path}", None
+        else:
+            tls = Tls(str(tlscert), str(tlskey), str(tlscacert)) if files else None
+            host, port = plugin.listen_tcp(tcp, tls)
+            where = address = f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
+        written = None if spec is None else write_spec(spec, plugin.name, address, tls)
+        try:
+            click.echo(f"{plugin.name}: driver {driver} on {where}")
+            signal.sigwait(stop)
+            click.echo(f"{plugin.name}: ending")
+        finally:
+            if written is not None:
+                written.unlink(missing_ok=True)
+
+
+def _log(level: str) -> None:
+    """Log to standard error."""
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise click.UsageError(f"--log {level!r} is none of debug, info, warning, error")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("driverapi").setLevel(number)

@@ -27,7 +27,7 @@ from driverapi.instance import GROUPS, LINK_MARK, Instance
 from driverapi.leftovers import namespace_mounts, unescaped
 from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, NetworkPlan, Route, VethLink
 
-__all__ = ["LinuxSurvey", "kept"]
+__all__ = ["LinuxSurvey", "held", "kept"]
 
 _PERMANENT: Final = 0x80  # NUD_PERMANENT, linux/neighbour.h
 _BLACKHOLE: Final = 6  # RTN_BLACKHOLE, linux/rtnetlink.h
@@ -54,6 +54,26 @@ def kept(realised: LinuxRealised) -> object:
             for one in realised.interfaces
         ],
     )
+
+
+def held(kernel: Kernel, realised: Sequence[LinuxRealised]) -> list[bool]:
+    """Tell of each whether a foreign sandbox has its links; of what was moved without a pair nothing else is known.
+
+    Raises
+    ------
+    errors.KernelError
+        The kernel refused to tell.
+    """
+    try:
+        names = {link.index: link.name for link in kernel.host.dump_links()}
+    except NetlinkError as error:
+        raise failure("read the host's links", error) from error
+
+    def is_held(one: Interface) -> bool:
+        here = names.get(one.index) == one.name
+        return not here and (not one.host_index or names.get(one.host_index) == one.host_name)
+
+    return [all(is_held(one) for one in job.interfaces) for job in realised]
 
 
 def is_marked(link: LinkRecord, instance: Instance) -> bool:
@@ -235,6 +255,8 @@ class LinuxSurvey:
         interface.held = not foreign
         if not foreign:
             job.netns.hold(interface.name, interface.index)
+        elif self._has(interface.index, interface.name):  # its owner has not moved it in yet, or has moved it back
+            self._taken.add(interface.index)
         job.netns.numbered = True
         if interface.host_index:
             self._taken.add(interface.host_index)

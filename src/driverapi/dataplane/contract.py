@@ -122,6 +122,9 @@ class Dataplane(Protocol):
     def foreign_sandbox(self, key: str) -> Netns:
         """Take a namespace that is never looked into; the names of what is realised for it are names on the host."""
 
+    def held(self, realised: Sequence[Any]) -> list[bool]:
+        """Tell of each that was realised for a foreign sandbox whether that has its links."""
+
     def discard_sandboxes(self, ids: Sequence[str]) -> None:
         """Drop whatever there is of sandboxes whose making was interrupted; unknown ids are passed over."""
 

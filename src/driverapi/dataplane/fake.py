@@ -54,6 +54,8 @@ class FakeDataplane:
         exception that is no ``Exception`` (``KeyboardInterrupt()``) is raised.
     stuck : dict
         The same for taking it away; what is stuck stays as it is.
+    lost : set
+        Endpoint ids whose foreign sandbox is no more; a restart does not find them.
 
     Notes
     -----
@@ -68,6 +70,7 @@ class FakeDataplane:
         self.sandboxes: dict[str, FakeNetns] = {}
         self.faults: dict[str, BaseException] = {}
         self.stuck: dict[str, BaseException] = {}
+        self.lost: set[str] = set()
         self.closed = False
         self._number = 0
 
@@ -99,6 +102,10 @@ class FakeDataplane:
     def foreign_sandbox(self, key: str) -> FakeNetns:
         """Take a namespace whose owner moves the links in."""
         return FakeNetns(key, Ownership.FOREIGN)
+
+    def held(self, realised: Sequence[FakeRealised]) -> list[bool]:
+        """Tell of each whether its owner is not among those that were lost."""
+        return [one.plan.owner in self.endpoints and one.plan.owner not in self.lost for one in realised]
 
     def discard_sandboxes(self, ids: Sequence[str]) -> None:
         """Drop what was made of these ids."""
@@ -299,7 +306,9 @@ class FakeSurvey:
         for work in works:
             assert isinstance(work.netns, FakeNetns)
             made = self._dataplane.endpoints.get(work.plan.owner)
-            if made is None and not work.plan.interfaces:  # nothing was made, so all of it is there
+            if work.plan.owner in self._dataplane.lost:
+                made = None
+            elif made is None and not work.plan.interfaces:  # nothing was made, so all of it is there
                 made = self._dataplane.endpoints[work.plan.owner] = FakeRealised(work.plan, work.netns)
             if made is not None:
                 self._endpoints.add(work.plan.owner)

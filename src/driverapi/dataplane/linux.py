@@ -12,7 +12,7 @@ from typing import Final, final
 
 from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
-from driverapi.dataplane.adoption import LinuxSurvey, kept
+from driverapi.dataplane.adoption import LinuxSurvey, held, kept
 from driverapi.dataplane.bringup import BringUp
 from driverapi.dataplane.contract import CHUNK, PAUSE, Progress, Work
 from driverapi.dataplane.failures import failure
@@ -93,6 +93,10 @@ class LinuxDataplane:
     def foreign_sandbox(self, key: str) -> LinuxNetns:
         """Take a namespace that is never opened: whoever has it moves the links in."""
         return self._sandboxes.foreign(key)
+
+    def held(self, realised: Sequence[LinuxRealised]) -> list[bool]:
+        """Tell of each whether a sandbox has its links: a pair goes with the namespace that one end is in."""
+        return held(self._kernel, realised)
 
     def discard_sandboxes(self, ids: Sequence[str]) -> None:
         """Drop whatever there is of sandboxes whose making was interrupted."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, parse_network, parse_prefix
 from driverapi.ipam.wishes import in_use
-from driverapi.plugin.turns import Recent
+from driverapi.plugin.turns import Made, Recent
 from driverapi.plugin.wire import EMPTY, AddressRequest, PoolRequest, read
 from driverapi.store.contract import Kind, Record, State
 
@@ -85,7 +85,7 @@ class AddressVerbs:
 
     # --- pools ------------------------------------------------------------------------------------
 
-    def _request_pool(self, body: bytes) -> dict[str, Any]:
+    def _request_pool(self, body: bytes) -> dict[str, Any] | Made:
         request = read(body, PoolRequest)
         if request.address_space not in (None, "", SPACE):
             raise errors.InvalidError(f"AddressSpace {request.address_space!r} is unknown; it is {SPACE!r}")
@@ -113,7 +113,8 @@ class AddressVerbs:
                 self._ipam.release_pool(pool.id)
                 raise
             self._gone.discard(id)
-        return {"PoolID": id, "Pool": str(pool.prefix), "Data": EMPTY}
+        answer = {"PoolID": id, "Pool": str(pool.prefix), "Data": EMPTY}
+        return Made(answer, lambda: self._release(id))
 
     def _release_pool(self, body: bytes) -> dict[str, Any]:
         request = read(body, PoolRequest)
@@ -121,12 +122,18 @@ class AddressVerbs:
             if request.pool_id in self._gone:
                 return EMPTY
             held = self._held(request.pool_id)
+        self._release(_pool_id(held.prefix, held.within))
+        return EMPTY
+
+    def _release(self, id: str) -> None:
+        with self._lock:
+            held = self._pools.get(id)
+            if held is None:
+                return
             self._ipam.release_pool(held.id)
-            id = _pool_id(held.prefix, held.within)
             del self._pools[id]
             self._gone.add(id)
             self._store.owe(gone=[_pool_record(id), *(_address_record(id, ip) for ip in held.addresses)])
-        return EMPTY
 
     def _held(self, id: str | None) -> _Held:
         held = self._pools.get(id or "")
@@ -136,7 +143,7 @@ class AddressVerbs:
 
     # --- addresses --------------------------------------------------------------------------------
 
-    def _request_address(self, body: bytes) -> dict[str, Any]:
+    def _request_address(self, body: bytes) -> dict[str, Any] | Made:
         request = read(body, AddressRequest)
         wanted = parse_prefix(request.address, "Address").ip if request.address else None
         with self._lock:
@@ -157,7 +164,8 @@ class AddressVerbs:
                     del held.addresses[address.ip]
                     self._ipam.release_addresses(held.id, [address.ip])
                     raise
-        return {"Address": str(address), "Data": EMPTY}
+        answer = {"Address": str(address), "Data": EMPTY}
+        return answer if known else Made(answer, lambda: self.forget(held.prefix, address.ip))
 
     def _release_address(self, body: bytes) -> dict[str, Any]:
         request = read(body, AddressRequest)
@@ -172,6 +180,15 @@ class AddressVerbs:
             if held.addresses.pop(ip, None) is not None:
                 self._store.owe(gone=[_address_record(_pool_id(held.prefix, held.within), ip)])
         return EMPTY
+
+    def forget(self, prefix: Address, ip: bytes) -> None:
+        """Have an address free that the engine will not give back."""
+        with self._lock:
+            for id, held in self._pools.items():
+                if held.prefix == prefix and held.addresses.pop(ip, None) is not None:
+                    self._ipam.release_addresses(held.id, [ip])
+                    self._store.owe(gone=[_address_record(id, ip)])
+                    return
 
     # --- after a restart --------------------------------------------------------------------------
 

@@ -21,10 +21,13 @@ import httptools
 
 from driverapi.plugin.wire import CONTENT_TYPE, MAX_BODY, encode
 
-__all__ = ["Answer", "HttpServer"]
+__all__ = ["Answer", "HttpServer", "Undo"]
 
-Answer = Callable[[str, str, bytes], tuple[int, bytes]]
-"""Method, path and body of a request in; status and body out. It does not raise."""
+Undo = Callable[[], object]
+Answer = Callable[[str, str, bytes], tuple[int, bytes, Undo | None]]
+"""Method, path and body of a request in; status, body and what is called should nobody be there to hear it out. Neither
+raises.
+"""
 
 MAX_HEAD: Final = 32 << 10
 """Bytes of request line and headers."""
@@ -187,10 +190,16 @@ class _Connection:
                 if not self._server._begin(self):
                     return
                 try:
-                    status, answer = self._server._answer(method, path, body)
+                    status, answer, undo = self._server._answer(method, path, body)
+                    going = not self._server._closing and keep
+                    try:
+                        self._write(status, b"" if method == "HEAD" else answer, length=len(answer), keep=going)
+                    except OSError:  # nobody is there any more
+                        if undo is not None:
+                            undo()
+                        return
                 finally:
-                    going = not self._server._end(self) and keep
-                self._write(status, b"" if method == "HEAD" else answer, length=len(answer), keep=going)
+                    self._server._end(self)
                 if not going:
                     return
             if refused is not None:
@@ -279,11 +288,12 @@ class HttpServer:
             connection.busy = not self._closing
             return connection.busy
 
-    def _end(self, connection: _Connection) -> bool:
-        """Take note that it has been; True once the server closes."""
+    def _end(self, connection: _Connection) -> None:
+        """Take note that it has been; a connection that is idle when the server closes is cut."""
         with self._lock:
             connection.busy = False
-            return self._closing
+            if self._closing:
+                connection.cut()
 
     def _gone(self, connection: _Connection) -> None:
         with self._lock:

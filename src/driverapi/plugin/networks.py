@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
-from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Origin
+from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
 from driverapi.plan import BridgeLink
-from driverapi.plugin.turns import Recent, Turns
+from driverapi.plugin.addresses import SPACE
+from driverapi.plugin.turns import Made, Recent, Turns
 from driverapi.plugin.wire import (
     EMPTY,
     EndpointInterface,
@@ -29,7 +31,9 @@ from driverapi.plugin.wire import (
     read,
 )
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, Outcome
+from driverapi.store import data
 from driverapi.store.contract import State
+from driverapi.store.data import NetworkData, PrefixData
 
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
@@ -54,7 +58,13 @@ class NetworkVerbs:
     """
 
     def __init__(
-        self, driver: Driver, lifecycle: Lifecycle, dataplane: Dataplane, firewall: Firewall | None = None
+        self,
+        driver: Driver,
+        lifecycle: Lifecycle,
+        dataplane: Dataplane,
+        firewall: Firewall | None = None,
+        *,
+        keeps: bool = False,
     ) -> None:
         self._firewall = firewall
         self._driver = driver
@@ -62,8 +72,10 @@ class NetworkVerbs:
         self._dataplane = dataplane
         self._turns = Turns()
         self._gone = Recent()
-        self._asked: dict[str, bytes] = {}  # network: how it was asked for
-        self._lists: set[str] = set()  # endpoints that were asked for in the seed's form
+        self.begun: Callable[[str], object] = lambda endpoint: None  # told of an endpoint that the engine begins with
+        self._keeps = keeps
+        self._asked: dict[str, NetworkData] = {}  # network: how it was asked for
+        self._forms: dict[str, bool] = {}  # endpoint: whether it was asked for in the seed's form, with a list
         self._answers: dict[str, tuple[bytes, dict[str, Any]]] = {}  # endpoint: how it was asked for, and answered
 
     @property
@@ -105,22 +117,34 @@ class NetworkVerbs:
 
     # --- networks ---------------------------------------------------------------------------------
 
-    def _create_network(self, body: bytes) -> dict[str, Any]:
+    def _create_network(self, body: bytes) -> dict[str, Any] | Made:
         request = read(body, NetworkRequest)
         id = check_id(request.network_id, "NetworkID")
-        asked = encode(request)
+        options = network_options(request)
+        asked = _data_of(request, id, self._driver.type(), options)
         with self._turns.hold(id):
             if self._lifecycle.has_network(id):
                 if self._asked.get(id) != asked:
                     raise errors.NetworkExistsError(
                         f"network {id[:12]} exists already, and is another; delete it first"
                     )
+                self._asked[id] = asked
                 return EMPTY
-            self._lifecycle.create_network(id, self._driver, network_options(request), asked)
+            self._lifecycle.create_network(id, self._driver, options, data.encode(asked) if self._keeps else None)
             self._asked[id] = asked
             self._gone.discard(id)
             self._admit(id)
-        return EMPTY
+        return Made(EMPTY, lambda: self._undo_network(id, asked))
+
+    def _undo_network(self, id: str, asked: NetworkData) -> None:
+        with self._turns.hold(id):
+            if self._asked.get(id) is asked and not self._lifecycle.endpoints_of(id):
+                self._delete(id)
+
+    def know_again(self, network: str, asked: NetworkData) -> None:
+        """Take note of a network that was there before a restart."""
+        self._asked[network] = asked
+        self._admit(network)
 
     def _admit(self, network: str) -> None:
         """Let packets pass on the bridges of a network."""
@@ -157,26 +181,31 @@ class NetworkVerbs:
             for endpoint in self._lifecycle.endpoints_of(id):
                 with self._turns.hold((id, endpoint)):
                     self.take_away(endpoint)
-            bridges = self._named(id)
-            self._lifecycle.delete_network(id)
-            self._asked.pop(id, None)
-            self._gone.add(id)
-            if self._firewall is not None:
-                self._firewall.withdraw(bridges)
+            self._delete(id)
         return EMPTY
+
+    def _delete(self, id: str) -> None:
+        bridges = self._named(id)
+        self._lifecycle.delete_network(id)
+        self._asked.pop(id, None)
+        self._gone.add(id)
+        if self._firewall is not None:
+            self._firewall.withdraw(bridges)
 
     # --- endpoints --------------------------------------------------------------------------------
 
-    def _create_endpoint(self, body: bytes) -> dict[str, Any]:
+    def _create_endpoint(self, body: bytes) -> dict[str, Any] | Made:
         request, network, endpoint = self._endpoint_request(body)
         asked = encode(request)
         options = _endpoint_options(request.options)
         info, given = _info_of(request, options)
         with self._turns.hold((network, endpoint)):
+            self.begun(endpoint)
             if endpoint in self._lifecycle:
                 record = self._record(network, endpoint)
                 before = self._answers.get(endpoint)
                 if before is not None and before[0] == asked and record.state is State.CREATED:
+                    self._answers[endpoint] = asked, dict(before[1])
                     return before[1]
                 self.take_away(endpoint)  # the engine begins anew with it
             _done(self._lifecycle.create([CreateRequest(network, endpoint, info, options)]))
@@ -185,11 +214,15 @@ class NetworkVerbs:
             except errors.DriverAPIError:
                 self.take_away(endpoint)
                 raise
-            if request.interfaces is not None:
-                self._lists.add(endpoint)
+            self._forms[endpoint] = request.interfaces is not None
             self._answers[endpoint] = asked, answer
             self._gone.discard((network, endpoint))
-        return answer
+        return Made(answer, lambda: self._undo_endpoint(network, endpoint, answer))
+
+    def _undo_endpoint(self, network: str, endpoint: str, answer: dict[str, Any]) -> None:
+        with self._turns.hold((network, endpoint)):
+            if endpoint in self._lifecycle and self._answers[endpoint][1] is answer:
+                self.take_away(endpoint)
 
     def _delete_endpoint(self, body: bytes) -> dict[str, Any]:
         _, network, endpoint = self._endpoint_request(body)
@@ -205,9 +238,56 @@ class NetworkVerbs:
         record = self._lifecycle.endpoint(endpoint)
         self._part(record)
         _done(self._lifecycle.delete([endpoint]))
-        self._lists.discard(endpoint)
+        self._forms.pop(endpoint, None)
         self._answers.pop(endpoint, None)
         self._gone.add((record.network.id, endpoint))
+
+    @contextlib.contextmanager
+    def turn(self, endpoint: str) -> Iterator[bool]:
+        """Have the turn of an endpoint; tells whether there still is one."""
+        network = self.network_of(endpoint)
+        with self._turns.hold((network, endpoint)):
+            yield endpoint in self._lifecycle
+
+    def network_of(self, endpoint: str) -> str:
+        """Return the id of the network of an endpoint, or nothing."""
+        try:
+            return self._lifecycle.endpoint(endpoint).network.id
+        except errors.NoEndpointError:
+            return ""
+
+    def used(self, endpoints: Iterable[str]) -> dict[str, bool | None]:
+        """Tell of endpoints whether a live sandbox uses each; None of one that is no more."""
+        found: dict[str, bool | None] = {}
+        joined = []
+        for endpoint in endpoints:
+            try:
+                record = self._lifecycle.endpoint(endpoint)
+            except errors.NoEndpointError:
+                found[endpoint] = None
+                continue
+            found[endpoint] = False
+            realised = record.realised
+            if record.busy:
+                found[endpoint] = True
+            elif record.state is State.JOINED and realised is not None:
+                joined.append((endpoint, realised))
+        held = self._dataplane.held([realised for _, realised in joined]) if joined else []
+        found.update((endpoint, is_held) for (endpoint, _), is_held in zip(joined, held, strict=True))
+        return found
+
+    def addresses_of(self, endpoint: str) -> list[str]:
+        """Return the addresses of an endpoint, as text."""
+        interfaces = self._lifecycle.endpoint(endpoint).info.interfaces
+        return [format_ip(address.ip) for one in interfaces for address in one.packed_addresses]
+
+    def ours_of(self, endpoint: str) -> list[tuple[Address, bytes]]:
+        """Return the addresses of an endpoint that are of our own pools, each with its pool's prefix."""
+        record = self._lifecycle.endpoint(endpoint)
+        asked = self._asked.get(record.network.id)
+        prefixes = [Address(one.ip, one.length) for one in (asked.prefixes if asked else ()) if one.space == SPACE]
+        addresses = [address for one in record.info.interfaces for address in one.packed_addresses]
+        return [(prefix, address.ip) for prefix in prefixes for address in addresses if address.ip in prefix]
 
     def _part(self, record: EndpointRecord) -> None:
         if record.state is State.JOINED and record.netns is not None:
@@ -218,7 +298,7 @@ class NetworkVerbs:
         self._record(network, endpoint)
         return {"Value": dict(self._lifecycle.oper_info(endpoint))}
 
-    def _join(self, body: bytes) -> dict[str, Any]:
+    def _join(self, body: bytes) -> dict[str, Any] | Made:
         request, network, endpoint = self._endpoint_request(body)
         key = check_key(request.sandbox_key)
         options = _endpoint_options(request.options)
@@ -226,16 +306,24 @@ class NetworkVerbs:
             options.pop(name, None)
         with self._turns.hold((network, endpoint)):
             record = self._record(network, endpoint)
+            self.begun(endpoint)
             self._part(record)  # the engine, which knows better, says that it is in none
             place = self._dataplane.foreign_sandbox(key)
             _done(self._lifecycle.join([JoinRequest(endpoint, place, options, sandbox=key)]))
             if self._firewall is not None:
                 self._firewall.settle()
             try:
-                return _joined(record, in_list=endpoint in self._lists)
+                answer = _joined(record, self._forms.get(endpoint))
             except errors.DriverAPIError:
                 self._part(record)
                 raise
+            join = record.join
+        return Made(answer, lambda: self._undo_join(record, join))
+
+    def _undo_join(self, record: EndpointRecord, join: JoinInfo | None) -> None:
+        with self._turns.hold((record.network.id, record.id)):
+            if record.join is join:
+                self._part(record)
 
     def _leave(self, body: bytes) -> dict[str, Any]:
         _, network, endpoint = self._endpoint_request(body)
@@ -291,10 +379,23 @@ def network_options(request: NetworkRequest) -> dict[str, Any]:
     options[labels.IPAM_DATA] = tuple(
         one
         for what, many, version in families
-        for data in many or ()
-        if (one := _prefix_of(data, what, version)) is not None
+        for given in many or ()
+        if (one := _prefix_of(given, what, version)) is not None
     )
     return options
+
+
+def _data_of(request: NetworkRequest, id: str, type: str, options: dict[str, Any]) -> NetworkData:
+    """Return what a network is: what is kept of it, and what a second request for it must be the same as."""
+    given = {one.pool: one for one in options[labels.IPAM_DATA]}
+    prefixes = []
+    for one in (*(request.ipv4_data or ()), *(request.ipv6_data or ())):
+        prefix = given.get(parse_prefix(one.pool, "Pool")) if one.pool else None
+        if prefix is not None:
+            gateway = None if prefix.gateway is None else prefix.gateway.ip
+            prefixes.append(PrefixData(prefix.pool.ip, prefix.pool.prefix, gateway, space=one.address_space or ""))
+    plain = {name: value for name, value in options.items() if name != labels.IPAM_DATA}
+    return NetworkData(id[:12], type, prefixes, plain)
 
 
 def _check_ours(options: Mapping[str, Any]) -> None:
@@ -303,16 +404,16 @@ def _check_ours(options: Mapping[str, Any]) -> None:
             raise errors.InvalidError(f"option {name!r} is this package's own; leave it out")
 
 
-def _prefix_of(data: IPData, what: str, version: int) -> IPAMData | None:
+def _prefix_of(given: IPData, what: str, version: int) -> IPAMData | None:
     """Return one prefix; None for that of the IPAM ``null``, which is none."""
-    pool = _address(data.pool, f"{what}: Pool", version)
-    gateway = _address(data.gateway, f"{what}: Gateway", version)
+    pool = _address(given.pool, f"{what}: Pool", version)
+    gateway = _address(given.gateway, f"{what}: Gateway", version)
     if pool is None or not pool.prefix:
         return None
     if pool != pool.network:
-        raise errors.InvalidError(f"{what}: Pool {data.pool!r} has host bits; the prefix is {pool.network}")
+        raise errors.InvalidError(f"{what}: Pool {given.pool!r} has host bits; the prefix is {pool.network}")
     if gateway is not None and gateway.ip not in pool:
-        raise errors.InvalidError(f"{what}: Gateway {data.gateway!r} is outside of {pool}")
+        raise errors.InvalidError(f"{what}: Gateway {given.gateway!r} is outside of {pool}")
     return IPAMData(pool, None if gateway is None else Address(gateway.ip, pool.prefix))
 
 
@@ -395,8 +496,8 @@ def _filled(request: EndpointRequest, interfaces: Sequence[InterfaceInfo], given
     return {"Interface": told[0][1] or None if told else None}
 
 
-def _joined(record: EndpointRecord, *, in_list: bool) -> dict[str, Any]:
-    """Return the answer to ``Join``."""
+def _joined(record: EndpointRecord, in_list: bool | None) -> dict[str, Any]:
+    """Return the answer to ``Join``; in both forms where a restart has forgotten which was asked for."""
     join = record.join
     assert join is not None
     names = []
@@ -425,10 +526,10 @@ def _joined(record: EndpointRecord, *, in_list: bool) -> dict[str, Any]:
         # Else the engine adds an interface of its own to a sandbox that has no way out.
         "DisableGatewayService": not (join.gateway or join.gateway_ipv6 or default),
     }
-    if in_list:
+    if in_list is not False:
         answer["InterfaceNames"] = [{"DstName": f"{told['DstPrefix']}{id}", **told} for id, told in names]
         answer |= {"HostsPath": join.hosts_path or "", "ResolvConfPath": join.resolv_conf_path or ""}
-    else:
+    if not in_list:
         if len(names) > 1:
             raise errors.DriverFaultError(f"the driver named {len(names)} interfaces; this protocol has one")
         answer["InterfaceName"] = names[0][1] if names else None

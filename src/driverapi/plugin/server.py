@@ -6,21 +6,25 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
-from driverapi import errors, labels
+from driverapi import errors, keeping, labels
 from driverapi.events import emit, of_fault
 from driverapi.ipam.default import DefaultIPAM
+from driverapi.keeping import note_given_up
 from driverapi.lifecycle import Lifecycle
 from driverapi.plugin.addresses import AddressVerbs
 from driverapi.plugin.firewall import Firewall
-from driverapi.plugin.http import HttpServer
+from driverapi.plugin.http import HttpServer, Undo
 from driverapi.plugin.networks import NetworkVerbs
+from driverapi.plugin.reconcile import GRACE, Reconciler
 from driverapi.plugin.sockets import PLUGINS, Tls, UnixListener, listen_tcp
+from driverapi.plugin.turns import Made
 from driverapi.plugin.wire import encode, refusal, status_of
 from driverapi.registry import DriverRegistry
 from driverapi.store.memory import MemoryStore
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.instance import Instance
     from driverapi.ipam.contract import IPAM
+    from driverapi.restore import Restored
     from driverapi.store.contract import Store
 
 __all__ = ["HEALTH", "Plugin"]
@@ -53,8 +58,16 @@ class Plugin:
         What the engine calls it, as in ``docker network create -d NAME``; by default ``driverapi-TYPE``.
     options : mapping, optional
         Configuration of the driver.
-    run_dir, registry, dataplane, ipam
+    state, durability, run_dir, registry, dataplane, ipam
         As for :class:`driverapi.Controller`.
+    grace : float
+        Seconds after which an endpoint is taken away that no sandbox uses, and that its engine may have forgotten: see
+        :mod:`driverapi.plugin.reconcile`.
+
+    Attributes
+    ----------
+    restored : Restored or None
+        With state: what was found.
 
     Raises
     ------
@@ -62,11 +75,14 @@ class Plugin:
         There is no such driver; an option or the name is none.
     errors.KernelError
         No netlink socket, or no directory, could be had.
+    errors.StateBusyError, errors.StateDamagedError, errors.StateError
+        As for a controller; the state is a controller's, or of another driver.
 
     Notes
     -----
     It answers once :meth:`listen` or :meth:`listen_tcp` was called. Closed, it leaves networks and endpoints
-    only with state; without, it takes all away.
+    only with state; without, it takes all away. An engine creates no network a second time, so one that keeps no
+    state is for tests.
 
     Thread safety: all methods.
     """
@@ -77,6 +93,9 @@ class Plugin:
         *,
         name: str | None = None,
         options: Mapping[str, Any] | None = None,
+        state: str | os.PathLike[str] | None = None,
+        durability: str = "normal",
+        grace: float = GRACE,
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
         dataplane: Dataplane | None = None,
@@ -89,23 +108,34 @@ class Plugin:
         self._listeners: list[UnixListener] = []
         self._instance: Instance | None = None
         with contextlib.ExitStack() as undo:
-            self._store: Store = MemoryStore()
+            kept = self._state = None if state is None else keeping.open_state(state, durability, plugin=self.name)
+            self._store: Store = MemoryStore() if kept is None else kept
             undo.callback(self._store.close)
             if dataplane is None:
                 # Imported late: a fake dataplane needs neither.
                 from driverapi.dataplane.linux import LinuxDataplane, ids_in_use
                 from driverapi.instance import Instance
 
-                self._instance = Instance.of(None, run_dir, avoid=ids_in_use())
-                undo.callback(self._instance.close)
+                self._instance = Instance.of(kept, run_dir, avoid=ids_in_use())
+                undo.callback(self._instance.close if kept is None else self._instance.rest)
                 dataplane = LinuxDataplane(self._instance)
                 undo.callback(dataplane.close)
             self._dataplane = dataplane
             self._lifecycle = Lifecycle(dataplane, self._store)
             self._firewall = None if self._instance is None else Firewall(self._instance.id)
-            self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall)
+            keeps = kept is not None
+            self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall, keeps=keeps)
             self._addresses = AddressVerbs(DefaultIPAM() if ipam is None else ipam, dataplane, self._store)
+            self._reconciler = Reconciler(self._networks, self._give_up, grace=grace)
+            self._networks.begun = self._reconciler.trust
+            self.restored: Restored | None = None
+            if kept is not None:
+                from driverapi.plugin.restore import restore
+
+                keeping.begin(kept)
+                self.restored = restore(self._driver, self._lifecycle, dataplane, kept, self._networks, self._addresses)
             undo.pop_all()
+        self._reconciler.doubt(self._lifecycle.endpoints())
         self._verbs: dict[str, Callable[[bytes], Any]] = {"/Plugin.Activate": self._activate}
         self._verbs |= {f"/NetworkDriver.{verb}": answer for verb, answer in self._networks.verbs.items()}
         self._verbs |= {f"/IpamDriver.{verb}": answer for verb, answer in self._addresses.verbs.items()}
@@ -142,11 +172,11 @@ class Plugin:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """Answer one request: status and body."""
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, Undo | None]:
+        """Answer one request: status, body, and what is to be called if the answer cannot be delivered."""
         verb = self._verbs.get(path)
         if verb is None or method != "POST":
-            return self._answer_other(method, path)
+            return *self._answer_other(method, path), None
         ipam = path.startswith("/IpamDriver.")
         try:
             document = verb(body)
@@ -157,8 +187,18 @@ class Plugin:
                 emit("plugin.fault", verb=path[1:], **of_fault(error))
             if status == 404 and path[1:] in _OPTIONAL:  # to the engine it would mean: no such verb, all is well
                 status = 409
-            return status, refusal(error, ipam=ipam)
-        return 200, encode(document)
+            return status, refusal(error, ipam=ipam), None
+        if isinstance(document, Made):
+            return 200, encode(document.document), partial(self._take_back, path[1:], document)
+        return 200, encode(document), None
+
+    def _take_back(self, verb: str, made: Made) -> None:
+        """Undo what nobody has been told of."""
+        try:
+            made.undo()
+            self._store.flush()
+        except Exception as error:
+            emit("plugin.fault", verb=verb, **of_fault(error))
 
     def _answer_other(self, method: str, path: str) -> tuple[int, bytes]:
         if path == HEALTH and method in ("GET", "HEAD"):
@@ -173,10 +213,24 @@ class Plugin:
     def _activate(self, body: bytes) -> dict[str, Any]:
         """Answer an engine that has started, or that has found us."""
         self._addresses.begin_again()
+        self._reconciler.doubt(self._lifecycle.endpoints())
         if self._firewall is not None:
             self._firewall.begin_again()
         emit("plugin.activated", driver=self._driver.type())
         return _IMPLEMENTS
+
+    def _give_up(self, endpoint: str) -> None:
+        """Take away an endpoint that its engine has forgotten; the caller has its turn."""
+        network = self._networks.network_of(endpoint)
+        ours = self._networks.ours_of(endpoint)
+        addresses = self._networks.addresses_of(endpoint)
+        self._networks.take_away(endpoint)
+        for prefix, ip in ours:
+            self._addresses.forget(prefix, ip)
+        emit("plugin.reconciled", network=network, endpoint=endpoint, address=", ".join(addresses))
+        if self._state is not None:
+            note_given_up(self._state, network, endpoint, addresses)
+            self._state.flush()
 
     def health(self) -> dict[str, Any]:
         """Return what it is and has, as ``GET /health`` tells it."""
@@ -192,7 +246,9 @@ class Plugin:
     # --- its own life -----------------------------------------------------------------------------
 
     def close(self, grace: float = 30.0) -> None:
-        """Take no more requests, finish those under way, and take away what it made. A second time does nothing.
+        """Take no more requests, finish those under way, and, without state, take away what it made.
+
+        A second time does nothing.
 
         Parameters
         ----------
@@ -215,8 +271,25 @@ class Plugin:
             if not self._http.close(grace):
                 raise errors.BusyError(f"a request is still under way after {perf_counter() - began:.1f} s")
             self._closed = True
+        self._reconciler.close()
+        networks = self._lifecycle.networks()
+        faults = [] if self._state is not None else self._take_all_away(networks)
+        self._dataplane.close()
+        if self._state is not None:
+            keeping.end(self._state)
+        self._store.close()
+        if self._instance is not None:
+            if self._state is not None and networks:
+                self._instance.rest()
+            else:
+                self._instance.close()
+        if faults:
+            raise errors.BulkError("close: not everything could be taken away", faults)
+
+    def _take_all_away(self, networks: Sequence[str]) -> list[Exception]:
+        """Take away what is not kept; return what could not be."""
         faults: list[Exception] = []
-        for network in self._lifecycle.networks():
+        for network in networks:
             try:
                 for endpoint in self._lifecycle.endpoints_of(network):
                     self._networks.take_away(endpoint)
@@ -225,12 +298,7 @@ class Plugin:
                 faults.append(fault)
         if self._firewall is not None:
             self._firewall.withdraw()
-        self._dataplane.close()
-        self._store.close()
-        if self._instance is not None:
-            self._instance.close()
-        if faults:
-            raise errors.BulkError("close: not everything could be taken away", faults)
+        return faults
 
     def __enter__(self) -> Self:
         return self

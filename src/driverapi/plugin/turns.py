@@ -1,17 +1,34 @@
-"""Who waits for whom: calls about one thing come one after the other; and what is gone is remembered a while."""
+"""Who waits for whom, what is gone and is remembered a while, and what may yet have to be undone."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
-__all__ = ["Recent", "Turns"]
+__all__ = ["Made", "Recent", "Turns"]
 
 _REMEMBERED: Final = 4096
+
+
+@dataclass(eq=False, slots=True)
+class Made:
+    """The answer of a verb that has made something.
+
+    Attributes
+    ----------
+    document : mapping
+        The answer.
+    undo : callable
+        Takes it away again, unless somebody has been told of it since: an engine that does not hear the answer asks
+        again with an empty body, is refused, and will never ask for it to be deleted.
+    """
+
+    document: dict[str, Any]
+    undo: Callable[[], object]
 
 
 @dataclass(eq=False, slots=True)

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class PrefixData(msgspec.Struct, array_like=True, frozen=True):
-    """One prefix of a network, packed, and its gateway."""
+    """One prefix of a network, packed, its gateway, and the address space that an engine named with it."""
 
     ip: bytes
     length: int
@@ -36,6 +36,7 @@ class PrefixData(msgspec.Struct, array_like=True, frozen=True):
     within: tuple[bytes, int] | None = None
     exclude: list[bytes] = []
     serial: bool = False
+    space: str = ""
 
 
 class NetworkData(msgspec.Struct, array_like=True, frozen=True):

@@ -1,0 +1,139 @@
+"""What an engine has forgotten: endpoints that no live sandbox uses any more are taken away.
+
+An engine that was killed asks for no ``Leave`` and no ``DeleteEndpoint`` of the containers it had, and one whose
+plugin was away asks in vain and never again. So what there is when an engine starts (``Plugin.Activate``), or when
+the plugin does, is doubted: an endpoint whose links are in no sandbox for ``grace`` seconds, and that the engine has
+not begun anew with meanwhile, goes, and with it its addresses where they are ours. One that lives stays doubted, as
+an engine may end it without a word; it is looked at again and again, ever more seldom.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, final
+
+from driverapi import errors
+from driverapi.events import emit, of_fault
+
+if TYPE_CHECKING:
+    from driverapi.plugin.networks import NetworkVerbs
+
+__all__ = ["GRACE", "Reconciler"]
+
+GRACE: Final = 60.0
+"""Seconds. The engine's last repetition of a request comes 15 s after the one before, for each verb of a stop."""
+
+_SHORTEST: Final = 0.05  # seconds between looks
+_LONGEST: Final = 60.0
+
+
+@final
+class Reconciler:
+    """Takes away what is doubted and not used.
+
+    Parameters
+    ----------
+    verbs : NetworkVerbs
+        Who has the endpoints.
+    take_away : callable
+        Takes an endpoint away, with its addresses; the caller has its turn.
+    grace : float
+        Seconds for which an endpoint must be out of use.
+
+    Notes
+    -----
+    A thread runs while anything is doubted.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, verbs: NetworkVerbs, take_away: Callable[[str], None], *, grace: float = GRACE) -> None:
+        if not 0 <= grace <= 86400:
+            raise errors.InvalidError(f"grace {grace!r} is not a number of seconds from 0 to 86400")
+        self._verbs = verbs
+        self._take_away = take_away
+        self._grace = grace
+        self._told = threading.Condition()
+        self._doubted: dict[str, float | None] = {}  # endpoint: since when it has been out of use
+        self._pause = 0.0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def doubt(self, endpoints: Iterable[str]) -> None:
+        """Look at these from now on."""
+        with self._told:
+            for endpoint in endpoints:
+                self._doubted.setdefault(endpoint, None)
+            self._pause = 0.0
+            if self._doubted and self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="driverapi-reconcile", daemon=True)
+                self._thread.start()
+            self._told.notify_all()
+
+    def trust(self, endpoint: str) -> None:
+        """Doubt an endpoint no more: the engine begins with it."""
+        with self._told:
+            self._doubted.pop(endpoint, None)
+
+    @property
+    def doubted(self) -> list[str]:
+        """Ids of the endpoints that are doubted."""
+        with self._told:
+            return list(self._doubted)
+
+    def close(self) -> None:
+        """End; what is under way is finished."""
+        with self._told:
+            self._closed = True
+            self._told.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._look()
+            with self._told:
+                self._pause = min(max(self._pause * 2, _SHORTEST, self._grace / 8), _LONGEST)
+                if any(since is not None for since in self._doubted.values()):
+                    self._pause = min(self._pause, max(self._grace / 4, _SHORTEST))
+                if self._doubted and not self._closed:
+                    self._told.wait(self._pause)
+                if self._closed or not self._doubted:
+                    self._thread = None
+                    return
+
+    def _look(self) -> None:
+        """Look at all once; take away what has been out of use for long enough."""
+        try:
+            used = self._verbs.used(self.doubted)
+        except errors.DriverAPIError as error:
+            emit("plugin.not_reconciled", **of_fault(error))
+            return
+        now = time.monotonic()
+        due = []
+        with self._told:
+            for endpoint, uses in used.items():
+                if endpoint not in self._doubted:
+                    continue
+                since = self._doubted[endpoint]
+                if uses is None:
+                    del self._doubted[endpoint]
+                elif uses:
+                    self._doubted[endpoint] = None
+                else:
+                    self._doubted[endpoint] = since = now if since is None else since
+                    if now - since >= self._grace:
+                        due.append(endpoint)
+        for endpoint in due:
+            with self._verbs.turn(endpoint) as there:
+                if not there or endpoint not in self.doubted or self._verbs.used([endpoint])[endpoint]:
+                    continue
+                try:
+                    self._take_away(endpoint)
+                except Exception as error:  # it is tried again
+                    emit("plugin.not_reconciled", **of_fault(error))
+                    continue
+                self.trust(endpoint)

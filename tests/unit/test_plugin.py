@@ -1,0 +1,438 @@
+"""The plugin as an engine asks it, without a socket: every trap of the protocol, by the number it has in our notes.
+
+1 and 2 are HTTP's (``test_plugin_http``), 19's other half is a client's; a real engine asks in ``tests/docker``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from driverapi import EndpointInfo, errors
+from driverapi.plugin import Plugin
+from driverapi.testing import FakeDataplane
+from tests.plugins import END, KEY, NET, SPACE, AskedError, Engine
+from tests.support import OwnDriver
+
+MUTATING = [
+    *(f"NetworkDriver.{verb}" for verb in ("CreateNetwork", "DeleteNetwork", "AllocateNetwork", "FreeNetwork")),
+    *(f"NetworkDriver.{verb}" for verb in ("CreateEndpoint", "DeleteEndpoint", "Join", "Leave", "EndpointOperInfo")),
+    *(f"NetworkDriver.{verb}" for verb in ("ProgramExternalConnectivity", "RevokeExternalConnectivity")),
+    *(f"NetworkDriver.{verb}" for verb in ("DiscoverNew", "DiscoverDelete", "GwAllocCheck")),
+    *(f"IpamDriver.{verb}" for verb in ("RequestPool", "ReleasePool", "RequestAddress", "ReleaseAddress")),
+]
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine()
+    yield made
+    made.close()
+    assert made.dataplane.endpoints == made.dataplane.networks == {}
+
+
+@pytest.fixture
+def network(engine: Engine) -> Engine:
+    engine.network()
+    return engine
+
+
+@pytest.fixture
+def endpoint(network: Engine) -> Engine:
+    network.endpoint()
+    return network
+
+
+def test_3_errors_are_in_the_key_that_is_read(engine: Engine) -> None:
+    status, told = engine.raw("/NetworkDriver.DeleteNetwork", b'{"NetworkID": "x"}')
+    assert (status, told) == (404, {"Err": "no network x", "Kind": "not-found"})
+    status, told = engine.raw("/IpamDriver.ReleasePool", b'{"PoolID": "x"}')
+    assert (status, told["Kind"]) == (404, "not-found")
+    assert told["Error"] == told["Err"] == "no address pool 'x'"
+
+
+@pytest.mark.parametrize("verb", MUTATING)
+def test_4_an_empty_body_is_refused(endpoint: Engine, verb: str) -> None:
+    before = endpoint.plugin.health()
+    for body in (b"", b" \r\n"):
+        status, told = endpoint.raw(f"/{verb}", body)
+        assert (status, told["Kind"]) == (400, "invalid")
+        assert "no body" in told["Err"]
+    assert endpoint.plugin.health() == before
+
+
+def test_4_what_is_asked_for_again_is_answered_again(engine: Engine) -> None:
+    for _ in range(2):
+        engine.network()
+        assert engine.endpoint() == {"Interface": {"MacAddress": "02:42:0a:09:00:02"}}
+    assert engine.plugin.health()["Endpoints"] == 1
+    first, second = engine.join(), engine.join()
+    assert first["InterfaceName"]["DstPrefix"] == second["InterfaceName"]["DstPrefix"] == "eth"
+    assert len(engine.dataplane.endpoints) == 1
+    for verb in ("Leave", "Leave", "DeleteEndpoint", "DeleteEndpoint"):
+        assert engine.ask(verb, NetworkID=NET, EndpointID=END) == {}
+    for _ in range(2):
+        assert engine.ask("DeleteNetwork", NetworkID=NET) == {}
+    engine.empty()
+
+
+def test_4_another_network_of_that_id_is_refused(network: Engine) -> None:
+    with pytest.raises(AskedError, match="is another") as refused:
+        network.network(IPv4Data=[{"Pool": "10.8.0.0/16", "Gateway": "10.8.0.1/16"}])
+    assert (refused.value.status, refused.value.document["Kind"]) == (409, "conflict")
+
+
+def test_4_what_nobody_hears_of_is_undone(engine: Engine) -> None:
+    """The connection is cut after the request was read: the engine will ask for no deletion."""
+
+    def lost() -> None:
+        assert engine.undo is not None
+        engine.undo()
+
+    engine.network()
+    lost()
+    engine.empty()
+    engine.network()
+    engine.endpoint()
+    lost()
+    assert engine.plugin.health()["Endpoints"] == 0
+    engine.endpoint()
+    engine.join()
+    lost()
+    assert engine.dataplane.endpoints == {}
+    engine.ask("DeleteEndpoint", NetworkID=NET, EndpointID=END)
+    pool = engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.7.0.0/30")["PoolID"]
+    for _ in range(5):  # of two
+        engine.ask("IpamDriver.RequestAddress", PoolID=pool)
+        lost()
+    lost()  # a second time does no harm
+    engine.ask("IpamDriver.ReleasePool", PoolID=pool)
+    engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.7.0.0/30")
+    lost()
+    engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.7.0.0/30")
+
+
+def test_4_what_was_asked_for_again_meanwhile_stays(engine: Engine) -> None:
+    """A client of ours asks again, whole, while the first answer is on its way to nobody."""
+    for again in (engine.network, engine.endpoint, engine.join):
+        again()
+        first = engine.undo
+        assert first is not None
+        again()
+        first()
+    assert engine.plugin.health()["Endpoints"] == 1
+    assert len(engine.dataplane.endpoints) == 1
+
+
+def test_6_capabilities(engine: Engine) -> None:
+    """7: with or without a body, in any order."""
+    for body in (b"", b"{}", b"null"):
+        assert engine.raw("/Plugin.Activate", body) == (200, {"Implements": ["NetworkDriver", "IpamDriver"]})
+        status, told = engine.raw("/NetworkDriver.GetCapabilities", body)
+        assert (status, told["Scope"], told["ConnectivityScope"]) == (200, "local", "local")
+        status, told = engine.raw("/IpamDriver.GetCapabilities", body)
+        assert (status, told) == (200, {"RequiresMACAddress": False, "RequiresRequestReplay": True})
+        status, told = engine.raw("/IpamDriver.GetDefaultAddressSpaces", body)
+        assert (status, told) == (200, {"LocalDefaultAddressSpace": SPACE, "GlobalDefaultAddressSpace": SPACE})
+
+
+def test_6_nothing_but_an_unknown_verb_is_404_where_that_means_success(network: Engine) -> None:
+    for verb in ("ProgramExternalConnectivity", "RevokeExternalConnectivity"):
+        with pytest.raises(AskedError) as refused:
+            network.ask("ProgramExternalConnectivity", NetworkID=NET, EndpointID="nobody", Options={})
+        assert refused.value.status == 409, verb
+    assert network.raw("/NetworkDriver.Sing", b"{}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "mac", [base64.b64encode(bytes.fromhex("0242aabbccdd")).decode(), "02:42:aa:bb:cc:dd", "02-42-AA-BB-CC-DD"]
+)
+def test_8_the_mac_of_an_option(network: Engine, mac: str) -> None:
+    options = {"com.docker.network.endpoint.macaddress": mac, "my.own.option": "x"}
+    assert network.endpoint(Options=options) == {"Interface": {"MacAddress": "02:42:aa:bb:cc:dd"}}
+
+
+def test_8_ports(network: Engine) -> None:
+    network.endpoint(Options={"com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}]})
+    assert network.join()["InterfaceName"]["DstPrefix"] == "eth"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"com.docker.network.generic": {"com.docker.network.driver.mtu": "1400"}},
+        {"io.docker.network.driver.mtu": 1400, "com.docker.network.generic": None},
+    ],
+)
+def test_8_options_of_a_network(engine: Engine, options: dict[str, Any]) -> None:
+    engine.network(Options={"com.docker.network.enable_ipv6": False, **options})
+    engine.endpoint()
+    engine.join()
+    [made] = engine.dataplane.endpoints.values()
+    assert made.plan.interfaces[0].link.mtu == 1400  # type: ignore[union-attr]
+
+
+def test_9_prefixes_in_and_addresses_out(network: Engine) -> None:
+    network.endpoint()
+    told = network.join()
+    assert (told["Gateway"], told["GatewayIPv6"]) == ("10.9.0.1", "")
+    assert told["StaticRoutes"] == []
+
+
+def test_10_only_what_was_left_empty_is_filled(network: Engine) -> None:
+    given = {"Address": "10.9.0.5/16", "AddressIPv6": "", "MacAddress": "02:42:0a:09:00:05"}
+    assert network.endpoint(Interface=given) == {"Interface": None}
+    own = Engine(OwnDriver(), name="own")
+    own.ask("CreateNetwork", NetworkID=NET)
+    for number, none in enumerate(({}, {"Interface": None}, {"Interface": {}})):
+        told = own.ask("CreateEndpoint", NetworkID=NET, EndpointID=f"e{number}", Options=None, **none)
+        assert told == {"Interface": {"Address": "10.50.0.7/24"}}
+    own.close()
+
+
+def test_11_the_name_of_the_link(network: Engine) -> None:
+    network.endpoint()
+    told = network.join()["InterfaceName"]
+    [made] = network.dataplane.endpoints.values()
+    assert told == {"SrcName": made.names[0], "DstPrefix": "eth"}
+
+
+def test_12_from_start_to_end(engine: Engine) -> None:
+    """As an engine does, addresses included; the pool goes before the network does."""
+    for path in ("Plugin.Activate", "NetworkDriver.GetCapabilities", "IpamDriver.GetCapabilities"):
+        engine.ask(path)
+    pool = engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="", SubPool="", Options={}, V6=False)
+    gateway = {"RequestAddressType": "com.docker.network.gateway"}
+    at = engine.ask("IpamDriver.RequestAddress", PoolID=pool["PoolID"], Address="", Options=gateway)["Address"]
+    data = {"AddressSpace": SPACE, "Pool": pool["Pool"], "Gateway": at}
+    engine.network(IPv4Data=[data])
+    mine = engine.ask("IpamDriver.RequestAddress", PoolID=pool["PoolID"], Address="", Options=None)["Address"]
+    engine.endpoint(address=mine)
+    assert engine.join()["Gateway"] == at.partition("/")[0]
+    engine.ask("ProgramExternalConnectivity", NetworkID=NET, EndpointID=END, Options={"com.docker.network.portmap": []})
+    for _ in range(2):
+        told = engine.ask("EndpointOperInfo", NetworkID=NET, EndpointID=END)
+        assert set(told["Value"]) == {"com.docker.network.endpoint.macaddress"}
+    for verb in ("RevokeExternalConnectivity", "Leave", "DeleteEndpoint"):
+        assert engine.ask(verb, NetworkID=NET, EndpointID=END) == {}
+    for address in (mine, at):
+        engine.ask("IpamDriver.ReleaseAddress", PoolID=pool["PoolID"], Address=address.partition("/")[0])
+    engine.ask("IpamDriver.ReleasePool", PoolID=pool["PoolID"])
+    engine.ask("DeleteNetwork", NetworkID=NET)
+    engine.empty()
+    assert engine.ipam._pools == {}
+
+
+def test_13_a_deletion_without_a_leave_and_a_creation_of_what_is_there(endpoint: Engine) -> None:
+    endpoint.join()
+    endpoint.endpoint()  # again, by an engine that has forgotten
+    assert endpoint.dataplane.endpoints == {}
+    endpoint.join()
+    endpoint.ask("DeleteEndpoint", NetworkID=NET, EndpointID=END)
+    assert endpoint.dataplane.endpoints == {}
+    endpoint.endpoint()
+    endpoint.join()
+    endpoint.ask("DeleteNetwork", NetworkID=NET)  # with an endpoint that the engine has forgotten
+    endpoint.empty()
+
+
+def test_14_networks_in_parallel(engine: Engine) -> None:
+    """One that waits for its driver holds up nobody of another network."""
+    may, waits = threading.Event(), threading.Event()
+
+    class Slow(OwnDriver):
+        def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Any) -> None:
+            if endpoint_id == "slow":
+                waits.set()
+                assert may.wait(10)
+            super().create_endpoint(network_id, endpoint_id, info, options)
+
+    slow = Engine(Slow(), name="slow")
+    try:
+        for id in ("left", "right"):
+            slow.network(id)
+        with ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(slow.endpoint, "slow", "left")
+            assert waits.wait(10)
+            slow.endpoint("quick", "right")
+            slow.join("quick", "right")
+            may.set()
+            pending.result(10)
+    finally:
+        may.set()
+        slow.close()
+
+
+def test_17_no_second_interface_for_a_sandbox_without_a_way_out(engine: Engine) -> None:
+    engine.network(Options={"com.docker.network.internal": True})
+    engine.endpoint()
+    told = engine.join()
+    assert (told["Gateway"], told["DisableGatewayService"]) == ("", True)
+    engine.ask("DeleteNetwork", NetworkID=NET)
+    engine.network()
+    engine.endpoint()
+    assert engine.join()["DisableGatewayService"] is False
+
+
+def test_18_each_pool_that_we_choose_is_another(engine: Engine) -> None:
+    """The engine asks again while it refuses what it got, and gives all back then."""
+    told = [engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, V6=False) for _ in range(5)]
+    assert len({one["Pool"] for one in told}) == 5
+    for one in told:
+        engine.ask("IpamDriver.ReleasePool", PoolID=one["PoolID"])
+    assert engine.ipam._pools == {}
+
+
+def test_20_the_lists_of_the_first_generation(engine: Engine) -> None:
+    own = Engine(OwnDriver(), name="own")
+    request = {"NetworkID": "n", "EndpointID": "e"}
+    own.ask("CreateNetwork", NetworkID="n", Options={})
+    told = own.ask("CreateEndpoint", **request, Interfaces=[], Options={})
+    assert told["Interfaces"][0]["ID"] == 0
+    assert told["Interfaces"][0]["Address"] == "10.50.0.7/24"
+    told = own.ask("Join", **request, SandboxKey=KEY, Options={})
+    [name] = told["InterfaceNames"]
+    assert name["SrcName"]
+    assert name["DstName"] == "eth0"
+    assert "InterfaceName" not in told
+    own.close()
+    engine.network()
+    given = [{"ID": 3, "Address": "10.9.0.9/16", "AddressIPv6": "", "MacAddress": ""}]
+    assert engine.ask("CreateEndpoint", NetworkID=NET, EndpointID=END, Interfaces=given) == {"Interfaces": None}
+
+
+def test_21_todays_verbs(engine: Engine) -> None:
+    assert engine.ask("GetCapabilities")["GwAllocChecker"] is True
+    assert engine.ask("GwAllocCheck", Options={}) == {"SkipIPv4": False, "SkipIPv6": False}
+    assert engine.ask("AllocateNetwork", NetworkID=NET, Options={}, IPv4Data=[]) == {"Options": {}}
+    assert engine.ask("FreeNetwork", NetworkID=NET) == {}
+    for verb in ("DiscoverNew", "DiscoverDelete"):
+        assert engine.ask(verb, DiscoveryType=1, DiscoveryData={"Address": "10.0.0.1", "Self": True}) == {}
+
+
+# --- bad input --------------------------------------------------------------------------------------------
+
+BAD: list[tuple[str, Any, int]] = [
+    ("NetworkDriver.CreateNetwork", b"{", 400),
+    ("NetworkDriver.CreateNetwork", b"[]", 400),
+    ("NetworkDriver.CreateNetwork", b"\xff\xfe", 400),
+    ("NetworkDriver.CreateNetwork", b"[" * 5000, 400),
+    ("NetworkDriver.CreateNetwork", {}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": 7}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "../../etc"}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "a\0b"}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "x" * 300}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "Options": []}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "IPv4Data": [{"Pool": "10.0.0.0/33"}]}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "IPv4Data": [{"Pool": "fd00::/64"}]}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "IPv4Data": [{"Pool": "10.0.0.1/16"}]}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "Options": {"driverapi.ipam_data": []}}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "Options": {"com.docker.network.bridge.name": "a/b"}}, 400),
+    ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "Options": {"com.docker.network.generic": 5}}, 400),
+    ("NetworkDriver.DeleteNetwork", {"NetworkID": "never"}, 404),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": "never", "EndpointID": "e"}, 404),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": NET}, 400),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e\n"}, 400),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e", "Interface": {"Address": "moon"}}, 400),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e", "Interface": {"MacAddress": "zz"}}, 400),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e", "Interface": {"Address": 5}}, 400),
+    ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e", "Interfaces": [1]}, 400),
+    ("NetworkDriver.DeleteEndpoint", {"NetworkID": NET, "EndpointID": "never"}, 404),
+    ("NetworkDriver.EndpointOperInfo", {"NetworkID": NET, "EndpointID": "never"}, 404),
+    ("NetworkDriver.Join", {"NetworkID": NET, "EndpointID": "never", "SandboxKey": KEY}, 404),
+    ("NetworkDriver.Join", {"NetworkID": NET, "EndpointID": END}, 400),
+    ("NetworkDriver.Join", {"NetworkID": NET, "EndpointID": END, "SandboxKey": "a\0b"}, 400),
+    ("NetworkDriver.Join", {"NetworkID": "other", "EndpointID": END, "SandboxKey": KEY}, 404),
+    ("NetworkDriver.Leave", {"NetworkID": NET, "EndpointID": "never"}, 404),
+    ("IpamDriver.RequestPool", {"AddressSpace": "moon"}, 400),
+    ("IpamDriver.RequestPool", {"Pool": "10.0.0.0/99"}, 400),
+    ("IpamDriver.RequestPool", {"SubPool": "10.0.0.0/24"}, 400),
+    ("IpamDriver.RequestPool", {"V6": "yes"}, 400),
+    ("IpamDriver.ReleasePool", {}, 404),
+    ("IpamDriver.RequestAddress", {"PoolID": "moon"}, 404),
+    ("IpamDriver.RequestAddress", {"PoolID": "10.7.0.0/16", "Address": "10.8.0.1"}, 400),
+    ("IpamDriver.RequestAddress", {"PoolID": "10.7.0.0/16", "Address": "10.7.0.9/99"}, 400),
+    ("IpamDriver.ReleaseAddress", {"PoolID": "10.7.0.0/16"}, 400),
+    ("IpamDriver.ReleaseAddress", {"PoolID": "moon", "Address": "10.7.0.1"}, 404),
+]
+
+
+@pytest.mark.parametrize(("verb", "body", "status"), BAD, ids=lambda value: str(value)[:50])
+def test_bad_input(endpoint: Engine, verb: str, body: Any, status: int) -> None:
+    """A clear error in the protocol's own form, and nothing changed."""
+    endpoint.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.7.0.0/16")
+    before = (endpoint.plugin.health(), dict(endpoint.dataplane.endpoints), endpoint.plugin._store.records())
+    told, document = endpoint.raw(f"/{verb}", body if isinstance(body, bytes) else json.dumps(body).encode())
+    assert (told, set(document) - {"Error"}) == (status, {"Err", "Kind"})
+    assert len(document["Err"]) > 8
+    assert ("Error" in document) == verb.startswith("Ipam")
+    assert (endpoint.plugin.health(), dict(endpoint.dataplane.endpoints), endpoint.plugin._store.records()) == before
+
+
+def test_unknown_fields_and_nulls_are_passed_over(engine: Engine) -> None:
+    data = [{"Pool": "10.9.0.0/16", "Gateway": None, "AuxAddresses": None, "Wind": 5}]
+    engine.ask("CreateNetwork", NetworkID="n", Options=None, IPv4Data=data, IPv6Data=None, Weather="fine")
+    interface = {"Address": "10.9.0.7/16", "MacAddress": None, "AddressIPv6": None}
+    engine.ask("CreateEndpoint", NetworkID="n", EndpointID="e", Interface=interface, Options=None, More=[1, {}])
+    engine.ask("DeleteNetwork", NetworkID="n")
+
+
+def test_other_methods_and_paths(engine: Engine) -> None:
+    assert engine.raw("/health", method="GET")[1]["Status"] == "ok"
+    assert engine.raw("/health")[0] == 405
+    assert engine.raw("/Plugin.Activate", method="GET")[0] == 405
+    for path in ("/", "/nothing", "/NetworkDriver.", "/../etc/passwd", "/%00"):
+        assert engine.raw(path)[0] == 404
+
+
+def test_a_fault_of_the_driver_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(OwnDriver):
+        def create_network(self, network_id: str, options: Any) -> None:
+            raise RuntimeError("it is broken")
+
+    broken = Engine(Broken(), name="broken")
+    with pytest.raises(AskedError, match="it is broken") as refused:
+        broken.network()
+    assert refused.value.status == 500
+    broken.empty()
+    broken.close()
+
+
+def test_kinds_are_statuses() -> None:
+    class Full(OwnDriver):
+        def create_network(self, network_id: str, options: Any) -> None:
+            raise errors.AddressesExhaustedError("full") if network_id == "full" else errors.NoPermissionError("no", 1)
+
+    full = Engine(Full(), name="full")
+    for id, status in (("full", 507), ("no", 403)):
+        with pytest.raises(AskedError) as refused:
+            full.network(id)
+        assert refused.value.status == status
+    full.close()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a\0", "-x", "x" * 64, 7])
+def test_names_that_are_none(name: Any) -> None:
+    with pytest.raises(errors.InvalidError, match="plugin name"):
+        Plugin("null", name=name, dataplane=FakeDataplane())
+
+
+def test_drivers_that_are_none() -> None:
+    with pytest.raises(errors.NoDriverError):
+        Plugin("moon", dataplane=FakeDataplane())
+    with pytest.raises(errors.InvalidError, match="grace"):
+        Plugin("null", dataplane=FakeDataplane(), grace=-1)
+
+
+def test_a_driver_object() -> None:
+    made = Plugin(OwnDriver(), dataplane=FakeDataplane(), options=None)
+    assert made.name == "driverapi-own"
+    assert "driver own" in repr(made)
+    made.close()
+    made.close()

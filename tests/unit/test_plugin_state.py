@@ -1,0 +1,280 @@
+"""The plugin over restarts of either side (points 15 and 16): what is there again, what is doubted, what goes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from driverapi import Controller, errors
+from driverapi.keeping import given_up
+from driverapi.plugin import Plugin
+from driverapi.store.sqlite import SqliteStore
+from driverapi.testing import FakeDataplane
+from tests.plugins import END, NET, SPACE, AskedError, Engine
+from tests.support import OwnDriver
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "plugin.db"
+
+
+@pytest.fixture
+def engine(state: Path) -> Iterator[Engine]:
+    made = Engine(state=state, grace=0.2)
+    yield made
+    made.close()
+
+
+def pool(engine: Engine) -> str:
+    id: str = engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.9.0.0/16")["PoolID"]
+    engine.ask("IpamDriver.RequestAddress", PoolID=id, Address="10.9.0.1")
+    return id
+
+
+def address(engine: Engine, id: str, wanted: str = "") -> str:
+    told: str = engine.ask("IpamDriver.RequestAddress", PoolID=id, Address=wanted)["Address"]
+    return told
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_16_all_is_there_again(engine: Engine, killed: bool) -> None:
+    id = pool(engine)
+    request = engine.network()
+    mine = address(engine, id)
+    engine.endpoint(address=mine)
+    joined = engine.join()
+    before = dict(engine.dataplane.endpoints)
+    for _ in range(3):
+        engine.restart(killed=killed)
+        assert engine.plugin.restored is not None
+        assert not engine.plugin.restored.mended
+        assert (engine.plugin.restored.networks, engine.plugin.restored.joined) == (1, 1)
+        assert engine.dataplane.endpoints == before
+        assert engine.ask("CreateNetwork", **request) == {}  # the same
+        with pytest.raises(AskedError, match="is another"):
+            engine.network(Options={"com.docker.network.driver.mtu": 1300})
+        told = engine.ask("EndpointOperInfo", NetworkID=NET, EndpointID=END)["Value"]
+        assert told == {"com.docker.network.endpoint.macaddress": "02:42:0a:09:00:02"}
+        assert address(engine, id) != mine  # it is not given twice
+    assert engine.join()["InterfaceName"]["DstPrefix"] == joined["InterfaceName"]["DstPrefix"]
+    for verb in ("Leave", "DeleteEndpoint"):
+        engine.ask(verb, NetworkID=NET, EndpointID=END)
+    engine.ask("IpamDriver.ReleasePool", PoolID=id)
+    engine.ask("DeleteNetwork", NetworkID=NET)
+    engine.restart(killed=killed)
+    engine.empty()
+    assert engine.ipam._pools == {}
+    assert engine.plugin._store.records() == []
+
+
+def test_16_the_engine_asks_again_for_what_it_had(engine: Engine) -> None:
+    """After its start, once each, and by name."""
+    id = pool(engine)
+    mine = address(engine, id)
+    for restart in (lambda: None, engine.restart):
+        restart()
+        with pytest.raises(AskedError):  # without a start it is somebody's
+            address(engine, id, mine)
+        engine.ask("Plugin.Activate")
+        assert engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.9.0.0/16")["PoolID"] == id
+        assert address(engine, id, mine.partition("/")[0]) == mine
+        with pytest.raises(AskedError) as refused:
+            address(engine, id, mine)
+        assert refused.value.document["Kind"] == "conflict"
+        with pytest.raises(AskedError):
+            engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.9.0.0/16")
+
+
+def test_the_form_of_the_first_generation_is_not_known_any_more(state: Path) -> None:
+    """So Join is answered in both."""
+    own = Engine(OwnDriver(), name="own", state=state)
+    own.ask("CreateNetwork", NetworkID=NET)
+    own.ask("CreateEndpoint", NetworkID=NET, EndpointID=END, Interfaces=[])
+    own.restart()
+    told = own.join()
+    assert told["InterfaceName"]["SrcName"] == told["InterfaceNames"][0]["SrcName"]
+    own.ask("DeleteNetwork", NetworkID=NET)
+    own.close()
+
+
+def test_15_what_the_engine_has_forgotten_goes(engine: Engine, state: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It was killed: no Leave, no DeleteEndpoint, and another endpoint for the same container."""
+    id = pool(engine)
+    engine.network()
+    lives, dies, never = "a1" * 32, "b2" * 32, "c3" * 32
+    addresses = {one: address(engine, id) for one in (lives, dies, never)}
+    for one, its in addresses.items():
+        engine.endpoint(one, address=its)
+        if one != never:
+            engine.join(one)
+    time.sleep(0.3)
+    assert engine.plugin.health()["Endpoints"] == 3  # nobody doubts them
+    engine.dataplane.lost.add(dies)
+    with caplog.at_level(logging.WARNING, "driverapi"):
+        engine.ask("Plugin.Activate")
+        assert engine.plugin.health()["Endpoints"] == 3  # not at once
+        until(lambda: engine.plugin.health()["Endpoints"] == 1)
+    assert list(engine.dataplane.endpoints) == [lives]
+    told = {record.endpoint: record for record in caplog.records if record.event == "plugin.reconciled"}  # type: ignore[attr-defined]
+    assert set(told) == {dies, never}
+    for gone in (dies, never):  # given again, once
+        assert address(engine, id, addresses[gone].partition("/")[0]) == addresses[gone]
+    kept = addresses[lives].partition("/")[0]
+    assert address(engine, id, kept) == addresses[lives]  # the engine's replay, once
+    with pytest.raises(AskedError):
+        address(engine, id, kept)
+    found = given_up(SqliteStore(state, reading=True))
+    assert {one["endpoint"] for one in found} == {dies, never}
+    assert {text for one in found for text in one["addresses"]} == {
+        addresses[one].partition("/")[0] for one in (dies, never)
+    }
+    assert engine.ask("DeleteEndpoint", NetworkID=NET, EndpointID=dies) == {}  # it comes after all
+
+
+def test_15_an_endpoint_that_the_engine_goes_on_with_stays(engine: Engine) -> None:
+    engine.network()
+    engine.endpoint()
+    engine.ask("Plugin.Activate")
+    engine.endpoint()
+    assert engine.plugin._reconciler.doubted == []
+    engine.join()
+    engine.dataplane.lost.add(END)
+    time.sleep(0.4)
+    assert engine.plugin.health()["Endpoints"] == 1
+
+
+def test_15_another_ipams_addresses_are_left_alone(engine: Engine) -> None:
+    id = pool(engine)
+    engine.network(IPv4Data=[{"AddressSpace": "LocalDefault", "Pool": "10.9.0.0/16", "Gateway": "10.9.0.1/16"}])
+    mine = address(engine, id)
+    engine.endpoint(address=mine)
+    engine.ask("Plugin.Activate")
+    until(lambda: engine.plugin.health()["Endpoints"] == 0)
+    assert address(engine, id) != mine
+
+
+def test_containers_that_stopped_while_the_plugin_was_away(engine: Engine) -> None:
+    """The engine has asked for their end in vain, and will not again."""
+    id = pool(engine)
+    engine.network()
+    mine = address(engine, id)
+    engine.endpoint(address=mine)
+    engine.join()
+    engine.dataplane.lost.add(END)
+    engine.restart(killed=True)
+    assert engine.plugin.restored is not None
+    assert engine.plugin.restored.down == ((NET[:12], END[:12]),)
+    until(lambda: engine.plugin.health()["Endpoints"] == 0)
+    assert address(engine, id) == mine
+    engine.ask("DeleteNetwork", NetworkID=NET)
+
+
+@pytest.mark.parametrize(
+    "fault", ["CreateNetwork", "CreateEndpoint", "Join", "Leave", "DeleteEndpoint", "DeleteNetwork"]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_killed_inside_any_verb(state: Path, fault: str, late: bool) -> None:
+    """Before and after the driver or the dataplane was asked: the next start knows, and the verb can come again."""
+    engine = Engine(state=state, grace=0.1)
+    plugin = engine.plugin
+    verbs = ["CreateNetwork", "CreateEndpoint", "Join", "Leave", "DeleteEndpoint", "DeleteNetwork"]
+    ask: dict[str, Callable[[], object]] = {
+        "CreateNetwork": engine.network,
+        "CreateEndpoint": engine.endpoint,
+        "Join": engine.join,
+        "Leave": lambda: engine.ask("Leave", NetworkID=NET, EndpointID=END),
+        "DeleteEndpoint": lambda: engine.ask("DeleteEndpoint", NetworkID=NET, EndpointID=END),
+        "DeleteNetwork": lambda: engine.ask("DeleteNetwork", NetworkID=NET),
+    }
+    for verb in verbs[: verbs.index(fault)]:
+        ask[verb]()
+    store = plugin._state
+    assert store is not None
+    left = [1 if late else 0]
+    write = store._write
+
+    class KilledError(BaseException):
+        pass
+
+    def dying(*arguments: object) -> None:
+        if not left[0]:
+            raise KilledError
+        left[0] -= 1
+        write(*arguments)  # type: ignore[arg-type]
+
+    store._write = dying  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        ask[fault]()
+    store._write = write  # type: ignore[method-assign]
+    store._owed.clear()
+    engine.restart(killed=True)
+    ask["CreateNetwork"]()
+    ask["CreateEndpoint"]()
+    ask["Join"]()
+    for verb in verbs[3:]:
+        ask[verb]()
+    engine.empty()
+    engine.restart(killed=True)
+    engine.empty()
+    assert engine.plugin._store.records() == []
+    engine.close()
+
+
+def test_whose_state_it_is(tmp_path: Path, state: Path) -> None:
+    engine = Engine(state=state)
+    engine.network()
+    with pytest.raises(errors.StateBusyError):
+        Plugin("bridge", state=state, dataplane=FakeDataplane())
+    engine.close()
+    with pytest.raises(errors.StateError, match="not 'null'"):
+        Plugin("null", state=state, dataplane=engine.dataplane)
+    engine.restart()
+    engine.ask("DeleteNetwork", NetworkID=NET)
+    engine.close()
+    engine.close()
+
+
+def test_a_state_is_a_controllers_or_a_plugins(tmp_path: Path) -> None:
+    """Each would take the other's things for what nobody owns."""
+    for name, plugin in (("controller", ""), ("plugin", "dv")):
+        store = SqliteStore(tmp_path / f"{name}.db")
+        store.put_fact("instance", "12ab")
+        if plugin:
+            store.put_fact("plugin", plugin)
+        store.close()
+    with pytest.raises(errors.StateError, match="that of plugin 'dv'"):
+        Controller(state=tmp_path / "plugin.db", dataplane=FakeDataplane())
+    with pytest.raises(errors.StateError, match="that of a controller"):
+        Plugin("null", state=tmp_path / "controller.db", dataplane=FakeDataplane())
+
+
+def test_a_driver_that_does_not_take_its_network(state: Path) -> None:
+    driver = OwnDriver()
+    own = Engine(driver, name="own", state=state)
+    own.ask("CreateNetwork", NetworkID=NET)
+    own.close()
+    before = SqliteStore(state, reading=True).records()
+
+    class Refuses(OwnDriver):
+        def create_network(self, network_id: str, options: object) -> None:
+            raise errors.InvalidError("not today")
+
+    with pytest.raises(errors.InvalidError, match="not today") as refused:
+        Plugin(Refuses(), name="own", state=state, dataplane=own.dataplane)
+    assert "nothing was changed" in refused.value.__notes__[0]
+    assert SqliteStore(state, reading=True).records() == before
+    own.restart()
+    own.ask("DeleteNetwork", NetworkID=NET)
+    own.close()
