@@ -6,6 +6,7 @@ What the kernel says is read from namespaces of its own. A file that once found 
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from _fastnet.bitmap import Bitmap
 from _fastnet.ippool import IPPool
 from _fastnet.socket import NetlinkSocket, observe
 from tests.fuzz.targets import five
+from tests.plugins import END, NET, SPACE
 
 CORPUS = Path(__file__).parent / "corpus"
 SMALL = 6000  # bytes: a seed is the first messages of a dump
@@ -57,6 +59,7 @@ def main() -> None:
         for number, text in enumerate(texts):
             write(target, f"{number:02}", text.encode())
     snapshots()
+    plugin()
     host = NetlinkSocket()
     batch = Batch()
     batch.add_link("br0", "bridge", index=20)
@@ -109,6 +112,59 @@ def main() -> None:
             fresh.execute(second)
         write("answers", f"{number:02}", heard[0][:SMALL])
     observe(None)
+
+
+def plugin() -> None:
+    """Write what an engine asks: each verb with its body, and the bytes of connections."""
+    data = [
+        {"AddressSpace": SPACE, "Pool": "10.8.0.0/16", "Gateway": "10.8.0.1/16", "AuxAddresses": {"a": "10.8.0.9/16"}}
+    ]
+    interface = {"Address": "10.9.0.5/16", "AddressIPv6": "", "MacAddress": "02:42:0a:09:00:05"}
+    generic = {"com.docker.network.driver.mtu": "1400", "com.docker.network.bridge.name": "br9"}
+    options = {"com.docker.network.generic": generic, "com.docker.network.enable_ipv6": False}
+    port = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}
+    ports = {
+        "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}],
+        "com.docker.network.portmap": [port],
+    }
+    mac = {"com.docker.network.endpoint.macaddress": "AkKqu8zd", "com.docker.network.endpoint.exposedports": []}
+    one = {"NetworkID": NET, "EndpointID": END}
+    asked: list[tuple[str, object]] = [
+        ("Plugin.Activate", {}),
+        ("NetworkDriver.GetCapabilities", {}),
+        ("NetworkDriver.GwAllocCheck", {"Options": options}),
+        ("NetworkDriver.CreateNetwork", {"NetworkID": "n", "Options": options, "IPv4Data": data, "IPv6Data": []}),
+        ("NetworkDriver.AllocateNetwork", {"NetworkID": "n", "Options": {}, "IPv4Data": data, "IPv6Data": []}),
+        ("NetworkDriver.DeleteNetwork", {"NetworkID": NET}),
+        ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e", "Interface": interface, "Options": mac}),
+        ("NetworkDriver.CreateEndpoint", {"NetworkID": NET, "EndpointID": "e", "Interfaces": [{"ID": 1, **interface}]}),
+        ("NetworkDriver.Join", {**one, "SandboxKey": "/var/run/docker/netns/1234", "Options": ports}),
+        ("NetworkDriver.EndpointOperInfo", one),
+        ("NetworkDriver.ProgramExternalConnectivity", {**one, "Options": ports}),
+        ("NetworkDriver.RevokeExternalConnectivity", one),
+        ("NetworkDriver.Leave", one),
+        ("NetworkDriver.DeleteEndpoint", one),
+        ("NetworkDriver.DiscoverNew", {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.1", "self": True}}),
+        ("IpamDriver.GetDefaultAddressSpaces", {}),
+        (
+            "IpamDriver.RequestPool",
+            {"AddressSpace": SPACE, "Pool": "10.6.0.0/16", "SubPool": "10.6.1.0/24", "V6": False},
+        ),
+        ("IpamDriver.RequestPool", {"AddressSpace": SPACE, "Pool": "", "Options": None, "V6": True}),
+        ("IpamDriver.RequestAddress", {"PoolID": "10.7.0.0/24", "Address": "", "Options": {"RequestAddressType": "x"}}),
+        ("IpamDriver.ReleaseAddress", {"PoolID": "10.7.0.0/24", "Address": "10.7.0.1"}),
+        ("IpamDriver.ReleasePool", {"PoolID": "10.7.0.0/24"}),
+    ]
+    head = "POST /{} HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {}\r\n\r\n"
+    for number, (verb, document) in enumerate(asked):
+        body = json.dumps(document).encode()
+        write("verbs", f"{number:02}", f"/{verb}\n".encode() + body)
+        if not number % 4:
+            write("http", f"{number:02}", b"\x80" + head.format(verb, len(body)).encode() + body)
+    write("http", "many", b"\x20" + b"".join(head.format("X", 1).encode() + b"1" for _ in range(3)))
+    chunked = b"POST /X HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    write("http", "chunked", b"\xf0" + chunked)
+    write("http", "close", b"\x10GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
 
 
 def snapshots() -> None:

@@ -24,7 +24,9 @@ from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
 from _fastnet.socket import read_answers
 from driverapi.addresses import parse_ip, parse_mac, parse_network, parse_prefix
+from driverapi.plugin.http import _BadRequestError, _Request
 from driverapi.trace import Trace
+from tests.plugins import END, NET, Engine
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,51 @@ def _pool_snapshots(data: bytes) -> None:
             again.release(address)
 
 
+def _http(data: bytes) -> None:
+    """Bytes of a connection, in two pieces: whole requests, or one of the refusals."""
+    cut = data[0] * len(data) // 256 if data else 0
+    for pieces in ((data[1:],), (data[1:cut], data[max(cut, 1) :])):
+        sent: list[bytes] = []
+        request = _Request(sent.append)
+        for piece in pieces:
+            if piece:
+                request.feed(piece)
+        for method, path, body, _ in request.ready:
+            assert len(method) + len(path) + len(body) <= len(data)
+        assert len(b"".join(sent)) <= 25 * len(data)
+
+
+_engine: Engine | None = None
+
+
+def _verbs(data: bytes) -> None:
+    """A path, a newline and a body: an answer in the protocol's form, and nothing changed by what is refused."""
+    global _engine
+    if _engine is None:
+        _engine = Engine()
+        _engine.network()
+        _engine.endpoint()
+        _engine.ask("IpamDriver.RequestPool", Pool="10.7.0.0/24")
+    engine, lifecycle = _engine, _engine.plugin._lifecycle
+    path, _, body = data.partition(b"\n")
+    before = (lifecycle.networks(), lifecycle.endpoints(), sorted(engine.plugin._addresses._pools))
+    status, document = engine.raw(path.decode("latin-1"), body)
+    assert isinstance(document, dict)
+    if status != 200:
+        assert document["Err"]
+        assert status != 500, document
+        assert (lifecycle.networks(), lifecycle.endpoints(), sorted(engine.plugin._addresses._pools)) == before
+        raise ValueError(document["Err"])
+    if not (before[0] == [NET] == lifecycle.networks() and before[1] == [END] == lifecycle.endpoints()) or (
+        len(before[2]) != 1 or sorted(engine.plugin._addresses._pools) != before[2]
+    ):
+        engine.close()
+        _engine = None
+
+
 TARGETS: dict[str, Target] = {
+    "http": Target(_http, (_BadRequestError,)),
+    "verbs": Target(_verbs),
     "links": Target(_records(records.links)),
     "addresses": Target(_records(records.addresses)),
     "routes": Target(_records(records.routes)),

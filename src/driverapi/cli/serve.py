@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from driverapi.cli.onstate import options_of
+from driverapi.events import logger_of
 from driverapi.store.place import default_state
 
 __all__ = ["serve"]
@@ -106,4 +107,6 @@ def _log(level: str) -> None:
     if number is None:
         raise click.UsageError(f"--log {level!r} is none of debug, info, warning, error")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("driverapi").setLevel(number)
+    ours = logger_of("plugin.activated").parent
+    assert ours is not None
+    ours.setLevel(number)
