@@ -231,8 +231,16 @@ def test_12_from_start_to_end(engine: Engine) -> None:
 
 def test_13_a_deletion_without_a_leave_and_a_creation_of_what_is_there(endpoint: Engine) -> None:
     endpoint.join()
+    with pytest.raises(AskedError, match="let it leave first"):  # a live sandbox is not cut off
+        endpoint.endpoint()
+    assert list(endpoint.dataplane.endpoints) == [END]
+    endpoint.dataplane.lost.add(END)
     endpoint.endpoint()  # again, by an engine that has forgotten
     assert endpoint.dataplane.endpoints == {}
+    endpoint.dataplane.lost.clear()
+    with pytest.raises(AskedError, match="not 0"):
+        endpoint.endpoint(Interface=None)
+    assert endpoint.plugin.health()["Endpoints"] == 1  # as it was
     endpoint.join()
     endpoint.ask("DeleteEndpoint", NetworkID=NET, EndpointID=END)
     assert endpoint.dataplane.endpoints == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -220,10 +221,10 @@ def test_killed_inside_any_verb(state: Path, fault: str, late: bool) -> None:
     store._write = write  # type: ignore[method-assign]
     store._owed.clear()
     engine.restart(killed=True)
-    ask["CreateNetwork"]()
-    ask["CreateEndpoint"]()
-    ask["Join"]()
-    for verb in verbs[3:]:
+    for verb in verbs[3:5]:  # an engine that was refused ends what it had begun
+        with suppress(AskedError):
+            ask[verb]()
+    for verb in verbs:
         ask[verb]()
     engine.empty()
     engine.restart(killed=True)

@@ -199,25 +199,43 @@ class NetworkVerbs:
         asked = encode(request)
         options = _endpoint_options(request.options)
         info, given = _info_of(request, options)
+        old: CreateRequest | None = None
+        told: tuple[Any, bool | None] = None, None
         with self._turns.hold((network, endpoint)):
-            self.begun(endpoint)
             if endpoint in self._lifecycle:
                 record = self._record(network, endpoint)
                 before = self._answers.get(endpoint)
                 if before is not None and before[0] == asked and record.state is State.CREATED:
+                    self.begun(endpoint)
                     self._answers[endpoint] = asked, dict(before[1])
                     return before[1]
+                if self.used([endpoint])[endpoint]:
+                    raise errors.JoinedError(f"{record.what} is in sandbox {record.key}; let it leave first")
+                old = CreateRequest(network, endpoint, _copy(record.info), record.options)
+                told = before, self._forms.get(endpoint)
                 self.take_away(endpoint)  # the engine begins anew with it
-            _done(self._lifecycle.create([CreateRequest(network, endpoint, info, options)]))
             try:
-                answer = _filled(request, info.interfaces, given)
+                _done(self._lifecycle.create([CreateRequest(network, endpoint, info, options)]))
+                try:
+                    answer = _filled(request, info.interfaces, given)
+                except errors.DriverAPIError:
+                    self.take_away(endpoint)
+                    raise
             except errors.DriverAPIError:
-                self.take_away(endpoint)
+                if old is not None:  # what is refused changes nothing
+                    _done(self._lifecycle.create([old]))
+                    self._know_endpoint(endpoint, *told)
                 raise
-            self._forms[endpoint] = request.interfaces is not None
-            self._answers[endpoint] = asked, answer
+            self._know_endpoint(endpoint, (asked, answer), request.interfaces is not None)
+            self.begun(endpoint)
             self._gone.discard((network, endpoint))
         return Made(answer, lambda: self._undo_endpoint(network, endpoint, answer))
+
+    def _know_endpoint(self, endpoint: str, answer: tuple[bytes, dict[str, Any]] | None, form: bool | None) -> None:
+        if answer is not None:
+            self._answers[endpoint] = answer
+        if form is not None:
+            self._forms[endpoint] = form
 
     def _undo_endpoint(self, network: str, endpoint: str, answer: dict[str, Any]) -> None:
         with self._turns.hold((network, endpoint)):
@@ -455,6 +473,14 @@ def _info_of(request: EndpointRequest, options: dict[str, Any]) -> tuple[Endpoin
         (parse_mac(one.mac_address, "MacAddress") if one.mac_address else None, ipv4, ipv6)
         for one, (_, ipv4, ipv6) in zip(given, rows, strict=True)
     )
+
+
+def _copy(info: EndpointInfo) -> EndpointInfo:
+    """Return the interfaces of an endpoint to be given to its driver once more, whoever chose them."""
+    copy = EndpointInfo(Origin.GIVEN if info.interfaces else info.origin)
+    for one in info.interfaces:
+        copy._append(one.id, one.packed_mac, one.packed_address, one.packed_address_ipv6)
+    return copy
 
 
 def _mac_option(value: object) -> bytes | None:
