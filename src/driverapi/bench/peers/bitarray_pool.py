@@ -111,6 +111,11 @@ class Text(_Bits):
 class Bulk(_Bits):
     """All at once, into an array."""
 
+    def setup(self) -> None:
+        """Make a fresh pool."""
+        super().setup()
+        self.have_memory()
+
     def run(self) -> None:
         """Draw."""
         self.given = self.pool.allocate_many(self.units)

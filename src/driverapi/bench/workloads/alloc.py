@@ -142,8 +142,8 @@ def _large() -> tuple[Workload, ...]:
                 _yardstick("single call", "alloc:OursOneByOne", "IPPool.allocate, once per address"),
                 *(one for one in bulk[1:] if one.name == "bitarray"),
             ),
-            {"prefix": "10.0.0.0/8", "count": (1 << 24) - 2},
-            {"count": 1 << 18},
+            {"prefix": "10.0.0.0/8", "count": (1 << 24) - 2, "memory": 1 << 27},
+            {"count": 1 << 18, "memory": 1 << 21},
             targets=(
                 Target("at most 3 ns an address, every element written", "seconds", 3e-9),
                 Target("at least 15 × the single call", "times faster", 15, "single call"),
