@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from _fastnet.bitmap import Bitmap
 from _fastnet.errors import Exhausted, NotTaken, Taken
 from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
@@ -32,6 +34,68 @@ def results(answers: list[Any]) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+@pytest.mark.parametrize("size", [2000, 2**64], ids=["dense", "far"])
+def test_every_ordinal_to_one(size: int) -> None:
+    """All verbs of a bitmap; far out, the threads' ordinals share leaves and nodes of the sparse tree."""
+    bitmap = Bitmap(size)
+    base = max(0, size - 2000)
+
+    def take(draw: random.Random) -> list[int]:
+        kind = draw.randrange(6)
+        if kind == 0:
+            return [bitmap.allocate(), bitmap.allocate_next()]
+        if kind == 1:
+            return list(bitmap.allocate_many(draw.randrange(40)))
+        if kind == 2:
+            first = bitmap.allocate_run(8, 8)
+            return list(range(first, first + 8))
+        if kind == 3:
+            first, count = base + draw.randrange(1900), draw.randrange(1, 100)
+            bitmap.reserve_range(first, count)
+            return list(range(first, first + count))
+        ordinal = base + draw.randrange(2000)
+        bitmap.reserve(ordinal)
+        return [ordinal]
+
+    def work(number: int) -> set[int]:
+        held: set[int] = set()
+        draw = random.Random(number)
+        for _ in range(300):
+            with suppress(Exhausted, Taken):
+                held.update(take(draw))
+            assert bitmap.count_taken(0, size) >= len(held)
+            assert all(ordinal in bitmap for ordinal in list(held)[:20])
+            if draw.random() < 0.3:
+                bitmap.release_many([held.pop() for _ in range(len(held) // 2)])
+            elif held:
+                bitmap.release(held.pop())
+            if draw.random() < 0.05:
+                assert Bitmap.restore(bitmap.snapshot()).size == size
+        return held
+
+    together = [ordinal for held in results(at_once(work, THREADS)) for ordinal in held]
+    assert len(together) == len(set(together)) == len(bitmap) == bitmap.count_taken(0, size)
+    assert all(ordinal in bitmap for ordinal in together)
+    bitmap.release_many(together)
+    assert (len(bitmap), bitmap.free, bitmap.count_taken(0, size)) == (0, size, 0)
+    assert list(bitmap.allocate_many(1000)) == list(range(1000))
+
+
+def test_one_reservation_of_a_range_wins() -> None:
+    bitmap = Bitmap(2**64)
+
+    def work(_: int) -> int:
+        won = 0
+        for first in range(0, 2**40, 2**31):
+            with suppress(Taken):
+                bitmap.reserve_range(first, 100)
+                won += 1
+        return won
+
+    assert sum(results(at_once(work, THREADS))) == 2**9
+    assert len(bitmap) == 100 * 2**9
 
 
 @pytest.mark.parametrize("options", [{}, {"quarantine": 1e-6}, {"quarantine": 3600}, {"exclude": ["10.0.0.5"]}])
