@@ -50,6 +50,8 @@ def main() -> None:
 
     python = f"{platform.python_implementation()} {platform.python_version()}"
     threads = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "with GIL"
+    if threads == "free-threaded":
+        expect("a GIL that stays off", sys._is_gil_enabled(), False)
     print(f"smoke: driverapi {driverapi.__version__} allocates and encodes on {python} ({threads})")
 
 

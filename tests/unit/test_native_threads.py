@@ -1,4 +1,9 @@
-"""The native pools and lists by many threads: what each class promises."""
+"""The native pools and lists by many threads: what each class promises.
+
+Where there is a GIL it shows what happens when a method gives it up, or calls back, half-way. Where there
+is none each of these fails, in most runs, if the lock of a method is taken away: they are long enough for
+threads to meet within a few nanoseconds.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -18,6 +24,7 @@ from _fastnet.macpool import MACPool
 from tests.support import at_once
 
 THREADS = 8
+ROWS = 20_000
 
 
 @pytest.fixture(autouse=True)
@@ -62,16 +69,16 @@ def test_every_ordinal_to_one(size: int) -> None:
     def work(number: int) -> set[int]:
         held: set[int] = set()
         draw = random.Random(number)
-        for _ in range(300):
+        for _ in range(3000):
             with suppress(Exhausted, Taken):
                 held.update(take(draw))
             assert bitmap.count_taken(0, size) >= len(held)
-            assert all(ordinal in bitmap for ordinal in list(held)[:20])
+            assert all(ordinal in bitmap for ordinal in islice(held, 5))
             if draw.random() < 0.3:
                 bitmap.release_many([held.pop() for _ in range(len(held) // 2)])
             elif held:
                 bitmap.release(held.pop())
-            if draw.random() < 0.05:
+            if draw.random() < 0.01:
                 assert Bitmap.restore(bitmap.snapshot()).size == size
         return held
 
@@ -83,21 +90,6 @@ def test_every_ordinal_to_one(size: int) -> None:
     assert list(bitmap.allocate_many(1000)) == list(range(1000))
 
 
-def test_one_reservation_of_a_range_wins() -> None:
-    bitmap = Bitmap(2**64)
-
-    def work(_: int) -> int:
-        won = 0
-        for first in range(0, 2**40, 2**31):
-            with suppress(Taken):
-                bitmap.reserve_range(first, 100)
-                won += 1
-        return won
-
-    assert sum(results(at_once(work, THREADS))) == 2**9
-    assert len(bitmap) == 100 * 2**9
-
-
 @pytest.mark.parametrize("options", [{}, {"quarantine": 1e-6}, {"quarantine": 3600}, {"exclude": ["10.0.0.5"]}])
 def test_every_address_to_one(options: dict[str, Any]) -> None:
     pool = IPPool("10.0.0.0/23", **options)
@@ -105,7 +97,7 @@ def test_every_address_to_one(options: dict[str, Any]) -> None:
     def work(number: int) -> set[int]:
         held: set[int] = set()
         draw = random.Random(number)
-        for _ in range(400):
+        for _ in range(2000):
             try:
                 if draw.random() < 0.5:
                     held.add(pool.allocate())
@@ -136,7 +128,7 @@ def test_every_address_to_one(options: dict[str, Any]) -> None:
 
 def test_one_release_wins() -> None:
     pool = IPPool("10.0.0.0/16", quarantine=3600)
-    given = list(pool.allocate_many(200))
+    given = list(pool.allocate_many(20_000))
 
     def work(number: int) -> int:
         won = 0
@@ -148,17 +140,17 @@ def test_one_release_wins() -> None:
             won += 1
         return won
 
-    assert sum(results(at_once(work, THREADS))) == 200
-    assert (len(pool), pool.quarantined) == (0, 200)
+    assert sum(results(at_once(work, THREADS))) == 20_000
+    assert (len(pool), pool.quarantined) == (0, 20_000)
 
 
 def test_rows_are_filled_once() -> None:
     interfaces, addresses, macs = InterfaceList(), IPPool("10.0.0.0/16"), MACPool(1)
-    interfaces.extend(2000)
+    interfaces.extend(ROWS)
 
     def work(number: int) -> int:
         filled = 0
-        for start in range(0, 2000, 20):
+        for start in range(0, ROWS, 20):
             for pool in (addresses, macs) if number % 2 else (macs, addresses):
                 try:
                     pool.fill(interfaces, start, 20)
@@ -167,18 +159,18 @@ def test_rows_are_filled_once() -> None:
                     continue
         return filled
 
-    assert sum(results(at_once(work, THREADS))) == 200
-    assert len(addresses) == len(macs) == 2000
+    assert sum(results(at_once(work, THREADS))) == ROWS // 10
+    assert len(addresses) == len(macs) == ROWS
     assert (
-        len({interfaces.ipv4(row) for row in range(2000)}) == len({interfaces.mac(row) for row in range(2000)}) == 2000
+        len({interfaces.ipv4(row) for row in range(ROWS)}) == len({interfaces.mac(row) for row in range(ROWS)}) == ROWS
     )
 
     def undo(number: int) -> int:
         return sum(
-            addresses.drain(interfaces, start, 20) + macs.drain(interfaces, start, 20) for start in range(0, 2000, 20)
+            addresses.drain(interfaces, start, 20) + macs.drain(interfaces, start, 20) for start in range(0, ROWS, 20)
         )
 
-    assert sum(results(at_once(undo, THREADS))) == 4000
+    assert sum(results(at_once(undo, THREADS))) == 2 * ROWS
     assert len(addresses) == len(macs) == 0
 
 
@@ -188,14 +180,15 @@ def test_a_list_that_grows_while_it_is_read() -> None:
 
     def work(number: int) -> list[int]:
         mine: list[int] = []
-        for turn in range(100):
+        for turn in range(400):
             try:
                 first = interfaces.extend(3) if turn % 2 else interfaces.append(number * 1000 + turn)
             except BufferError:
                 continue
             mine += range(first, first + (3 if turn % 2 else 1))
-            with interfaces.column("id") as view:
-                assert len(set(view.tolist())) == len(view)
+            if turn % 10 == 0:
+                with interfaces.column("id") as view:
+                    assert len(set(view.tolist())) == len(view)
         return mine
 
     answers = results(at_once(work, THREADS))
@@ -209,7 +202,7 @@ def test_macs_of_their_own() -> None:
 
     def work(number: int) -> list[int]:
         held: list[int] = []
-        for turn in range(200):
+        for turn in range(2000):
             held += pool.allocate_many(5)
             held.append(pool.allocate())
             held.append(int.from_bytes(pool.derive(number << 16 | turn), "big"))
