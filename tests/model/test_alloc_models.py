@@ -410,8 +410,8 @@ class InterfaceMachine(RuleBasedStateMachine):
         assert got == self.twin.rows
 
 
-# DRIVERAPI_LONG=1: 1,000 runs of each machine instead of 60, 50 steps in each; one of them alone: -k TestPool.
-# With those of test_bitmap_ranges.py 250,000 steps in all.
+# DRIVERAPI_LONG=1: 1,000 runs of each machine instead of 60, up to 50 steps in each, 178,000 when they were counted;
+# one of them alone: -k TestPool. With the 2,000 runs of test_bitmap_ranges.py there are some 260,000.
 LONG = os.environ.get("DRIVERAPI_LONG", "") not in ("", "0")
 PROFILE = settings(max_examples=1000 if LONG else 60, stateful_step_count=50 if LONG else 40, deadline=None)
 
