@@ -99,6 +99,9 @@ class Driver(ABC):
     requires_ipam: bool = False
     """True: the controller gives each endpoint its addresses; False: the driver brings its own."""
 
+    shares_prefixes: bool = False
+    """True: sandboxes are on a network that the host is on too, so a prefix that is given may be one of its routes."""
+
     host_sandbox: bool = False
     """True: endpoints live in the host's own namespace, where nothing is made or undone."""
 

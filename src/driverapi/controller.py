@@ -278,7 +278,8 @@ class Controller:
                 continue
             if avoid is None:
                 avoid = [] if allow_overlap else in_use(self._dataplane)
-            pool = wish.request(self._ipam, f"network {network.name!r}", avoid, allow_overlap=allow_overlap)
+            beside = [] if driver.shares_prefixes and wish.prefix is not None else avoid
+            pool = wish.request(self._ipam, f"network {network.name!r}", beside, allow_overlap=allow_overlap)
             network._pools[wish.version] = pool
             chosen = None
             if wish.gateway is not None:

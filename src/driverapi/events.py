@@ -120,6 +120,12 @@ EVENTS: Final = MappingProxyType(
             "A network could not be created, and is undone, or not deleted, and is there still.",
             (*_NETWORK, "verb", "seconds", *_FAULT),
         ),
+        "network.parent_lost": Event(
+            ERROR,
+            "network %(network)s is there without its parent: %(error)s",
+            "A controller has started again, and the link that a network was on is gone: no endpoint can join.",
+            ("network", "network_name", *_FAULT),
+        ),
         "endpoint.created": Event(
             INFO,
             "endpoint %(endpoint_name)s on network %(network).12s is created",

@@ -178,6 +178,10 @@ class Instance:
         """Return the link group of a number 0…GROUPS-1."""
         return GROUP_MARK | self.number << 14 | number
 
+    def has_group(self, group: int) -> bool:
+        """Tell whether a link group is one of the instance's."""
+        return 0 <= group - self.group(0) < GROUPS
+
     def link_name(self, kind: str) -> str:
         """Return a name that no link had before: mark, id, one letter for the kind, a number."""
         return f"{LINK_MARK}{self.id}{kind}{next(self._names) & 0xFFFFFFFF:x}"

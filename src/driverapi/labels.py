@@ -34,9 +34,13 @@ __all__ = [
     "IFACE_PREFIX",
     "INTERNAL",
     "IPAM_DATA",
+    "IPVLAN_FLAG",
+    "IPVLAN_MODE",
+    "MACVLAN_MODE",
     "MEMORY",
     "MTU",
     "OURS",
+    "PARENT",
     "PORT_MAP",
     "SEED_NAMES",
     "as_bool",
@@ -86,6 +90,15 @@ ENDPOINT_EXPOSED_PORTS: Final = PREFIX + "endpoint.exposedports"
 ENDPOINT_IFNAME: Final = PREFIX + "endpoint.ifname"
 ENDPOINT_SYSCTLS: Final = PREFIX + "endpoint.sysctls"
 
+PARENT: Final = "parent"
+"""The host's link that a macvlan or ipvlan network is on. Today's libnetwork has these names without a prefix."""
+MACVLAN_MODE: Final = "macvlan_mode"
+IPVLAN_MODE: Final = "ipvlan_mode"
+IPVLAN_FLAG: Final = "ipvlan_flag"
+
+_BARE: Final[Mapping[str, str]] = {PREFIX + one: one for one in (PARENT, MACVLAN_MODE, IPVLAN_MODE, IPVLAN_FLAG)}
+"""Names that are read with a prefix too."""
+
 SEED_NAMES: Final[Mapping[str, str]] = {
     "BridgeName": BRIDGE_NAME,
     "EnableIPMasquerade": BRIDGE_MASQUERADE,
@@ -106,7 +119,9 @@ _FALSE: Final = frozenset({"0", "f", "false", "n", "no", "off"})
 def canonical(name: str) -> str:
     """Today's name of an option of either generation; other names as they are."""
     if name.startswith(OLD_PREFIX):
-        return PREFIX + name.removeprefix(OLD_PREFIX)
+        name = PREFIX + name.removeprefix(OLD_PREFIX)
+    if name in _BARE:
+        return _BARE[name]
     return SEED_NAMES.get(name, name)
 
 

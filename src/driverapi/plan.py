@@ -15,6 +15,9 @@ from driverapi import errors
 from driverapi.addresses import Address, parse_mac
 
 __all__ = [
+    "IPVLAN_FLAGS",
+    "IPVLAN_MODES",
+    "MACVLAN_MODES",
     "MAX_MTU",
     "MAX_NAME",
     "Address",
@@ -22,10 +25,13 @@ __all__ = [
     "EndpointPlan",
     "GatewayLink",
     "InterfacePlan",
+    "IpvlanLink",
     "Link",
+    "MacvlanLink",
     "MoveLink",
     "Neighbour",
     "NetworkPlan",
+    "ParentLink",
     "Route",
     "VethLink",
     "check_link",
@@ -121,7 +127,57 @@ class MoveLink:
     source: str
 
 
-Link = VethLink | MoveLink
+@dataclass(frozen=True, slots=True)
+class MacvlanLink:
+    """A macvlan: a MAC address of its own on a link of the host, born in the sandbox.
+
+    Attributes
+    ----------
+    parent : str
+        Name of a :class:`ParentLink` of the network's own plan.
+    mode : str
+        One of :data:`MACVLAN_MODES`.
+    mtu : int
+        In bytes; 0 for the parent's.
+    """
+
+    parent: str
+    mode: str = "bridge"
+    mtu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IpvlanLink:
+    """An ipvlan: IP addresses of its own on a link of the host, whose MAC it has; born in the sandbox.
+
+    Attributes
+    ----------
+    parent : str
+        Name of a :class:`ParentLink` of the network's own plan.
+    mode : str
+        One of :data:`IPVLAN_MODES`.
+    flag : str
+        One of :data:`IPVLAN_FLAGS`.
+    mtu : int
+        In bytes; 0 for the parent's.
+    """
+
+    parent: str
+    mode: str = "l2"
+    flag: str = "bridge"
+    mtu: int = 0
+
+
+Link = VethLink | MoveLink | MacvlanLink | IpvlanLink
+
+MACVLAN_MODES: Final = ("bridge", "private", "vepa", "passthru")
+"""``enum macvlan_mode`` of linux/if_link.h, but for ``source``."""
+
+IPVLAN_MODES: Final = ("l2", "l3", "l3s")
+"""``enum ipvlan_mode`` of linux/if_link.h."""
+
+IPVLAN_FLAGS: Final = ("bridge", "private", "vepa")
+"""``IPVLAN_F_PRIVATE`` and ``IPVLAN_F_VEPA`` of linux/if_link.h, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +230,37 @@ class GatewayLink:
 
 
 @dataclass(frozen=True, slots=True)
+class ParentLink:
+    """A link of the host that a network's macvlans or ipvlans hang on.
+
+    Attributes
+    ----------
+    name : str
+        Its name inside the plan.
+    mac : bytes
+        Of a parent that is made for the network.
+    source : str or None
+        Name of the link in the kernel. One that is not there and is called ``LINK.NUMBER`` is made: the VLAN of that
+        number on ``LINK``. It goes with the last network on it. With None, a link that is connected to nothing is
+        made for this network alone.
+    kind : str
+        What hangs on it, ``"macvlan"`` or ``"ipvlan"``: the kernel allows one of the two.
+    mtu : int
+        In bytes, that of the links on it; 0 for the parent's.
+    """
+
+    name: str
+    mac: bytes
+    source: str | None = None
+    kind: str = "macvlan"
+    mtu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkPlan:
     """What a whole network needs on the host."""
 
-    links: tuple[BridgeLink | GatewayLink, ...] = ()
+    links: tuple[BridgeLink | GatewayLink | ParentLink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +271,7 @@ class InterfacePlan:
     ----------
     id : int
         The interface's id within the endpoint.
-    link : VethLink or MoveLink
+    link : VethLink, MoveLink, MacvlanLink or IpvlanLink
         Where it comes from.
     name : str
         Its name in the sandbox, or only the prefix of it: see ``exact``.
@@ -244,8 +327,19 @@ def check_link(link: Link, what: str) -> Link:
     """
     if isinstance(link, MoveLink):
         check_link_name(link.source, f"{what}: source name")
+    elif isinstance(link, MacvlanLink):
+        check_link_name(link.parent, f"{what}: parent")
+        _check_one_of(link.mode, MACVLAN_MODES, f"{what}: macvlan mode")
+        _check_mtu(link.mtu, what)
+    elif isinstance(link, IpvlanLink):
+        check_link_name(link.parent, f"{what}: parent")
+        _check_one_of(link.mode, IPVLAN_MODES, f"{what}: ipvlan mode")
+        _check_one_of(link.flag, IPVLAN_FLAGS, f"{what}: ipvlan flag")
+        _check_mtu(link.mtu, what)
     elif not isinstance(link, VethLink):
-        raise errors.InvalidError(f"{what}: {link!r} is no link; declare a VethLink or a MoveLink")
+        raise errors.InvalidError(
+            f"{what}: {link!r} is no link; declare a VethLink, a MoveLink, a MacvlanLink or an IpvlanLink"
+        )
     else:
         if link.master is not None:
             check_link_name(link.master, f"{what}: master")
@@ -263,21 +357,31 @@ def check_network_plan(plan: NetworkPlan, what: str) -> NetworkPlan:
         raise errors.InvalidError(f"{what}: {plan!r} is no NetworkPlan")
     names = set()
     for link in plan.links:
-        if not isinstance(link, BridgeLink | GatewayLink):
+        if not isinstance(link, BridgeLink | GatewayLink | ParentLink):
             raise errors.InvalidError(
-                f"{what}: {link!r} is no link of a network; declare a BridgeLink or a GatewayLink"
+                f"{what}: {link!r} is no link of a network; declare a BridgeLink, a GatewayLink or a ParentLink"
             )
         check_link_name(link.name, f"{what}: link")
         if link.name in names:
             raise errors.InvalidError(f"{what}: two links are named {link.name!r}")
         names.add(link.name)
         parse_mac(link.mac, f"{what}: MAC address of {link.name!r}")
-        if isinstance(link, BridgeLink):
+        if isinstance(link, BridgeLink | ParentLink):
             _check_mtu(link.mtu, what)
+        if isinstance(link, ParentLink):
+            _check_one_of(link.kind, ("macvlan", "ipvlan"), f"{what}: kind of what hangs on {link.name!r}")
+            if link.source is not None:
+                check_link_name(link.source, f"{what}: parent")
+            continue
         for address in link.addresses:
             if not isinstance(address, Address):
                 raise errors.InvalidError(f"{what}: {address!r} is no Address")
     return plan
+
+
+def _check_one_of(value: object, allowed: tuple[str, ...], what: str) -> None:
+    if value not in allowed:
+        raise errors.InvalidError(f"{what} {value!r} is not one of {', '.join(allowed)}")
 
 
 def _check_mtu(mtu: object, what: str) -> None:

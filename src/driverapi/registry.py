@@ -20,6 +20,8 @@ BUILTIN: Final[dict[str, str]] = {
     "host": "driverapi.drivers.host:HostDriver",
     "bridge": "driverapi.drivers.bridge:BridgeDriver",
     "routed": "driverapi.drivers.routed:RoutedDriver",
+    "macvlan": "driverapi.drivers.macvlan:MacvlanDriver",
+    "ipvlan": "driverapi.drivers.ipvlan:IpvlanDriver",
 }
 """The drivers of this package; each is imported when first asked for."""
 

@@ -58,6 +58,7 @@ class Recorder(Driver):
         self.refuse: dict[str, BaseException] = {}
         self.requires_ipam = inner.requires_ipam
         self.host_sandbox = inner.host_sandbox
+        self.shares_prefixes = inner.shares_prefixes
         if hasattr(inner, "network_plan"):
             self.network_plan = inner.network_plan
 

@@ -14,6 +14,8 @@ import pytest
 from driverapi import Driver, EndpointInfo, JoinInfo, errors
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.drivers.host import HostDriver
+from driverapi.drivers.ipvlan import IpvlanDriver
+from driverapi.drivers.macvlan import MacvlanDriver
 from driverapi.drivers.null import NullDriver
 from driverapi.drivers.routed import RoutedDriver
 from driverapi.registry import BUILTIN
@@ -60,6 +62,56 @@ class TestRoutedIPv6Alone(DriverConformance):
 
     def make_driver(self) -> Driver:
         return RoutedDriver()
+
+
+class TestMacvlan(DriverConformance):
+    def make_driver(self) -> Driver:
+        return MacvlanDriver()
+
+
+class TestMacvlanOnVlans(DriverConformance):
+    """A VLAN that was made for a network is gone with it; the suite's dataplane looks."""
+
+    network_arguments: ClassVar[Mapping[str, Any]] = {
+        **DriverConformance.network_arguments,
+        "options": {"parent": "eth7.10", "macvlan_mode": "private"},
+    }
+    second_network_arguments: ClassVar[Mapping[str, Any]] = {"options": {"parent": "eth7.11"}}
+
+    @property
+    def devices(self) -> set[str]:
+        return {"eth7"}
+
+    def make_driver(self) -> Driver:
+        return MacvlanDriver()
+
+
+class Ipvlan(DriverConformance):
+    """What an endpoint's MAC address is, is the parent's: so given ones are refused, and those of others noted."""
+
+    network_arguments: ClassVar[Mapping[str, Any]] = {
+        **DriverConformance.network_arguments,
+        "options": {"parent": "eth7"},
+    }
+    refuses_given = True
+
+    @property
+    def devices(self) -> set[str]:
+        return {"eth7"}
+
+    def make_driver(self) -> Driver:
+        return IpvlanDriver()
+
+
+class TestIpvlan(Ipvlan):
+    pass
+
+
+class TestIpvlanL3(Ipvlan):
+    network_arguments: ClassVar[Mapping[str, Any]] = {
+        **DriverConformance.network_arguments,
+        "options": {"parent": "eth7", "ipvlan_mode": "l3s", "ipvlan_flag": "vepa"},
+    }
 
 
 class SeedStyle(Driver):

@@ -50,6 +50,7 @@ STABLE = {
     "network.created": "INFO",
     "network.deleted": "INFO",
     "network.failed": "WARNING",
+    "network.parent_lost": "ERROR",
     "plugin.activated": "INFO",
     "plugin.fault": "ERROR",
     "plugin.no_rule": "WARNING",

@@ -70,5 +70,5 @@ def test_plans_are_checked() -> None:
     plan = NetworkPlan((BridgeLink("same", MAC), GatewayLink("same", MAC)))
     with pytest.raises(errors.InvalidError, match="two links are named 'same'"):
         check_network_plan(plan, "it")
-    with pytest.raises(errors.InvalidError, match="BridgeLink or a GatewayLink"):
+    with pytest.raises(errors.InvalidError, match="BridgeLink, a GatewayLink or a ParentLink"):
         check_network_plan(NetworkPlan((VethLink(),)), "it")  # type: ignore[arg-type]

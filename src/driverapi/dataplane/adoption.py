@@ -20,12 +20,24 @@ from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, pinned
 from driverapi.dataplane.networks import Networks
+from driverapi.dataplane.parents import KINDS
 from driverapi.dataplane.routed import METRIC_MARK, strip_gateway
 from driverapi.dataplane.routes import give_gateways
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
-from driverapi.instance import GROUPS, LINK_MARK, Instance
+from driverapi.events import emit, of_fault
+from driverapi.instance import LINK_MARK, Instance
 from driverapi.leftovers import namespace_mounts, unescaped
-from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, NetworkPlan, Route, VethLink
+from driverapi.plan import (
+    BridgeLink,
+    EndpointPlan,
+    GatewayLink,
+    IpvlanLink,
+    MacvlanLink,
+    NetworkPlan,
+    ParentLink,
+    Route,
+    VethLink,
+)
 
 __all__ = ["LinuxSurvey", "held", "kept"]
 
@@ -77,10 +89,9 @@ def held(kernel: Kernel, realised: Sequence[LinuxRealised]) -> list[bool]:
 
 
 def is_marked(link: LinkRecord, instance: Instance) -> bool:
-    """Tell whether a link is an instance's: by its group, and by its name unless its user chose that (a bridge's)."""
-    low = instance.group(0)
-    return low <= link.group < low + GROUPS and (
-        link.name.startswith(f"{LINK_MARK}{instance.id}") or link.kind == "bridge"
+    """Tell whether a link is an instance's: by its group, and its name unless its user chose that (bridges, VLANs)."""
+    return instance.has_group(link.group) and (
+        link.name.startswith(f"{LINK_MARK}{instance.id}") or link.kind in ("bridge", "vlan")
     )
 
 
@@ -105,7 +116,11 @@ class LinuxSurvey:
             links = kernel.host.dump_links()
         except NetlinkError as error:
             raise failure("read the host's links", error) from error
+        self._all = {link.index: link.name for link in links}
         self._ours = {link.index: link for link in links if is_marked(link, instance)}
+        self._places: list[LinuxNetns] = []  # of others, and ours
+        self._inside: dict[str, dict[int, LinkRecord]] = {}  # links of namespaces that were looked at, by identity
+        self._has_parents = False
         self._taken: set[int] = set()  # indexes of links
         self._paths: set[str] = set()  # of namespaces
         self._jobs: list[LinuxRealised] = []  # that were taken
@@ -132,24 +147,36 @@ class LinuxSurvey:
                 netns = self._sandboxes.adopt(key)
                 self._paths.add(key)
             found.append(netns)
+            if netns is not None and ownership is not Ownership.HOST:
+                self._places.append(netns)
         return found
 
     def network(self, network: str, plan: NetworkPlan, kept: object) -> bool:
         """Take what a network has on the host; where its links are not all there, make them anew."""
         found: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
-        if not all(link.name in found and self._is_whole(*found[link.name]) for link in plan.links):
+        self._has_parents = self._has_parents or any(isinstance(link, ParentLink) for link in plan.links)
+        if not all(link.name in found and self._is_whole(link, *found[link.name]) for link in plan.links):
             self._delete([self._ours[index] for index, name, _ in found.values() if self._has(index, name)])
             self._make_room(plan)
-            self._networks.realise(network, plan)
+            self._realise(network, plan)
             self._taken.update(index for (owner, _), index in self._kernel.masters.items() if owner == network)
             return False
         for link in plan.links:
             index, name, star = found[link.name]
             self._taken.add(index)
-            self._networks.adopt(network, link, index, name)
+            self._networks.adopt(network, link, index, name, ours=index in self._ours)
             if star is not None:
                 self._take_star(network, link.name, star)
         return True
+
+    def _realise(self, network: str, plan: NetworkPlan) -> None:
+        """Make a network anew; one whose parent is lost is there without it, so that the others can be had."""
+        try:
+            self._networks.realise(network, plan)
+        except (errors.NotFoundError, errors.ConflictError, errors.InvalidError) as error:
+            if not any(isinstance(link, ParentLink) and link.source is not None for link in plan.links):
+                raise
+            emit("network.parent_lost", network=network, network_name="", **of_fault(error))
 
     def _make_room(self, plan: NetworkPlan) -> None:
         """Take away what would be in the way of a network's links: what outlived them, or a start that was killed."""
@@ -164,7 +191,9 @@ class LinuxSurvey:
         if refused is not None:
             raise refused
 
-    def _is_whole(self, index: int, name: str, star: Any) -> bool:
+    def _is_whole(self, link: BridgeLink | GatewayLink | ParentLink, index: int, name: str, star: Any) -> bool:
+        if isinstance(link, ParentLink) and link.source is not None:  # somebody else's, as a rule
+            return self._all.get(index) == name
         return self._has(index, name) and all(link in self._ours for link in (star[0] if star is not None else ()))
 
     def _take_star(self, network: str, name: str, kept: Any) -> None:
@@ -219,6 +248,9 @@ class LinuxSurvey:
         """Fill in the rest of an interface, if it and what it hangs on are there."""
         link = interface.plan.link
         kernel = self._kernel
+        if isinstance(link, MacvlanLink | IpvlanLink):
+            interface.master = kernel.masters.get((plan.network, link.parent), 0)
+            return bool(interface.master) and self._is_inside(netns, interface)
         if not isinstance(link, VethLink):
             return self._is_inside(netns, interface)
         if not self._has(interface.host_index, interface.host_name):
@@ -235,29 +267,45 @@ class LinuxSurvey:
             return interface.gateway is not None
         return True
 
-    @staticmethod
-    def _is_inside(netns: LinuxNetns, interface: Interface) -> bool:
+    def _is_inside(self, netns: LinuxNetns, interface: Interface) -> bool:
         """Tell whether a link that has no end on the host is in its sandbox."""
         if netns.ownership is Ownership.FOREIGN:
             return True  # its owner's business
+        found = self._look(netns).get(interface.index)
+        if found is None or found.name != interface.name:
+            return False
+        if not isinstance(interface.plan.link, MacvlanLink | IpvlanLink):
+            return True
+        return found.kind in KINDS and found.link == interface.master and self._kernel.instance.has_group(found.group)
+
+    def _look(self, netns: LinuxNetns) -> dict[int, LinkRecord]:
+        """Return the links of a sandbox's namespace, by index; it is looked at once, whatever paths it has."""
         try:
             socket = netns.use().socket
         except errors.NoSandboxError:
-            return False
+            return {}
         try:
-            return any(link.index == interface.index and link.name == interface.name for link in socket.dump_links())
+            key = _identity(netns)
+            if key not in self._inside:
+                self._inside[key] = {link.index: link for link in socket.dump_links()}
+            return self._inside[key]
         finally:
             netns.rest()
 
     def _hold(self, job: LinuxRealised, interface: Interface) -> None:
         foreign = job.netns.ownership is Ownership.FOREIGN
-        interface.there = bool(interface.host_index) or not foreign
+        inside = isinstance(interface.plan.link, MacvlanLink | IpvlanLink)
+        interface.there = inside or bool(interface.host_index) or not foreign
         interface.held = not foreign
         if not foreign:
             job.netns.hold(interface.name, interface.index)
         elif self._has(interface.index, interface.name):  # its owner has not moved it in yet, or has moved it back
             self._taken.add(interface.index)
         job.netns.numbered = True
+        if inside and foreign:
+            self._taken.add(interface.index)  # it may be on the host yet, or again
+        elif inside:
+            self._look(job.netns).pop(interface.index, None)  # what is left of ours is nobody's
         if interface.host_index:
             self._taken.add(interface.host_index)
             interface.group = self._kernel.groups.adopt(interface.group, interface.host_index)
@@ -282,7 +330,8 @@ class LinuxSurvey:
         links = [link for index, link in self._ours.items() if index not in self._taken]
         self._delete(links)
         self._pass_gateways_on({link.link_netnsid for link in links if link.kind == "veth"})
-        return Swept(len(links), self._sweep_namespaces(), self._sweep_routes(), self._sweep_neighbours())
+        inside = self._sweep_inside() if self._has_parents else 0
+        return Swept(len(links) + inside, self._sweep_namespaces(), self._sweep_routes(), self._sweep_neighbours())
 
     def _pass_gateways_on(self, numbers: Collection[int]) -> None:
         """Do what that process did not come to: give the default routes of sandboxes to the next who wait for them."""
@@ -310,6 +359,31 @@ class LinuxSurvey:
             kernel.groups.give_back(group)
             if refused is not None:
                 raise refused
+
+    def _sweep_inside(self) -> int:
+        """Delete macvlans and ipvlans of ours that are in sandboxes and that nobody took."""
+        count = 0
+        for netns in self._places:
+            if netns.ownership is Ownership.FOREIGN:
+                continue
+            found = self._look(netns)
+            ours = self._kernel.instance.has_group
+            left = [link.index for link in found.values() if link.kind in KINDS and ours(link.group)]
+            if not left:
+                continue
+            batch = Batch()
+            for index in left:
+                batch.delete_link(index)
+                del found[index]
+            try:
+                refused = first_failure(f"sandbox {netns.key}", netns.use().socket, batch, GONE)
+            finally:
+                netns.rest()
+            if refused is not None:
+                raise refused
+            netns.look((link.name, link.index) for link in found.values())
+            count += len(left)
+        return count
 
     def _sweep_namespaces(self) -> int:
         directory = self._kernel.instance.namespaces
@@ -355,6 +429,14 @@ class LinuxSurvey:
             if entry.state == _PERMANENT and entry.index in known and entry.address not in known[entry.index]:
                 batch.delete_neighbour(entry.index, entry.address)
         return len(batch) - len(carry_out(kernel.host, batch)) if len(batch) else 0
+
+
+def _identity(netns: LinuxNetns) -> str:
+    try:
+        found = os.stat(netns.key)
+    except OSError:
+        return netns.key
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _order(kept: Any) -> int:

@@ -4,6 +4,7 @@ One chunk of endpoints goes like this; its links share a group::
 
     host socket      RTM_NEWNSID, n of        numbers of the namespaces: see numbers.py
                      RTM_NEWLINK veth, n of   peer born in its namespace, named, MAC set, host end enslaved
+                     RTM_NEWLINK macvlan      or ipvlan: the whole link is born there, see parents.py
     each namespace   lo up, link up, addresses, permanent neighbours, routes     one sendmsg
     host socket      RTM_NEWLINK by group     no link-local address
                      RTM_SETLINK up, n of     one by one: see configure.py
@@ -34,16 +35,17 @@ from driverapi.dataplane.configure import configure, settle_carriers
 from driverapi.dataplane.contract import Ownership, Work
 from driverapi.dataplane.kernel import TRIES, Interface, Kernel, LinuxRealised, attempt, link, rest
 from driverapi.dataplane.numbers import number_namespaces
+from driverapi.dataplane.parents import put_inside
 from driverapi.dataplane.routed import forward_ipv6
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.star import enter_stars
 from driverapi.dataplane.teardown import take_away
-from driverapi.plan import InterfacePlan, MoveLink, VethLink
+from driverapi.plan import InterfacePlan, IpvlanLink, MacvlanLink, MoveLink, VethLink
 
 __all__ = ["BringUp"]
 
 _AGAIN: Final = (errno.EEXIST, errno.EBUSY, errno.ENOBUFS)
-"""Refusals after which a veth is asked for again, with other names: what is taken, or what was lost and not done."""
+"""Refusals after which a link is asked for again, with other names: what is taken, or what was lost and not done."""
 
 
 @final
@@ -70,7 +72,7 @@ class BringUp:
                 jobs.append(job)
                 attempt(job, self._choose, job)
             number_namespaces(self._kernel, jobs)
-            self._make_veths(jobs)
+            self._make_links(jobs)
             for job in jobs:
                 attempt(job, forward_ipv6, self._kernel, job.interfaces)
                 attempt(job, self._move_in, job)
@@ -101,7 +103,14 @@ class BringUp:
         for plan in job.plan.interfaces:
             interface = Interface(plan, self._name(job, plan), held=not foreign)
             job.interfaces.append(interface)
-            if isinstance(plan.link, VethLink):
+            if isinstance(plan.link, MacvlanLink | IpvlanLink):
+                self._choose_indexes(job, interface)
+                interface.master = self._kernel.masters.get((job.plan.network, plan.link.parent), 0)
+                if not interface.master:
+                    raise errors.InvalidError(
+                        f"{job.what}: {plan.link.parent!r} is no parent of the network's plan, or one that is lost"
+                    )
+            elif isinstance(plan.link, VethLink):
                 self._choose_indexes(job, interface)
                 interface.group = self._group
                 interface.host_name = self._kernel.instance.link_name("e")
@@ -139,10 +148,14 @@ class BringUp:
     def _choose_indexes(self, job: LinuxRealised, interface: Interface) -> None:
         foreign = job.netns.ownership is Ownership.FOREIGN
         interface.index = self._kernel.instance.link_index() if foreign else job.netns.take_index()
-        interface.host_index = self._kernel.instance.link_index()
+        if isinstance(interface.plan.link, VethLink):
+            interface.host_index = self._kernel.instance.link_index()
 
-    def _put_veth(self, batch: Batch, job: LinuxRealised, interface: Interface) -> None:
-        assert isinstance(interface.plan.link, VethLink)
+    def _put_link(self, batch: Batch, job: LinuxRealised, interface: Interface) -> None:
+        if not isinstance(interface.plan.link, VethLink):
+            put_inside(batch, job, interface, self._kernel.groups.value(interface.group))
+            interface.there = True
+            return
         batch.add_veth(
             interface.host_name,
             interface.name,
@@ -157,19 +170,19 @@ class BringUp:
         )
         interface.there = True
 
-    def _make_veths(self, jobs: Sequence[LinuxRealised]) -> None:
+    def _make_links(self, jobs: Sequence[LinuxRealised]) -> None:
         batch = Batch()
         asked = []
         for job in jobs:
             if job.error is None:
                 for interface in job.interfaces:
-                    if isinstance(interface.plan.link, VethLink):
-                        attempt(job, self._put_veth, batch, job, interface)
+                    if not isinstance(interface.plan.link, MoveLink):
+                        attempt(job, self._put_link, batch, job, interface)
                         if interface.there:
                             asked.append((job, interface))
         if not asked:
             return
-        self._kernel.groups.add(self._group, [interface.host_index for _, interface in asked])
+        self._kernel.groups.add(self._group, [interface.host_index for _, interface in asked if interface.host_index])
         answers = self._kernel.host.execute(batch)
         if answers.ok:
             return
@@ -179,9 +192,9 @@ class BringUp:
                 attempt(job, self._settle, job, interface, error)
 
     def _settle(self, job: LinuxRealised, interface: Interface, error: NetlinkError) -> None:
-        """Deal with a veth that was refused, or whose answer was lost."""
+        """Deal with a link that was refused, or whose answer was lost."""
         for _ in range(TRIES):
-            if error.errno == errno.ENOBUFS and self._is_there(interface):
+            if error.errno == errno.ENOBUFS and self._is_there(job, interface):
                 return
             self._kernel.groups.discard(interface.group, [interface.host_index])
             interface.there = False
@@ -192,19 +205,32 @@ class BringUp:
             elif error.errno not in _AGAIN:
                 break
             self._choose_again(job, interface)
-            self._kernel.groups.add(interface.group, [interface.host_index])
+            if interface.host_index:
+                self._kernel.groups.add(interface.group, [interface.host_index])
             batch = Batch()
-            self._put_veth(batch, job, interface)
+            self._put_link(batch, job, interface)
             refused = self._kernel.host.execute(batch).error(0)
             if refused is None:
                 return
             error = refused
         self._kernel.groups.discard(interface.group, [interface.host_index])
         interface.there = False
+        if error.errno == errno.ENODEV and not isinstance(interface.plan.link, VethLink):
+            raise errors.KernelError(f"{job.what}: {error.operation}: the parent is gone", errno.ENODEV) from error
+        if error.errno == errno.EBUSY and not isinstance(interface.plan.link, VethLink):
+            raise errors.KernelConflictError(
+                f"{job.what}: {error.operation}: the parent is in use: it is a port of a bridge or bond, "
+                "or has links of another kind or mode on it; use another parent",
+                errno.EBUSY,
+            ) from error
         raise error
 
-    def _is_there(self, interface: Interface) -> bool:
+    def _is_there(self, job: LinuxRealised, interface: Interface) -> bool:
         """Look up a link whose answer was lost: by our index, which must have our name."""
+        if not isinstance(interface.plan.link, VethLink):
+            foreign = job.netns.ownership is Ownership.FOREIGN
+            inside = link(self._kernel.host if foreign else job.use().socket, index=interface.index)
+            return inside is not None and inside.name == interface.name
         found = link(self._kernel.host, index=interface.host_index)
         return found is not None and found.name == interface.host_name
 
@@ -218,7 +244,8 @@ class BringUp:
             interface.held = True
         else:
             interface.name = self._name(job, interface.plan)
-        interface.host_name = self._kernel.instance.link_name("e")
+        if isinstance(interface.plan.link, VethLink):
+            interface.host_name = self._kernel.instance.link_name("e")
         self._choose_indexes(job, interface)
 
     def _move_in(self, job: LinuxRealised) -> None:

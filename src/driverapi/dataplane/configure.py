@@ -17,7 +17,7 @@ from driverapi.dataplane.kernel import ADDR_GEN_NONE, Interface, Kernel, LinuxRe
 from driverapi.dataplane.multicast import forget_multicast
 from driverapi.dataplane.routed import put_host_routes
 from driverapi.dataplane.routes import claim_gateway, put_route, towards
-from driverapi.plan import VethLink
+from driverapi.plan import MoveLink
 
 __all__ = ["configure", "settle_carriers"]
 
@@ -112,7 +112,7 @@ def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
         batch.set_link(1, up=True)  # lo has index 1 in every namespace (LOOPBACK_IFINDEX)
     for interface in job.interfaces:
         plan, index = interface.plan, interface.index
-        if isinstance(plan.link, VethLink):
+        if not isinstance(plan.link, MoveLink):
             batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
             batch.set_link(index, up=True)
         else:

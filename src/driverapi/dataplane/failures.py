@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from typing import Final
 
 from driverapi import errors
 from driverapi._native import Answers, Batch, NetlinkError, NetlinkSocket
@@ -13,6 +14,8 @@ __all__ = ["carry_out", "carry_out_once", "failure", "first_failure", "refusals"
 
 _Class = Callable[[str, int], errors.KernelError]
 
+_NO_SUCH_KIND: Final = "Unknown device type"
+"""What ``rtnl_newlink`` says to a kind of link that it cannot make."""
 
 _MEANING: dict[int, tuple[_Class, str]] = {
     errno.EPERM: (
@@ -29,7 +32,7 @@ _MEANING: dict[int, tuple[_Class, str]] = {
     ),
     errno.EEXIST: (errors.KernelConflictError, "it exists already; choose another"),
     errno.EBUSY: (errors.KernelConflictError, "its number is in use; try again"),
-    errno.EOPNOTSUPP: (errors.KernelUnsupportedError, "this kernel does not have that kind of link"),
+    errno.EOPNOTSUPP: (errors.KernelUnsupportedError, "this kernel does not have that"),
     errno.ENOBUFS: (
         errors.KernelError,
         "the kernel's answer was lost and what it did is not there; try again",
@@ -47,6 +50,9 @@ def failure(what: str, error: NetlinkError) -> errors.KernelError:
     """
     number = error.errno or 0
     kind, advice = _MEANING.get(number, (errors.KernelError, ""))
+    verb, _, link = error.operation.partition(" ")
+    if number == errno.EOPNOTSUPP and verb == "add" and error.message == _NO_SUCH_KIND:
+        advice = f"this kernel has no link kind {link.split()[0]}: load its module, or do without"
     said = f"{os.strerror(number)} ({error.message})" if error.message else os.strerror(number)
     made = kind(f"{what}: {error.operation}: {said}" + (f"; {advice}" if advice else ""), number)
     made.__cause__ = error

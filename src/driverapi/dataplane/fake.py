@@ -14,7 +14,17 @@ from typing import Any, final
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.dataplane.contract import Ownership, Progress, Swept, Work
-from driverapi.plan import BridgeLink, EndpointPlan, GatewayLink, MoveLink, NetworkPlan, VethLink
+from driverapi.plan import (
+    BridgeLink,
+    EndpointPlan,
+    GatewayLink,
+    IpvlanLink,
+    Link,
+    MacvlanLink,
+    MoveLink,
+    NetworkPlan,
+    ParentLink,
+)
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
 
@@ -73,6 +83,7 @@ class FakeDataplane:
         self.lost: set[str] = set()
         self.closed = False
         self._number = 0
+        self._vlans: set[str] = set()  # that were made for networks
 
     def _fault(self, id: str) -> Exception | None:
         return _answer(self.faults, id)
@@ -132,6 +143,20 @@ class FakeDataplane:
             taken = exact & self.links
             if taken:
                 raise errors.KernelConflictError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
+            kinds = {(one.source, one.kind) for there in self.networks.values() for one in _on(there)}
+            for one in _on(plan):
+                other = "ipvlan" if one.kind == "macvlan" else "macvlan"
+                if (one.source, other) in kinds:
+                    raise errors.ConflictError(
+                        f"network {network[:12]}: parent {one.source!r} has {other} networks already, and the kernel "
+                        "allows one kind; use another parent"
+                    )
+            for parent in _parents(plan) - self.links:
+                below, _, number = parent.rpartition(".")
+                if below not in self.links or not number.isdigit():
+                    raise errors.NotFoundError(f"network {network[:12]}: there is no link {parent!r} to be the parent")
+                self._vlans.add(parent)
+                self.links.add(parent)
             self.links |= exact
             self.networks[network] = plan
 
@@ -144,6 +169,9 @@ class FakeDataplane:
             plan = self.networks.pop(network, None)
             if plan is not None:
                 self.links -= _exact(plan)
+                used: set[str] = set().union(*map(_parents, self.networks.values()))
+                self.links -= self._vlans - used
+                self._vlans &= used
 
     def realise(self, works: Sequence[Work], progress: Progress | None = None) -> list[FakeRealised | Exception]:
         """Realise endpoints one after the other."""
@@ -191,10 +219,12 @@ class FakeDataplane:
             self.endpoints[work.plan.owner] = made
         return made
 
-    def _link(self, plan: EndpointPlan, link: VethLink | MoveLink) -> None:
+    def _link(self, plan: EndpointPlan, link: Link) -> None:
         if isinstance(link, MoveLink):
             if link.source not in self.links:
                 raise errors.NotFoundError(f"there is no link {link.source!r} to move into the sandbox")
+        elif isinstance(link, MacvlanLink | IpvlanLink):
+            self._find(plan, "parent", link.parent, ParentLink)
         elif link.gateway is not None:
             self._find(plan, "gateway", link.gateway, GatewayLink)
         elif link.master is not None:
@@ -205,7 +235,7 @@ class FakeDataplane:
         if name not in {one.name for one in network.links if isinstance(one, kind)}:
             raise errors.InvalidError(f"{what} {name!r} is no such link of the network's plan")
 
-    def _host_name(self, link: VethLink | MoveLink) -> str:
+    def _host_name(self, link: Link) -> str:
         if isinstance(link, MoveLink):
             return link.source
         self._number += 1
@@ -333,6 +363,16 @@ class FakeSurvey:
 def _exact(plan: NetworkPlan) -> set[str]:
     """Names that links of a network have in the kernel too."""
     return {link.name for link in plan.links if isinstance(link, BridgeLink) and link.exact}
+
+
+def _on(plan: NetworkPlan) -> list[ParentLink]:
+    """Return the links on the host that a network is on."""
+    return [link for link in plan.links if isinstance(link, ParentLink) and link.source is not None]
+
+
+def _parents(plan: NetworkPlan) -> set[str]:
+    """Return their names."""
+    return {link.source for link in _on(plan) if link.source is not None}
 
 
 def _answer(faults: dict[str, BaseException], id: str) -> Exception | None:

@@ -115,7 +115,7 @@ class Interface:
     index: int = 0  # in the sandbox
     host_name: str = ""
     host_index: int = 0
-    master: int = 0  # the network's bridge
+    master: int = 0  # the network's bridge, or the parent
     star: Star | None = None
     bridge: int = 0  # the one of the star that it has a port of
     gateway: GatewayLink | None = None

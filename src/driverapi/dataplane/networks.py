@@ -1,18 +1,21 @@
-"""What a whole network has on the host: its bridge, or the link with the gateway of a routed one."""
+"""What a whole network has on the host: its bridge, the link with the gateway of a routed one, or a parent."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import final
 
+from driverapi import errors
 from driverapi._native import Batch
 from driverapi.dataplane.failures import failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
 from driverapi.dataplane.kernel import link as find_link
+from driverapi.dataplane.parents import Parents
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
 from driverapi.dataplane.star import Star
-from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan
+from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, ParentLink
 
 __all__ = ["Networks"]
 
@@ -26,6 +29,7 @@ class Networks:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._parents = Parents(kernel)
         self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
@@ -34,17 +38,26 @@ class Networks:
             for link in plan.links:
                 if isinstance(link, GatewayLink):
                     self._make_gateway(network, link)
+                elif isinstance(link, ParentLink):
+                    self._make_parent(network, link)
                 else:
                     self._make_bridge(network, link)
         except BaseException:
             self.remove(network)
             raise
 
-    def adopt(self, network: str, link: BridgeLink | GatewayLink, index: int, name: str) -> None:
-        """Take a link that an earlier process made, and put right what somebody may have changed of it."""
+    def adopt(
+        self, network: str, link: BridgeLink | GatewayLink | ParentLink, index: int, name: str, *, ours: bool
+    ) -> None:
+        """Take a link that an earlier process had, and put right what somebody may have changed of it if it is ours."""
         kernel = self._kernel
         batch = Batch()
-        if isinstance(link, GatewayLink):
+        if isinstance(link, ParentLink):
+            if link.source is not None:
+                self._parents.adopt((network, link.name), index, link.kind, ours=ours)
+            if ours:
+                batch.set_link(index, up=True)
+        elif isinstance(link, GatewayLink):
             kernel.gateways[network, link.name] = link
             dress_gateway(batch, kernel, index, link)
         else:
@@ -54,6 +67,8 @@ class Networks:
             batch.set_link(index, up=True)
         kernel.masters[network, link.name] = index
         self._names[index] = name
+        if not len(batch):
+            return
         refused = first_failure(f"network {network[:12]}", kernel.host, batch, (errno.EEXIST,))
         if refused is not None:
             raise refused
@@ -91,23 +106,43 @@ class Networks:
         dress_gateway(batch, self._kernel, index, link)
         self._carry_out(network, batch)
 
+    def _make_parent(self, network: str, link: ParentLink) -> None:
+        if link.source is not None:
+            index, name = self._parents.take((network, link.name), link)
+            self._names[index] = name
+            return
+        self._parents.check_kind(f"network {network[:12]}", link.kind)
+        # Frames for nobody on it go nowhere. A bridge would not do: without ports it has no carrier, so the links on
+        # it have none either, and nothing passes. A pair would: its other end hands frames to the host's own stack.
+        try:
+            index = self._make_link(network, link, "p", "dummy")
+        except errors.KernelUnsupportedError:
+            index = self._make_link(network, link, "p", "ifb")  # which drops what no filter has redirected
+        batch = Batch()
+        batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
+        batch.set_link(index, up=True)
+        self._carry_out(network, batch)
+
     def _carry_out(self, network: str, batch: Batch) -> None:
         refused = first_failure(f"network {network[:12]}", self._kernel.host, batch)
         if refused is not None:
             raise refused
 
-    def _make_link(self, network: str, link: BridgeLink | GatewayLink, letter: str) -> int:
-        """Make a bridge, down and bare; return its ifindex."""
+    def _make_link(
+        self, network: str, link: BridgeLink | GatewayLink | ParentLink, letter: str, kind: str = "bridge"
+    ) -> int:
+        """Make a link, down and bare; return its ifindex."""
         kernel = self._kernel
         exact = isinstance(link, BridgeLink) and link.exact
-        mtu = link.mtu if isinstance(link, BridgeLink) else 0
+        mtu = 0 if isinstance(link, GatewayLink) else link.mtu
         again = (errno.EBUSY, errno.ENOBUFS) if exact else (errno.EBUSY, errno.ENOBUFS, errno.EEXIST)
         batch = Batch()
         for attempt in range(TRIES):
             name = link.name if exact else kernel.instance.link_name(letter)
             index = kernel.instance.link_index()
             batch.clear()
-            batch.add_bridge(name, index=index, mac=link.mac, mtu=mtu, group=kernel.groups.value(COMMON))
+            add: Callable[..., int] = getattr(batch, f"add_{kind}")
+            add(name, index=index, mac=link.mac, mtu=mtu, group=kernel.groups.value(COMMON))
             kernel.masters[network, link.name] = index  # before it is asked for: an interrupt must find it
             self._names[index] = name
             error = kernel.host.execute(batch).error(0)
@@ -127,6 +162,8 @@ class Networks:
     def remove(self, network: str) -> None:
         """Delete the links of a network; what is gone already is passed over."""
         kernel = self._kernel
+        for key in [key for key in list(kernel.masters) if key[0] == network and self._parents.has(key)]:
+            self._parents.leave(key)
         keys = [key for key in list(kernel.masters) if key[0] == network]
         for key in keys:
             if key in kernel.stars:

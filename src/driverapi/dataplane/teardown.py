@@ -10,6 +10,7 @@ from driverapi.dataplane.contract import CHUNK
 from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, named
+from driverapi.dataplane.parents import delete_inside
 from driverapi.dataplane.routes import pass_gateways_on
 from driverapi.dataplane.star import leave_stars
 from driverapi.plan import MoveLink, VethLink
@@ -34,6 +35,7 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
             job.fail(named(job.what, fault))
     _unpin(kernel, jobs)
     leave_stars(jobs)
+    delete_inside(kernel, jobs)
     _delete_veths(
         kernel,
         [

@@ -16,13 +16,17 @@ __all__ = ["differences"]
 _ON_THEIR_WAY: Final = frozenset({State.WARM, State.LEAVING, State.DELETING})
 
 
-def differences(records: Sequence[Record], links: Mapping[int, LinkRecord], mounts: Collection[str]) -> list[str]:
+def differences(
+    records: Sequence[Record], links: Mapping[int, LinkRecord], names: Mapping[int, str], mounts: Collection[str]
+) -> list[str]:
     """Return a line for each thing that is in one and not in the other.
 
     Parameters
     ----------
     links : mapping
         Those that carry the instance's mark, by index.
+    names : mapping
+        Names of all links, by index: a network may be on one that is somebody else's.
     mounts : collection of str
         Paths under the instance's directory that a namespace is bound to.
 
@@ -36,7 +40,7 @@ def differences(records: Sequence[Record], links: Mapping[int, LinkRecord], moun
 
     def look_for(index: int, name: str, whose: str) -> None:
         known.add(index)
-        if index not in links or links[index].name != name:
+        if names.get(index) != name:
             found.append(f"{whose}: link {name} ({index}) is not there")
 
     paths = set()
@@ -49,7 +53,8 @@ def differences(records: Sequence[Record], links: Mapping[int, LinkRecord], moun
                 known.update(star[0] if star is not None else ())
         elif record.kind is Kind.ENDPOINT and record.state is State.JOINED:
             joined = decode(record.made, EndpointMade)
-            for _, _, host_name, host_index, *_ in joined.realised[2]:
+            for _, index, host_name, host_index, *_ in joined.realised[2]:
+                known.add(index)  # on the host only where somebody else moves it into the sandbox
                 if host_index:
                     look_for(host_index, host_name, f"endpoint {decode(record.data, EndpointData).name!r}")
         elif record.kind is Kind.ENDPOINT and record.state in _ON_THEIR_WAY and record.made:

@@ -160,9 +160,9 @@ def _look(base: Path, states: Sequence[str]) -> Report:
     for path in states:
         if path not in {one.state for one in found.values()}:
             _add_state(path, found, report.findings)
-    links = _count_marks(found)
+    links, names = _count_marks(found)
     for one in found.values():
-        _judge(one, links.get(one.id, {}), report.findings)
+        _judge(one, links.get(one.id, {}), names, report.findings)
     report.instances = sorted(found.values(), key=lambda one: one.id)
     return report
 
@@ -193,12 +193,12 @@ def _add_state(path: str, found: dict[str, InstanceFound], findings: list[Findin
 
 
 def id_of_link(link: LinkRecord) -> str | None:
-    """Return the id of the instance that a link carries, by its group and, but for bridges, by its name."""
+    """Return the id of the instance that a link carries, by its group and its name, but for bridges and VLANs."""
     if not GROUP_MARK <= link.group < GROUP_MARK << 1:
         return None
     id = f"{(link.group - GROUP_MARK) // GROUPS:04x}"
     named = link.name.startswith(f"{LINK_MARK}{id}")
-    return id if _ID.fullmatch(id) and (named or link.kind == "bridge") else None
+    return id if _ID.fullmatch(id) and (named or link.kind in ("bridge", "vlan")) else None
 
 
 def _directories(base: Path) -> list[InstanceFound]:
@@ -265,8 +265,8 @@ def _flies_flag(id: str) -> bool:
     return True
 
 
-def _count_marks(found: dict[str, InstanceFound]) -> dict[str, dict[int, LinkRecord]]:
-    """Count what carries an id; return the links of each."""
+def _count_marks(found: dict[str, InstanceFound]) -> tuple[dict[str, dict[int, LinkRecord]], dict[int, str]]:
+    """Count what carries an id; return the links of each, and the names of all links."""
     try:
         with NetlinkSocket() as netlink:
             links = netlink.dump_links()
@@ -289,10 +289,12 @@ def _count_marks(found: dict[str, InstanceFound]) -> dict[str, dict[int, LinkRec
     for link in links:
         if (id := id_of_link(link)) is not None:
             of.setdefault(id, {})[link.index] = link
-    return of
+    return of, {link.index: link.name for link in links}
 
 
-def _judge(one: InstanceFound, links: Mapping[int, LinkRecord], findings: list[Finding]) -> None:
+def _judge(
+    one: InstanceFound, links: Mapping[int, LinkRecord], names: Mapping[int, str], findings: list[Finding]
+) -> None:
     """Say whose an instance is, and what is wrong with it."""
     if one.owner == "process":
         return
@@ -310,7 +312,7 @@ def _judge(one: InstanceFound, links: Mapping[int, LinkRecord], findings: list[F
         return
     if one.state:
         try:
-            found = _ask_state(one, links)
+            found = _ask_state(one, links, names)
         except errors.DriverAPIError as error:
             one.owner = "state"
             text = f"instance {one.id}: {error}; {has}"
@@ -327,7 +329,7 @@ def _judge(one: InstanceFound, links: Mapping[int, LinkRecord], findings: list[F
     )
 
 
-def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord]) -> list[Finding] | None:
+def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord], names: Mapping[int, str]) -> list[Finding] | None:
     """Ask the state that an instance names what is wrong; None where it is gone, or has another instance."""
     if not os.path.exists(one.state):
         return None
@@ -344,7 +346,7 @@ def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord]) -> list[Find
     if one.elsewhere:
         return []
     mounts = [unescaped(path) for path in namespace_mounts(one.directory)]
-    wrong = differences(records, links, mounts)
+    wrong = differences(records, links, names, mounts)
     half = sum(record.state not in _SETTLED for record in records)
     advice = "the next controller on that state mends it; so does --fix"
     found = []

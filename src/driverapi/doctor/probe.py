@@ -74,8 +74,8 @@ def _try_links() -> list[Probe]:
             ("ipvlan", "driver ipvlan", lambda batch: batch.add_ipvlan("p4", 901)),
             ("vlan", "VLAN parents", lambda batch: batch.add_vlan("p5", 900, 7)),
             ("vxlan", "networks across hosts", lambda batch: batch.add_vxlan("p6", 77)),
-            ("dummy", "nothing here", lambda batch: batch.add_dummy("p7")),
-            ("ifb", "limits of bandwidth", lambda batch: batch.add_ifb("p8")),
+            ("dummy", "macvlan and ipvlan networks without a parent", lambda batch: batch.add_dummy("p7")),
+            ("ifb", "the same where there is no dummy; limits of bandwidth", lambda batch: batch.add_ifb("p8")),
         ]
         found = []
         for kind, needed_by, put in tries:

@@ -1,4 +1,4 @@
-"""What the drivers have in common whose endpoints are veth pairs: ``bridge`` and ``routed``."""
+"""What the drivers have in common whose endpoints have one interface each: a veth pair, or a link on a parent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from driverapi import errors, labels
 from driverapi._native import MACPool, Taken
 from driverapi.addresses import Address, format_ip, format_mac
-from driverapi.api import Driver, EndpointInfo, IPAMData, Options, Origin
+from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Options, Origin
 from driverapi.drivers.options import Rules
 from driverapi.events import emit
 from driverapi.plan import MAX_MTU, check_link_name
@@ -30,8 +30,9 @@ _ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT
 
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
-    mac: bytes
+    mac: bytes | None
     name: str | None
+    elsewhere: bool = False  # another host has it
 
 
 @dataclass(slots=True)
@@ -90,7 +91,11 @@ class PairDriver(Driver, Generic[N]):
         with self._lock:
             if network_id in self._networks:
                 raise errors.NetworkExistsError(f"network {network_id} exists already")
+            self._check_beside(network)
             self._networks[network_id] = network
+
+    def _check_beside(self, network: N) -> None:
+        """Refuse a network that cannot be beside those that there are; called with the lock held."""
 
     @abstractmethod
     def _make(self, options: Options) -> N:
@@ -157,28 +162,40 @@ class PairDriver(Driver, Generic[N]):
         with self._lock:
             if endpoint_id in network.endpoints:
                 raise errors.EndpointExistsError(f"endpoint {endpoint_id} exists already")
-            mac = interface.packed_mac
-            if mac is None:
-                mac = _mac_for(network.macs, interface.packed_addresses)
-                if info.origin is not Origin.NOTICED:  # what lives elsewhere is only remembered
-                    interface.set_mac_address(mac)
-            else:
-                try:
-                    network.macs.reserve(mac)
-                except Taken:
-                    raise errors.AddressTakenError(f"MAC address {format_mac(mac)} is in use on this network") from None
-            network.endpoints[endpoint_id] = _Endpoint(mac, name)
+            self._check_room(network, info)
+            mac = self._take_mac(network, interface, info.origin)
+            network.endpoints[endpoint_id] = _Endpoint(mac, name, info.origin is Origin.NOTICED)
+
+    def _check_room(self, network: N, info: EndpointInfo) -> None:
+        """Refuse an endpoint that the network cannot have beside those that it has."""
+
+    def _take_mac(self, network: N, interface: InterfaceInfo, origin: Origin) -> bytes | None:
+        """Return the MAC address that the endpoint keeps for itself; None where it is not the driver's to give."""
+        mac = interface.packed_mac
+        if mac is None:
+            mac = _mac_for(network.macs, interface.packed_addresses)
+            if origin is not Origin.NOTICED:  # what lives elsewhere is only remembered
+                interface.set_mac_address(mac)
+        else:
+            try:
+                network.macs.reserve(mac)
+            except Taken:
+                raise errors.AddressTakenError(f"MAC address {format_mac(mac)} is in use on this network") from None
+        return mac
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Give the MAC address back."""
         network = self._network(network_id)
         with self._lock:
-            network.macs.release(self._endpoint(network, endpoint_id).mac)
+            mac = self._endpoint(network, endpoint_id).mac
+            if mac is not None:
+                network.macs.release(mac)
             del network.endpoints[endpoint_id]
 
     def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Mapping[str, Any]:
-        """Return the MAC address under its label."""
-        return {labels.ENDPOINT_MAC: format_mac(self._endpoint(self._network(network_id), endpoint_id).mac)}
+        """Return the MAC address under its label, where it is the endpoint's own."""
+        mac = self._endpoint(self._network(network_id), endpoint_id).mac
+        return {} if mac is None else {labels.ENDPOINT_MAC: format_mac(mac)}
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Check that the endpoint is known; the dataplane takes the pair away."""
