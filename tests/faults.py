@@ -2,7 +2,8 @@
 
 A run of a scenario goes through a :class:`Wires`, which counts its events. A second run then has one
 :class:`Fault` at one of the events. A message that is refused never reaches the kernel, and the others of its
-batch do; the answer to one that is lost does not reach us, whether or not the kernel carried it out.
+batch do; the answer to one that is lost does not reach us, whether or not the kernel carried it out. And sending
+itself may end in an exception, before it or after it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Event:
         elif type == _DEL_LINK:
             numbers += [errno.EBUSY]
         found = [Fault(f"refused with {errno.errorcode[number]}", errno=number) for number in numbers]
-        return [*found, Fault("done, answer lost", lost=True, done=True), Fault("not done, answer lost", lost=True)]
+        found += [Fault("done, answer lost", lost=True, done=True), Fault("not done, answer lost", lost=True)]
+        return [*found, *_STRUCK]
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,12 @@ def _refusals(*numbers: int) -> list[Fault]:
 def _raises(*kinds: type[BaseException]) -> list[Fault]:
     return [Fault(f"raises {kind.__name__}", error=kind) for kind in kinds]
 
+
+_STRUCK = [  # with its whole batch: out of memory, or a second Ctrl-C, which is not held back
+    Fault(f"{when} {kind.__name__}", done=done, error=kind)
+    for when, done in (("not sent for", False), ("done, then", True))
+    for kind in (MemoryError, KeyboardInterrupt)
+]
 
 _FAULTS: Mapping[str, list[Fault]] = {
     "make": _refusals(errno.EMFILE, errno.ENOSPC),
@@ -221,6 +229,13 @@ class Wires:
                 faults[position] = fault
         if not faults:
             return socket.execute(batch)
+        for fault in faults.values():
+            if fault.error is not None:
+                if fault.error is KeyboardInterrupt and threading.current_thread() is not threading.main_thread():
+                    return socket.execute(batch)  # no other thread gets signals
+                if fault.done:
+                    socket.execute(batch)
+                raise fault.make()
         sent = Batch()
         positions = []
         for position in range(len(batch)):

@@ -14,7 +14,7 @@ from driverapi.dataplane.sandboxes import FIRST_INDEX
 from driverapi.endpoint import Endpoint
 from driverapi.instance import GROUP_MARK, LINK_MARK
 
-__all__ = ["Names", "picture", "static_entries"]
+__all__ = ["Names", "answered", "picture", "static_entries"]
 
 _PERMANENT, _STATIC = 0x80, 0x40  # NUD_PERMANENT, NUD_NOARP of linux/neighbour.h
 _MULTICAST = b"\xff"
@@ -125,3 +125,16 @@ def static_entries() -> Counter[str]:
     """Count the static forwarding entries of the host, by MAC."""
     with NetlinkSocket() as host:
         return Counter(entry.mac.hex() for entry in host.dump_fdb() if entry.state == _STATIC)
+
+
+def answered() -> Counter[str]:
+    """Count the addresses that the star's answerer answers for."""
+    with NetlinkSocket() as host:
+        answerers = {
+            link.index for link in host.dump_links() if link.name.startswith(LINK_MARK) and link.name[6] == "a"
+        }
+        return Counter(
+            entry.address.hex()
+            for entry in host.dump_neighbours()
+            if entry.state & _PERMANENT and entry.index in answerers and entry.address is not None
+        )

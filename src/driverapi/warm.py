@@ -176,10 +176,15 @@ class WarmPool:
         self._take_away(self.close())
 
     def _take_away(self, endpoints: Sequence[Endpoint]) -> None:
-        """Take endpoints away; one that resists can be seen, and detached, from now on."""
+        """Take endpoints away; one that resists (after an interrupt: all) can be seen, and detached, from now on."""
         if not endpoints:
             return
-        self.network._take_away(endpoints, faults=[])
+        try:
+            self.network._take_away(endpoints, faults=[])
+        except BaseException:
+            for endpoint in endpoints:
+                _mark(endpoint, warm=False)
+            raise
         for endpoint in endpoints:
             if endpoint.error is not None:
                 emit(
@@ -291,7 +296,10 @@ class WarmPool:
             else:
                 failed = next((endpoint.error for endpoint in made if endpoint.error is not None), None)
             pause = self._note(made, failed, pause)
-            self._take_away(self._too_many())
+            try:
+                self._take_away(self._too_many())
+            except Exception as fault:  # out of memory, say: what is too much can be seen now
+                pause = self._note((), fault, pause)
 
     def _too_many(self) -> list[Endpoint]:
         with self._changed:

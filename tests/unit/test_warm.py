@@ -38,6 +38,13 @@ def web(world: World) -> Network:
     return world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64")
 
 
+def raising(kind: type[BaseException]) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise kind
+
+    return call
+
+
 def test_attach_takes_what_is_ready(world: World, web: Network) -> None:
     pool = world.ctl.warm(web, 3)
     assert (pool.ready, pool.size, pool.fault) == (3, 3, None)
@@ -216,6 +223,35 @@ def test_what_cannot_be_taken_away_is_shown(world: World, web: Network) -> None:
     assert web.endpoints == [stuck]
     world.dataplane.stuck.clear()
     web.detach([stuck])
+
+
+def test_an_interrupt_of_the_draining_hides_nothing(
+    world: World, web: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ctl.warm(web, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(web, "_take_away", raising(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            world.ctl.warm(web, 0)
+    assert len(web.endpoints) == len(world.ctl.sandboxes) == 2
+    web.detach(web.endpoints)
+    web.delete()
+
+
+def test_refilling_survives_that_too_much_cannot_be_taken_away(
+    world: World, web: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = world.ctl.warm(web, 2)
+    (extra,) = web._warm_up(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(web, "_take_away", raising(MemoryError))
+        patched.setattr(pool, "_too_many", lambda: [extra])
+        world.ctl.warm(web, 4)
+        until(lambda: isinstance(pool.fault, MemoryError))
+    assert web.endpoints == [extra]
+    world.ctl.warm(web, 6)
+    until(lambda: pool.ready == 6 and pool.fault is None)
+    web.detach([extra])
 
 
 def test_takers_at_once_get_each_their_own(world: World, web: Network) -> None:

@@ -195,19 +195,20 @@ class Star:
     def leave(self, members: Sequence[tuple[LinuxRealised, Interface]]) -> None:
         """Make the star forget endpoints; those that it does not know are passed over."""
         with self._lock:
-            known = [one for one in members if self._members.pop(one[1].host_index, None) is not None]
-            if not known or not self._hub:
-                return
+            known = [one for one in members if one[1].host_index in self._members]
             batch = Batch()
             owners: list[tuple[LinuxRealised, Interface]] = []
-            for job, interface in known:
+            for job, interface in known if self._hub else ():
                 mac = interface.plan.mac or b""
                 batch.delete_fdb(self._leaves[interface.bridge].trunk, mac)
                 batch.delete_fdb(self._blind, mac)
                 for address in interface.plan.addresses:
                     batch.delete_neighbour(self._answerer, address.ip)
                 owners += [(job, interface)] * (len(batch) - len(owners))
-            for position, error in carry_out(self._kernel.host, batch).items():
+            refused = carry_out(self._kernel.host, batch) if owners else {}
+            for _, interface in known:  # not before: an interrupt leaves them to be forgotten again
+                self._members.pop(interface.host_index, None)
+            for position, error in refused.items():
                 if error.errno not in GONE:
                     job, interface = owners[position]
                     self._members[interface.host_index] = interface  # to be forgotten again

@@ -89,12 +89,14 @@ def _unpin(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
     for job in jobs:
         for interface in job.interfaces:
             if interface.pins:
-                interface.pins = False
                 for address in interface.plan.addresses:
                     batch.delete_neighbour(interface.master, address.ip)
                     owners.append((job, interface))
     if owners:
-        for position, error in carry_out(kernel.host, batch).items():
+        refused = carry_out(kernel.host, batch)  # an interrupt that comes here leaves them to be deleted again
+        for _, interface in owners:
+            interface.pins = False
+        for position, error in refused.items():
             if error.errno not in GONE:
                 job, interface = owners[position]
                 interface.pins = True
