@@ -476,7 +476,7 @@ class Controller:
         if sandbox is not None and sandbox._made and not sandbox._deleted:
             sandbox._made = False
             if self._store.keeps:
-                self._store.put([keeping.sandbox_record(sandbox)])
+                self._store.owe([keeping.sandbox_record(sandbox)])  # the endpoint's own record is not written before it
 
     def _drop_sandboxes(self, sandboxes: Sequence[Sandbox]) -> list[Exception | None]:
         """Drop sandboxes; one that the dataplane does not let go stays, and can be deleted again."""

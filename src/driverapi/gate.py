@@ -88,15 +88,15 @@ class Gate:
                 if self._state is not _State.OPEN:
                     raise errors.ClosedError("the controller is closed; make another")
                 self._callers.add(me)
-            self._signals.held = signals
             try:
+                self._signals.held = signals
                 yield
                 self._settle()
             finally:
-                del self._signals.held
                 with self._idle:
                     self._callers.remove(me)
                     self._idle.notify_all()
+                self._signals.held = None
 
     def safe_point(self) -> None:
         """Deliver a signal that came during the call: its handler may raise, and the call is undone."""

@@ -187,8 +187,10 @@ class Lifecycle:
             undo([self._deletion(records[position]) for position in created], error)
             self._forget(records.values())
             raise
-        self._forget(record for position, record in records.items() if outcomes[position] is not None)
-        self._let_go(records.values())
+        try:
+            self._forget(record for position, record in records.items() if outcomes[position] is not None)
+        finally:
+            self._let_go(records.values())
         return outcomes
 
     def _claim(self, request: CreateRequest, records: dict[int, EndpointRecord], position: int) -> None:

@@ -608,17 +608,19 @@ class Network:
         for (endpoint, _), outcome in zip(joined, lifecycle.leave(requests, progress), strict=True):
             note(endpoint, outcome)
         due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and self._has(endpoint)]
-        for endpoint, outcome in zip(due, self._delete_many(due), strict=True):
-            note(endpoint, outcome)
-        made = [
-            (endpoint, sandbox)
-            for endpoint in endpoints
-            if (sandbox := endpoint._made_sandbox) is not None and endpoint.sandbox is None
-            if sandbox._retire()
-        ]
-        for endpoint in endpoints:
-            if endpoint._made_sandbox is not None and not endpoint._made_sandbox._deleted:
-                self._controller._keep_sandbox(endpoint)  # others have joined it
+        try:
+            for endpoint, outcome in zip(due, self._delete_many(due), strict=True):
+                note(endpoint, outcome)
+            made = [
+                (endpoint, sandbox)
+                for endpoint in endpoints
+                if (sandbox := endpoint._made_sandbox) is not None and endpoint.sandbox is None
+                if sandbox._retire()
+            ]
+        finally:
+            for endpoint in endpoints:
+                if endpoint._made_sandbox is not None and not endpoint._made_sandbox._deleted:
+                    self._controller._keep_sandbox(endpoint)  # others have joined it, or its own was not deleted
         dropped = self._controller._drop_sandboxes([sandbox for _, sandbox in made])
         for (endpoint, _), outcome in zip(made, dropped, strict=True):
             if outcome is not None:

@@ -119,6 +119,10 @@ class Killing:
 
     def once(self) -> None:
         """Have one churn, kill it, start again, and check all."""
+        self._check(self.kill())
+
+    def kill(self) -> str:
+        """Have one churn, kill it, and read what it had told."""
         words = f"kill {self.kills}"
         pid = self.churners.start(self.order)
         reports: list[dict[str, Any]] = []
@@ -135,7 +139,7 @@ class Killing:
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
             self._wrong(words, [f"start: a churner ended by itself, {status}"])
         self._read(words, reports + self.churners.reports())
-        self._check(words)
+        return words
 
     def _read(self, words: str, reports: list[dict[str, Any]]) -> None:
         for report in reports:

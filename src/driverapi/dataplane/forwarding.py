@@ -82,8 +82,10 @@ class Forwarding:
             return None
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._conf)
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:  # out of descriptors, say: that tells nothing of this kernel
+            raise errors.KernelError(f"read IPv6's switch {name}: {error.strerror}", error.errno or 0) from error
         try:
             return os.read(descriptor, 16).strip()
         finally:
