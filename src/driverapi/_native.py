@@ -18,6 +18,7 @@ from _fastnet.netns import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, Namespace, 
 from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import open as open_namespace
+from _fastnet.nft import NftBatch
 from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket, execute_many, observe
 
@@ -38,6 +39,7 @@ __all__ = [
     "Namespace",
     "NetlinkError",
     "NetlinkSocket",
+    "NftBatch",
     "NotTaken",
     "OutOfRange",
     "Reserved",

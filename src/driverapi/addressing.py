@@ -15,6 +15,7 @@ from driverapi.ipam.contract import IPAM, Pool
 
 if TYPE_CHECKING:
     from driverapi.endpoint import Endpoint
+    from driverapi.portspec import PortSpec
 
 __all__ = ["Addressing", "Wanted", "catch"]
 
@@ -36,6 +37,7 @@ class Wanted:
     options: Mapping[str, Any] | None = None
     warm: bool = False
     joins: bool = False  # a join follows in the same call
+    ports: Sequence[PortSpec] = ()  # to publish
 
 
 class Addressing:

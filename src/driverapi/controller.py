@@ -61,6 +61,8 @@ class Controller:
     quarantine : float
         Seconds for which an address that was given back is not given again, unless there is no other; over restarts
         too, with state. Of the built-in IPAM.
+    hold_ports : bool
+        Hold a published port of the host with a socket, so that nobody else takes it: a descriptor for each.
     run_dir : path, optional
         Directory for the namespaces of sandboxes; ``/run/driverapi`` for root, else in
         ``XDG_RUNTIME_DIR``; the environment's ``DRIVERAPI_RUN_DIR`` goes before both.
@@ -98,6 +100,7 @@ class Controller:
         durability: str = "normal",
         lost: str = "keep",
         quarantine: float = 0.0,
+        hold_ports: bool = True,
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
         driver_options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -133,7 +136,7 @@ class Controller:
 
                 self._instance = Instance.of(kept, run_dir, avoid=ids_in_use())
                 undo.callback(self._instance.close if kept is None else self._instance.rest)
-                dataplane = LinuxDataplane(self._instance)
+                dataplane = LinuxDataplane(self._instance, hold_ports=bool(hold_ports))
                 undo.callback(dataplane.close)
             self._dataplane: Dataplane = dataplane
             self._gate = Gate(self._settle)

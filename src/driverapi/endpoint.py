@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi import errors, labels
+from driverapi import errors, labels, publishing
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Origin
 from driverapi.gate import changes, reads
@@ -15,6 +15,8 @@ from driverapi.records import JoinRequest
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.network import Network
+    from driverapi.plan import PortMap
+    from driverapi.portspec import PortLike
     from driverapi.sandbox import Sandbox
 
 __all__ = ["Endpoint"]
@@ -116,6 +118,49 @@ class Endpoint:
         if outcome is not None:
             raise outcome
 
+    @property
+    @reads
+    def ports(self) -> list[PortMap]:
+        """Its published ports, in the order in which they were published; none of one that is deleted, or failed."""
+        return list(self.network._controller._lifecycle.ports.of(self.id))
+
+    @changes
+    def publish(self, *what: PortLike) -> list[PortMap]:
+        """Publish ports of it on the host, all or none; they stay until they are taken away, or it is deleted.
+
+        Parameters
+        ----------
+        what : str, int, PortSpec or mapping
+            ``"8080:80"``, ``"127.0.0.1:53:53/udp"``, ``"80"`` (a port of the host is chosen): see
+            :mod:`driverapi.portspec`.
+
+        Returns
+        -------
+        list of PortMap
+            What is published now by this call; ``host_port`` says which port of the host it got.
+
+        Raises
+        ------
+        errors.InvalidError
+            One is no port, or the endpoint has no address that it could lead to.
+        errors.PortTakenError, errors.PortsExhaustedError
+            A port of the host is in use, or all of a range are.
+        errors.KernelError
+            The kernel refused, or has no packet filter.
+        """
+        return publishing.publish([(self, what)])
+
+    @changes
+    def unpublish(self, *what: PortLike) -> None:
+        """Take published ports away; all of them where none is named. Connections through them end.
+
+        Raises
+        ------
+        errors.NotFoundError
+            One is not published; all are as before.
+        """
+        publishing.unpublish([(self, what)])
+
     @changes
     def delete(self) -> None:
         """Delete it: its addresses and its name are free again.
@@ -166,6 +211,7 @@ class Endpoint:
             "sandbox": None if self.sandbox is None else self.sandbox.name,
             "sandbox_key": None if record.netns is None else record.netns.key,
             "interfaces": [_interface(one, names.get(one.id)) for one in self._info.interfaces],
+            "ports": [str(one) for one in record.ports],
             "gateway": None if join is None else join.gateway,
             "gateway_ipv6": None if join is None else join.gateway_ipv6,
             "hosts_path": None if join is None else join.hosts_path,

@@ -41,6 +41,8 @@ __all__ = [
     "NotFoundError",
     "NotImplementedYetError",
     "NotJoinedError",
+    "PortTakenError",
+    "PortsExhaustedError",
     "SandboxExistsError",
     "SealedError",
     "StateBusyError",
@@ -176,6 +178,16 @@ class AddressTakenError(ConflictError):
 
 class AddressesExhaustedError(DriverAPIError, LookupError):
     """The pool has no free address left."""
+
+    kind = Kind.EXHAUSTED
+
+
+class PortTakenError(ConflictError):
+    """The wanted port of the host is in use: published already, or by a process that is not ours."""
+
+
+class PortsExhaustedError(DriverAPIError, LookupError):
+    """Every port of the range is in use."""
 
     kind = Kind.EXHAUSTED
 

@@ -204,6 +204,12 @@ EVENTS: Final = MappingProxyType(
             "An interrupt, or a fault of the store, ended a call. What it had made is undone.",
             ("verb", "count", "seconds", *_FAULT),
         ),
+        "ports.lost": Event(
+            WARNING,
+            "endpoint %(endpoint_name)s on network %(network).12s has lost its published ports: %(error)s",
+            "After a restart: somebody has a port of the host since, or the kernel refused.",
+            (*_ENDPOINT, *_FAULT),
+        ),
         "sandbox.created": Event(
             INFO, "sandbox %(sandbox)s is there", "create_sandbox ended; not logged for those of attach.", ("sandbox",)
         ),

@@ -20,6 +20,7 @@ from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
 from driverapi.dataplane.contract import Dataplane, Progress, Work
 from driverapi.notes import Notes
 from driverapi.plan import EndpointPlan, NetworkPlan, check_network_plan
+from driverapi.ports import Ports
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.store.contract import Kind, Record, State, Store
 from driverapi.watching import Watch, network_verb, undo_failed, verb
@@ -39,6 +40,7 @@ class Lifecycle:
         self._dataplane = dataplane
         self._store = store
         self.watch = Watch()
+        self.ports = Ports(self, dataplane)
         self.notes = Notes(dataplane, keeps=store.keeps, quarantine=quarantine)
         self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
         self._networks: dict[str, NetworkRecord] = {}
@@ -232,6 +234,7 @@ class Lifecycle:
             gone: list[int] = []
             try:
                 self._put((due.values(), State.DELETING))
+                self.ports.give_up(due.values())
                 for position, record in due.items():
                     outcomes[position] = self._leave_owed(record) or outcome_of(record, self._deletion(record))
                     if outcomes[position] is None:
@@ -449,6 +452,16 @@ class Lifecycle:
                     written.append(note)
         written += filter(None, map(self.notes.grown, networks.values()))
         return written
+
+    def _note_ports(self, records: Sequence[EndpointRecord], *, owed: bool = False) -> None:
+        """Tell the store what ports endpoints have: before the caller is told, or when it can be told."""
+        if not self._store.keeps or not records:
+            return
+        written = [note for record in records if (note := self.notes.endpoint(record, record.state)) is not None]
+        if owed:
+            self._store.owe(written)
+        else:
+            self._store.put(written)
 
     def _forget(self, records: Iterable[EndpointRecord]) -> None:
         gone = list(records)

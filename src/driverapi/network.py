@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from logging import INFO
 from typing import TYPE_CHECKING, Any, Final, final
 
-from driverapi import errors, labels
+from driverapi import errors, labels, publishing
 from driverapi.addresses import parse_ip, parse_mac
 from driverapi.addressing import Addressing, Wanted, catch
 from driverapi.api import Driver, EndpointInfo, Origin
@@ -17,6 +17,8 @@ from driverapi.checks import check_count, check_name, further, some_of
 from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, check_progress, reads
+from driverapi.portspec import PortLike, PortSpec, parse_ports
+from driverapi.publishing import specs_of
 from driverapi.records import CreateRequest, Outcome
 from driverapi.sandbox import Sandbox
 from driverapi.warm import WarmPool
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from driverapi.addresses import IPLike, MACLike
     from driverapi.controller import Controller
+    from driverapi.plan import PortMap
 
 __all__ = ["Network"]
 
@@ -131,8 +134,15 @@ class Network:
         ipv6: IPLike | None = None,
         mac: MACLike | None = None,
         options: Mapping[str, Any] | None = None,
+        *,
+        publish: PortLike | Iterable[PortLike] | None = None,
     ) -> Endpoint:
         """Create an endpoint, with the addresses given or with the next that are free.
+
+        Parameters
+        ----------
+        publish : optional
+            Ports of it to publish on the host, as of :meth:`driverapi.Endpoint.publish`: one, or several.
 
         Raises
         ------
@@ -142,8 +152,10 @@ class Network:
             An address is none, or lies outside of the network.
         errors.AddressTakenError, errors.AddressesExhaustedError
             The address is in use; no address is left.
+        errors.PortTakenError, errors.PortsExhaustedError
+            A port of the host is in use; all of a range are.
         """
-        return self._create_one(name, ipv4, ipv6, mac, options, None)
+        return self._create_one(name, ipv4, ipv6, mac, options, None, publish)
 
     def notice_endpoint(
         self,
@@ -180,6 +192,7 @@ class Network:
         mac: MACLike | None,
         options: Mapping[str, Any] | None,
         origin: Origin | None,
+        publish: PortLike | Iterable[PortLike] | None = None,
     ) -> Endpoint:
         check_name(name, "endpoint name")
         parsed = labels.normalise(options)
@@ -193,6 +206,7 @@ class Network:
             None if mac is None else parse_mac(mac),
             origin,
             parsed,
+            ports=specs_of(parsed, publish),
         )
         endpoint = self._create_many([wanted])[0]
         if endpoint.error is not None:
@@ -209,7 +223,12 @@ class Network:
     # --- many endpoints -------------------------------------------------------------------------
 
     def attach(
-        self, what: int | Sequence[Sandbox], *, strict: bool = False, progress: Progress | None = None
+        self,
+        what: int | Sequence[Sandbox],
+        *,
+        strict: bool = False,
+        progress: Progress | None = None,
+        publish: PortLike | Iterable[PortLike] | None = None,
     ) -> list[Endpoint]:
         """Bring up endpoints in bulk: make endpoints, join them to sandboxes.
 
@@ -223,6 +242,9 @@ class Network:
         progress : callable, optional
             Called with the number of endpoints that are finished, now and then. What it raises
             comes out, and nothing of the call stays: all its endpoints are undone.
+        publish : optional
+            Ports of each to publish on the host, as of :meth:`driverapi.Endpoint.publish`: leave the port of the host
+            out, or give a range, for several endpoints.
 
         Returns
         -------
@@ -236,20 +258,32 @@ class Network:
         errors.InvalidError, errors.NoSandboxError
             ``what`` is neither; a sandbox is another controller's, or deleted. Nothing was made.
         """
-        if progress is None and isinstance(what, int) and (ready := self._attach_ready(what)) is not None:
+        if (
+            progress is None
+            and publish is None
+            and isinstance(what, int)
+            and (ready := self._attach_ready(what)) is not None
+        ):
             return taken(self, ready) if self._watch.observers or logged(INFO) else ready
-        return self._attach(what, strict, progress)
+        return self._attach(what, strict, progress, publish)
 
     @changes
     @attaching
-    def _attach(self, what: int | Sequence[Sandbox], strict: bool, progress: Progress | None) -> list[Endpoint]:
+    def _attach(
+        self,
+        what: int | Sequence[Sandbox],
+        strict: bool,
+        progress: Progress | None,
+        publish: PortLike | Iterable[PortLike] | None,
+    ) -> list[Endpoint]:
         check_progress(progress)
+        ports = parse_ports(publish)
         if isinstance(what, Sequence) and not isinstance(what, str | bytes):
             for sandbox in what:
                 self._controller._check_sandbox(sandbox)
-            endpoints = self._bring_up(list(what), progress)
+            endpoints = self._bring_up(list(what), progress, ports=ports)
         else:
-            endpoints = self._attach_new(check_count(what), progress)
+            endpoints = self._attach_new(check_count(what), progress, ports)
         failed = [position for position, endpoint in enumerate(endpoints) if endpoint.error is not None]
         if strict and failed:
             faults = [fault for position in failed if (fault := endpoints[position].error) is not None]
@@ -259,6 +293,25 @@ class Network:
                 endpoints,
             )
         return endpoints
+
+    @changes
+    def publish(self, wanted: publishing.Wanted) -> list[PortMap]:
+        """Publish ports of many endpoints, as pairs of endpoint and port: all of them in one transaction, or none.
+
+        Each pair is as of :meth:`driverapi.Endpoint.publish`, which see for what is returned and raised.
+        """
+        return publishing.publish(self._mine(wanted))
+
+    @changes
+    def unpublish(self, wanted: publishing.Wanted) -> None:
+        """Take published ports of many endpoints away, in one transaction: the undo of :meth:`publish`."""
+        publishing.unpublish(self._mine(wanted))
+
+    def _mine(self, wanted: publishing.Wanted) -> publishing.Wanted:
+        for endpoint, _ in wanted:
+            if not isinstance(endpoint, Endpoint) or endpoint.network is not self:
+                raise errors.InvalidError(f"{endpoint!r} is no endpoint of network {self.name!r}")
+        return wanted
 
     @changes
     @detaching
@@ -389,18 +442,20 @@ class Network:
 
     # --- steps ----------------------------------------------------------------------------------
 
-    def _attach_new(self, count: int, progress: Progress | None) -> list[Endpoint]:
+    def _attach_new(self, count: int, progress: Progress | None, ports: Sequence[PortSpec]) -> list[Endpoint]:
         """Attach new sandboxes: those that are ready, then others."""
         ready = self._warm.take(count)
         self._own(ready)
         try:
+            publishing.publish_each(ready, [ports] * len(ready))
+            self._take_away([endpoint for endpoint in ready if endpoint.error is not None], faults=[])
             if ready and progress is not None:
                 progress(len(ready))
             if len(ready) == count:
                 self._gate.safe_point()
                 return ready
             rest = None if progress is None else lambda done: progress(len(ready) + done)
-            return ready + self._bring_up(self._new_sandboxes(count - len(ready)), rest, made=True)
+            return ready + self._bring_up(self._new_sandboxes(count - len(ready)), rest, made=True, ports=ports)
         except BaseException:
             self._take_away(ready, faults=[])
             raise
@@ -416,6 +471,7 @@ class Network:
         *,
         made: bool = False,
         warm: bool = False,
+        ports: Sequence[PortSpec] = (),
     ) -> list[Endpoint]:
         """Create an endpoint for each sandbox and join it; ``made``: the sandboxes come and go with them."""
         controller = self._controller
@@ -423,7 +479,7 @@ class Network:
         try:
             for at in range(0, len(sandboxes), AHEAD):
                 some = sandboxes[at : at + AHEAD]
-                created = self._create_many([Wanted("", warm=warm, joins=True) for _ in some])
+                created = self._create_many([Wanted("", warm=warm, joins=True, ports=ports) for _ in some])
                 endpoints += created
                 self._join_many(created, some, self._gate.watched(progress and further(progress, at)))
             if made:
@@ -475,6 +531,7 @@ class Network:
             for position, outcome in zip(alive, lifecycle.create(requests), strict=True):
                 endpoints[position].error = outcome
             self._check_chosen([endpoints[position] for position in alive])
+            self._publish(endpoints, wanted)
             self._addressing.recall([endpoint for endpoint in endpoints if endpoint.error is None])
             self._gate.safe_point()
         except BaseException:
@@ -540,6 +597,16 @@ class Network:
                 if endpoint.error is not None:
                     refused.append(endpoint)
         self._watch.refused(self, refused)
+        self._undo_driver(refused)
+
+    def _publish(self, endpoints: Sequence[Endpoint], wanted: Sequence[Wanted]) -> None:
+        """Publish what is to be published; an endpoint that cannot have its ports is undone."""
+        if any(one.ports for one in wanted):
+            before = [endpoint for endpoint in endpoints if endpoint.error is None]
+            publishing.publish_each(endpoints, [one.ports for one in wanted])
+            self._undo_driver([endpoint for endpoint in before if endpoint.error is not None])
+
+    def _undo_driver(self, refused: Sequence[Endpoint]) -> None:
         for endpoint, outcome in zip(
             refused, self._controller._lifecycle.delete([endpoint.id for endpoint in refused]), strict=True
         ):

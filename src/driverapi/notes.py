@@ -134,6 +134,7 @@ class Notes:
                     for row in range(len(rows))
                 ],
                 dict(record.options),
+                [self._data.PortData(one.protocol, one.host, one.host_port, one.ip, one.port) for one in record.ports],
             )
         )
 

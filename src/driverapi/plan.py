@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from driverapi import errors
-from driverapi.addresses import Address, parse_mac
+from driverapi.addresses import Address, format_ip, parse_mac
 
 __all__ = [
     "IPVLAN_FLAGS",
@@ -20,6 +20,8 @@ __all__ = [
     "MACVLAN_MODES",
     "MAX_MTU",
     "MAX_NAME",
+    "MAX_PORT",
+    "PROTOCOLS",
     "Address",
     "BridgeLink",
     "EndpointPlan",
@@ -31,7 +33,10 @@ __all__ = [
     "MoveLink",
     "Neighbour",
     "NetworkPlan",
+    "NetworkRules",
     "ParentLink",
+    "PortMap",
+    "PortWish",
     "Route",
     "VethLink",
     "check_link",
@@ -257,10 +262,110 @@ class ParentLink:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkRules:
+    """What the packet filter is to do for a network, beyond its published ports.
+
+    Attributes
+    ----------
+    prefixes : tuple of Address
+        Those of the network.
+    masquerade : tuple of int
+        Families (4, 6) whose traffic to elsewhere leaves under an address of the host's.
+    source : tuple of bytes
+        Which address that is, packed, at most one of a family; by default that of the link it leaves by.
+    """
+
+    prefixes: tuple[Address, ...] = ()
+    masquerade: tuple[int, ...] = ()
+    source: tuple[bytes, ...] = ()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it needs any rule before a port is published."""
+        return bool(self.masquerade)
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """What a whole network needs on the host."""
+    """What a whole network needs on the host.
+
+    Attributes
+    ----------
+    rules : NetworkRules or None
+        None: no port of it can be published.
+    """
 
     links: tuple[BridgeLink | GatewayLink | ParentLink, ...] = ()
+    rules: NetworkRules | None = None
+
+
+PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}
+"""Transport protocols whose ports can be published, and their numbers (``IPPROTO_``)."""
+
+MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class PortMap:
+    """A port of the host that leads to one of a sandbox.
+
+    Attributes
+    ----------
+    protocol : str
+        ``"tcp"``, ``"udp"`` or ``"sctp"``.
+    host : bytes
+        Address of the host, packed; all zeros for each that it has of that family.
+    host_port : int
+        1…65535.
+    ip : bytes
+        Address of the sandbox, packed.
+    port : int
+        1…65535.
+    """
+
+    protocol: str
+    host: bytes
+    host_port: int
+    ip: bytes
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as ``0.0.0.0:8080->10.77.0.2:80/tcp``."""
+        return f"{_place(self.host, self.host_port)}->{_place(self.ip, self.port)}/{self.protocol}"
+
+    @property
+    def host_address(self) -> str:
+        """The host's address as text."""
+        return format_ip(self.host)
+
+    @property
+    def address(self) -> str:
+        """The sandbox's address as text."""
+        return format_ip(self.ip)
+
+
+@dataclass(frozen=True, slots=True)
+class PortWish:
+    """A port of a sandbox that is to be published.
+
+    Attributes
+    ----------
+    places : tuple of (bytes, bytes)
+        Address of the host and of the sandbox: one for each family, all under the same port of the host.
+    low, high : int
+        The first free port of the host from one to the other is taken; 0: one that the kernel gives to sockets by
+        itself (``ip_local_port_range``) and does not keep back (``ip_local_reserved_ports``).
+    """
+
+    protocol: str
+    places: tuple[tuple[bytes, bytes], ...]
+    port: int
+    low: int = 0
+    high: int = 0
+
+    def at(self, host_port: int) -> list[PortMap]:
+        """Return what is published if it gets that port of the host."""
+        return [PortMap(self.protocol, host, host_port, ip, self.port) for host, ip in self.places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +487,10 @@ def check_network_plan(plan: NetworkPlan, what: str) -> NetworkPlan:
 def _check_one_of(value: object, allowed: tuple[str, ...], what: str) -> None:
     if value not in allowed:
         raise errors.InvalidError(f"{what} {value!r} is not one of {', '.join(allowed)}")
+
+
+def _place(ip: bytes, port: int) -> str:
+    return f"{format_ip(ip)}:{port}" if len(ip) == 4 else f"[{format_ip(ip)}]:{port}"
 
 
 def _check_mtu(mtu: object, what: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options
 from driverapi.dataplane.contract import Netns
-from driverapi.plan import NetworkPlan
+from driverapi.plan import NetworkPlan, PortMap
 from driverapi.store.contract import State
 
 __all__ = ["CreateRequest", "EndpointRecord", "JoinRequest", "NetworkRecord", "Outcome"]
@@ -50,6 +50,7 @@ class EndpointRecord:
     fresh: bool = False  # its creation is no outcome yet: a join follows in the same call
     ending: bool = False  # its leaving is no outcome: a deletion follows in the same call
     warm: bool = False  # nobody's yet
+    ports: tuple[PortMap, ...] = ()  # that are published
 
     @property
     def what(self) -> str:

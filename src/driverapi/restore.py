@@ -21,13 +21,13 @@ from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.asking import ask, plan_of
-from driverapi.dataplane.contract import Ownership, Survey, Swept, Work
+from driverapi.dataplane.contract import Ownership, Publishes, Survey, Swept, Work
 from driverapi.endpoint import Endpoint
-from driverapi.events import emit
+from driverapi.events import emit, of_fault, of_network
 from driverapi.ipam.wishes import Wish
 from driverapi.keeping import sandbox_record
 from driverapi.network import Network
-from driverapi.plan import NetworkPlan, check_network_plan
+from driverapi.plan import NetworkPlan, PortMap, check_network_plan
 from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.sandbox import Sandbox
 from driverapi.services import Services
@@ -62,6 +62,8 @@ class Restored:
         their addresses, or are deleted: see ``lost`` of the controller.
     gone : tuple of str
         Names of sandboxes that are no more.
+    ports_lost : tuple of (str, str)
+        Network and endpoint, by name, of endpoints whose ports could not be published again: somebody has one since.
     undone : int
         Networks and endpoints that were being made, or were nobody's yet.
     finished : int
@@ -79,6 +81,7 @@ class Restored:
     rebuilt: tuple[str, ...] = ()
     down: tuple[tuple[str, str], ...] = ()
     gone: tuple[str, ...] = ()
+    ports_lost: tuple[tuple[str, str], ...] = ()
     undone: int = 0
     finished: int = 0
     swept: Swept = field(default_factory=Swept)
@@ -87,7 +90,9 @@ class Restored:
     @property
     def mended(self) -> bool:
         """Whether anything was not as the records had it."""
-        return bool(self.rebuilt or self.down or self.gone or self.undone or self.finished or self.swept)
+        return bool(
+            self.rebuilt or self.down or self.gone or self.ports_lost or self.undone or self.finished or self.swept
+        )
 
 
 @dataclass(eq=False, slots=True)
@@ -113,6 +118,7 @@ class _Restorer:
         self._rebuilt: list[str] = []
         self._down: list[_Member] = []
         self._lost: list[str] = []
+        self._ports_lost: list[tuple[str, str]] = []
         self._undone = self._finished = 0
 
     def run(self) -> Restored:
@@ -132,6 +138,7 @@ class _Restorer:
             if isinstance(network._driver, PlansNetwork):
                 self._take_network(survey, network, known, made)
         self._take_endpoints(survey)
+        self._take_ports(survey)
         swept = survey.sweep()
         self._settle_sandboxes()
         self._controller._files.sweep()
@@ -146,6 +153,7 @@ class _Restorer:
             rebuilt=tuple(self._rebuilt),
             down=tuple((one.endpoint.network.name, one.endpoint.name) for one in self._down),
             gone=tuple(self._lost),
+            ports_lost=tuple(self._ports_lost),
             undone=self._undone,
             finished=self._finished,
             swept=swept,
@@ -298,6 +306,23 @@ class _Restorer:
             record.place, record.warm = sandbox.name, member.state is State.WARM
             sandbox._note(member.endpoint, True)
 
+    def _take_ports(self, survey: Survey) -> None:
+        """Have ports published again; those that cannot be, as somebody has them since, are lost."""
+        if not isinstance(self._controller._dataplane, Publishes):
+            return
+        having = [member for member in self._members if member.record.ports]
+        answers = survey.ports([(member.record.network.id, member.record.ports) for member in having])
+        for member, refused in zip(having, answers, strict=True):
+            if refused is not None:
+                self._ports_lost.append((member.endpoint.network.name, member.endpoint.name))
+                member.record.ports = ()
+                one = member.endpoint
+                fields = {**of_network(one.network), **of_fault(refused)}
+                emit("ports.lost", endpoint=one.id, endpoint_name=one.name, **fields)
+                note = self._lifecycle.notes.endpoint(member.record, member.record.state)
+                if note is not None and member.state in (State.CREATED, State.JOINED):
+                    self._writes.append(note)
+
     def _part(self, member: _Member) -> None:
         """Take note of an endpoint that is in no sandbox now."""
         if member.state is State.CREATED:
@@ -377,6 +402,7 @@ def endpoint_again(network: NetworkRecord, id: str, data: EndpointData) -> Endpo
         info._append(one.id, one.mac, ipv4, ipv6)
     record = EndpointRecord(network, id, info, State.CREATED, busy=False, name=data.name)
     record.options = data.options
+    record.ports = tuple(PortMap(one.protocol, one.host, one.host_port, one.ip, one.port) for one in data.ports)
     driver = network.driver
     ask(driver, lambda: driver.create_endpoint(network.id, id, info, data.options), record.what)
     info._seal()

@@ -61,6 +61,8 @@ class Recorder(Driver):
         self.shares_prefixes = inner.shares_prefixes
         if hasattr(inner, "network_plan"):
             self.network_plan = inner.network_plan
+        if hasattr(inner, "port_policy"):
+            self.port_policy = inner.port_policy
 
     def _note(self, method: str, id: str) -> None:
         self.calls.append((method, id))

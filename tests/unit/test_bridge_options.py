@@ -21,12 +21,9 @@ REFUSED = [
     ("EnableIPv6", True, r"create_network\(ipv6="),
     (PREFIX + "enable_ipv4", "false", "has an IPv4 prefix"),
     ("EnableIPTables", "true", "packet filter"),
-    ("EnableIPMasquerade", True, "packet filter"),
     ("EnableICC", False, "packet filter"),
-    ("DefaultBindingIP", "127.0.0.1", "packet filter"),
     ("AllowNonDefaultBridge", False, "any name"),
-    ("PortBindings", {"80/tcp": []}, "packet filter"),
-    (PREFIX + "host_ipv4", "192.0.2.1", "packet filter"),
+    ("PortBindings", {"80/tcp": []}, "of an endpoint"),
     (PREFIX + "bridge.default_bridge", True, "default"),
     (PREFIX + "endpoint.sysctls", "net.ipv4.x=1", "sysctls"),
     ("ParentEndpoints", ["other"], "without links"),
@@ -82,7 +79,7 @@ def test_endpoints_and_joins_are_checked_too(world: World) -> None:
     box, endpoint = world.ctl.create_sandbox("box"), web.create_endpoint("ep")
     with unchanged(world):
         with pytest.raises(errors.NotImplementedYetError, match="portmap"):
-            web.create_endpoint("second", options={"PortBindings": {"80/tcp": []}})
+            endpoint.join(box, {"PortBindings": {"80/tcp": []}})
         with pytest.raises(errors.InvalidError, match="'MacAdress'; did you mean 'MacAddress'"):
             web.create_endpoint("second", options={"MacAdress": "02:42:0a:01:00:09"})
         with pytest.raises(errors.NotImplementedYetError, match="ChildEndpoints"):

@@ -53,6 +53,7 @@ def test_the_contract(world: World) -> None:
                 "address_ipv6": "fd77::2/64",
             }
         ],
+        "ports": [],
         "gateway": "10.77.0.1",
         "gateway_ipv6": "fd77::1",
         "hosts_path": None,

@@ -57,6 +57,7 @@ STABLE = {
     "plugin.not_reconciled": "WARNING",
     "plugin.reconciled": "WARNING",
     "route.not_passed_on": "ERROR",
+    "ports.lost": "WARNING",
     "sandbox.created": "INFO",
     "sandbox.deleted": "INFO",
     "sandbox.files_failed": "ERROR",

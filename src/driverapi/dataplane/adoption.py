@@ -35,6 +35,7 @@ from driverapi.plan import (
     MacvlanLink,
     NetworkPlan,
     ParentLink,
+    PortMap,
     Route,
     VethLink,
 )
@@ -111,6 +112,7 @@ class LinuxSurvey:
         self._kernel = kernel
         self._networks = networks
         self._sandboxes = sandboxes
+        kernel.firewall.hold_back()
         instance = kernel.instance
         try:
             links = kernel.host.dump_links()
@@ -167,6 +169,7 @@ class LinuxSurvey:
             self._networks.adopt(network, link, index, name, ours=index in self._ours)
             if star is not None:
                 self._take_star(network, link.name, star)
+        self._networks.keep_rules(network, plan)
         return True
 
     def _realise(self, network: str, plan: NetworkPlan) -> None:
@@ -177,6 +180,19 @@ class LinuxSurvey:
             if not any(isinstance(link, ParentLink) and link.source is not None for link in plan.links):
                 raise
             emit("network.parent_lost", network=network, network_name="", **of_fault(error))
+
+    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[Exception | None]:
+        """Have ports published again, and held."""
+        refused: list[Exception | None] = []
+        for network, ports in published:
+            try:
+                self._networks.open(network)
+                self._kernel.firewall.publish_again(ports)
+            except errors.DriverAPIError as error:
+                refused.append(error)
+            else:
+                refused.append(None)
+        return refused
 
     def _make_room(self, plan: NetworkPlan) -> None:
         """Take away what would be in the way of a network's links: what outlived them, or a start that was killed."""
@@ -327,6 +343,7 @@ class LinuxSurvey:
         errors.KernelError
             The kernel refused; what could be is gone.
         """
+        self._kernel.firewall.settle()
         links = [link for index, link in self._ours.items() if index not in self._taken]
         self._delete(links)
         self._pass_gateways_on({link.link_netnsid for link in links if link.kind == "veth"})

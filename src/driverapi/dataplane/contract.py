@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
 from driverapi.addresses import Address
-from driverapi.plan import EndpointPlan, NetworkPlan
+from driverapi.plan import EndpointPlan, NetworkPlan, PortMap, PortWish
 
 __all__ = [
     "CHUNK",
@@ -18,6 +18,7 @@ __all__ = [
     "Netns",
     "Ownership",
     "Progress",
+    "Publishes",
     "Realised",
     "Survey",
     "Swept",
@@ -150,6 +151,23 @@ class Dataplane(Protocol):
         """Let go of descriptors; what was realised stays, and sandboxes whose keys are in ``keep``."""
 
 
+@runtime_checkable
+class Publishes(Protocol):
+    """A dataplane that publishes ports of sandboxes on the host. Each call is one transaction, whatever its size."""
+
+    def publish(self, wanted: Sequence[tuple[str, Sequence[PortWish]]]) -> list[Any]:
+        """Publish ports of endpoints, each of a network (by its id); answers a list of ``PortMap``, or an error."""
+
+    def unpublish(self, ports: Sequence[PortMap]) -> None:
+        """Take published ports away; those that are not published are passed over.
+
+        Raises
+        ------
+        errors.KernelError
+            It was refused: all are published still.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """How much of what carried our mark, and that nobody knew, was taken away."""
@@ -192,6 +210,9 @@ class Survey(Protocol):
 
     def endpoints(self, works: Sequence[Work], kept: Sequence[object]) -> list[Any]:
         """Take endpoints; answers a ``Realised``, or ``None`` for one of which not all is there."""
+
+    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[Exception | None]:
+        """Have ports of endpoints published, each of a network, and no others. Of a dataplane that ``Publishes``."""
 
     def sweep(self) -> Swept:
         """Take away all of ours that was not taken."""

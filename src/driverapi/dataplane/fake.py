@@ -24,6 +24,8 @@ from driverapi.plan import (
     MoveLink,
     NetworkPlan,
     ParentLink,
+    PortMap,
+    PortWish,
 )
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
@@ -62,6 +64,10 @@ class FakeDataplane:
     faults : dict
         Error to answer for the owner (endpoint id), network id or sandbox id of the key; an
         exception that is no ``Exception`` (``KeyboardInterrupt()``) is raised.
+    ports : dict
+        Published ports, by protocol, address and port of the host.
+    foreign_ports : set
+        Ports of the host that somebody else has.
     stuck : dict
         The same for taking it away; what is stuck stays as it is.
     lost : set
@@ -81,6 +87,8 @@ class FakeDataplane:
         self.faults: dict[str, BaseException] = {}
         self.stuck: dict[str, BaseException] = {}
         self.lost: set[str] = set()
+        self.ports: dict[tuple[str, bytes, int], PortMap] = {}
+        self.foreign_ports: set[int] = set()
         self.closed = False
         self._number = 0
         self._vlans: set[str] = set()  # that were made for networks
@@ -271,6 +279,49 @@ class FakeDataplane:
                 if isinstance(interface.link, MoveLink):
                     self.links.add(interface.link.source)
 
+    def publish(self, wanted: Sequence[tuple[str, Sequence[PortWish]]]) -> list[list[PortMap] | Exception]:
+        """Publish ports; ``faults[network]`` refuses them."""
+        answers: list[list[PortMap] | Exception] = []
+        with self._lock:
+            for network, wishes in wanted:
+                taken: list[PortMap] = []
+                try:
+                    fault = self._fault(f"ports of {network}")
+                    if fault is not None:
+                        raise fault
+                    for wish in wishes:
+                        taken += self._take_port(wish)
+                except Exception as error:
+                    self._forget_ports(taken)
+                    answers.append(error)
+                else:
+                    answers.append(taken)
+        return answers
+
+    def _take_port(self, wish: PortWish) -> list[PortMap]:
+        for number in range(wish.low or 32768, (wish.high or 60999) + 1):
+            ports = wish.at(number)
+            keys = [(one.protocol, one.host, number) for one in ports]
+            if number in self.foreign_ports or any(key in self.ports for key in keys):
+                continue
+            self.ports.update(zip(keys, ports, strict=True))
+            return ports
+        if wish.low and wish.low == wish.high:
+            raise errors.PortTakenError(f"port {wish.low}/{wish.protocol} is in use; choose another")
+        raise errors.PortsExhaustedError(f"ports of range {wish.low}…{wish.high} are all in use")
+
+    def unpublish(self, ports: Sequence[PortMap]) -> None:
+        """Forget published ports."""
+        refused = _answer(self.stuck, "ports")
+        if refused is not None:
+            raise refused
+        with self._lock:
+            self._forget_ports(ports)
+
+    def _forget_ports(self, ports: Sequence[PortMap]) -> None:
+        for one in ports:
+            self.ports.pop((one.protocol, one.host, one.host_port), None)
+
     def host_prefixes(self) -> list[Address]:
         """Return none: this host has no routes."""
         return []
@@ -345,6 +396,24 @@ class FakeSurvey:
                 made.netns = work.netns
                 made.netns.names.update(made.names.values())
             found.append(made)
+        return found
+
+    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[Exception | None]:
+        """Have ports published again, and no others."""
+        self._dataplane.ports.clear()
+        wanted = [
+            (network, [PortWish(one.protocol, ((one.host, one.ip),), one.port, one.host_port, one.host_port)])
+            for network, ports in published
+            for one in ports
+        ]
+        answers = iter(self._dataplane.publish(wanted))
+        found: list[Exception | None] = []
+        for _, ports in published:
+            some = [next(answers) for _ in ports]
+            faults = [one for one in some if isinstance(one, Exception)]
+            found.append(faults[0] if faults else None)
+            if faults:
+                self._dataplane.unpublish([one for answer in some if isinstance(answer, list) for one in answer])
         return found
 
     def sweep(self) -> Swept:

@@ -14,6 +14,7 @@ from driverapi._native import Batch, LinkRecord, Namespace, NetlinkError, Netlin
 from driverapi.addresses import Address
 from driverapi.dataplane.conntrack import Conntrack
 from driverapi.dataplane.failures import failure
+from driverapi.dataplane.firewall.firewall import Firewall
 from driverapi.dataplane.forwarding import Forwarding
 from driverapi.dataplane.groups import COMMON, LinkGroups
 from driverapi.dataplane.sandboxes import LinuxNetns
@@ -79,7 +80,7 @@ class Kernel:
     Thread safety: all that it holds; ``masters`` is only ever changed by single operations.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, *, hold_ports: bool = True) -> None:
         self.instance = instance
         self.groups = LinkGroups(instance)
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
@@ -95,11 +96,13 @@ class Kernel:
                 self.host.close()
                 raise
             self.conntrack = Conntrack()
+            self.firewall = Firewall(instance.id, hold=hold_ports)
         except OSError as error:
             raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
 
     def close(self) -> None:
         """Let go of descriptors."""
+        self.firewall.close()
         self.forwarding.close()
         self.conntrack.close()
         self.host.close()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final, final
 
+from driverapi import errors
 from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.dataplane.adoption import LinuxSurvey, held, kept
@@ -21,7 +22,7 @@ from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
 from driverapi.instance import LINK_MARK, Instance
-from driverapi.plan import NetworkPlan
+from driverapi.plan import NetworkPlan, PortMap, PortWish
 
 __all__ = ["LinuxDataplane", "ids_in_use"]
 
@@ -42,8 +43,8 @@ class LinuxDataplane:
     Thread safety: all methods.
     """
 
-    def __init__(self, instance: Instance) -> None:
-        self._kernel = Kernel(instance)
+    def __init__(self, instance: Instance, *, hold_ports: bool = True) -> None:
+        self._kernel = Kernel(instance, hold_ports=hold_ports)
         self._networks = Networks(self._kernel)
         self._sandboxes = Sandboxes(instance)
         # A chunk holds its namespaces open, and the next ones are made meanwhile.
@@ -130,6 +131,23 @@ class LinuxDataplane:
             for route in found
             if route.prefix and len(route.destination) in _LOCAL
         ]
+
+    # --- published ports ------------------------------------------------------------------------
+
+    def publish(self, wanted: Sequence[tuple[str, Sequence[PortWish]]]) -> list[list[PortMap] | Exception]:
+        """Publish ports of endpoints: one transaction, besides what a network needs for its first."""
+        refused: dict[str, Exception] = {}
+        for network in dict.fromkeys(network for network, _ in wanted):
+            try:
+                self._networks.open(network)
+            except errors.DriverAPIError as error:
+                refused[network] = error
+        answers = iter(self._kernel.firewall.publish([wishes for network, wishes in wanted if network not in refused]))
+        return [refused[network] if network in refused else next(answers) for network, _ in wanted]
+
+    def unpublish(self, ports: Sequence[PortMap]) -> None:
+        """Take published ports away."""
+        self._kernel.firewall.unpublish(ports)
 
     # --- endpoints ------------------------------------------------------------------------------
 

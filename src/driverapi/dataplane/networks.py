@@ -15,7 +15,7 @@ from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.parents import Parents
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
 from driverapi.dataplane.star import Star
-from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, ParentLink
+from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, NetworkRules, ParentLink
 
 __all__ = ["Networks"]
 
@@ -31,6 +31,7 @@ class Networks:
         self._kernel = kernel
         self._parents = Parents(kernel)
         self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
+        self._rules: dict[str, NetworkRules] = {}  # of networks whose ports can be published
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
         """Make the links of a plan with their addresses, all or nothing."""
@@ -42,8 +43,53 @@ class Networks:
                     self._make_parent(network, link)
                 else:
                     self._make_bridge(network, link)
+            self.keep_rules(network, plan)
         except BaseException:
             self.remove(network)
+            raise
+
+    def keep_rules(self, network: str, plan: NetworkPlan) -> None:
+        """Know the rules of a network whose links are there, and make those that it needs now."""
+        if plan.rules is not None:
+            self._rules[network] = plan.rules
+            if plan.rules.wanted:
+                self.open(network)
+
+    def open(self, network: str) -> None:
+        """Have rules for a network, and its links forward: what it needs before the first port is published.
+
+        Raises
+        ------
+        errors.KernelUnsupportedError, errors.KernelError
+            The kernel cannot, or refused; nothing was made.
+        """
+        kernel = self._kernel
+        rules = self._rules.get(network)
+        if rules is None:
+            raise errors.NotImplementedYetError(
+                f"network {network[:12]}: its driver says nothing of rules, so no port of it can be published"
+            )
+        if kernel.firewall.has_network(network):
+            return
+        what = f"network {network[:12]}"
+        links = [index for (owner, _), index in list(kernel.masters.items()) if owner == network]
+        ipv6 = any(prefix.version == 6 for prefix in rules.prefixes)
+        if ipv6:
+            kernel.forwarding.check(what)
+        kernel.firewall.add_network(network, rules, links)
+        try:
+            batch = Batch()
+            for index in links:
+                # What leaves by it from 127.0.0.0/8, and comes in for it, is dropped by rules of the table.
+                batch.set_link_ipv4(index, forwarding=1, route_localnet=1)
+            refused = first_failure(what, kernel.host, batch) if links else None
+            if refused is not None:
+                raise refused
+            if ipv6 and not kernel.forwarding.for_all():
+                for index in links:
+                    kernel.forwarding.switch_on(self._names[index])
+        except BaseException:
+            kernel.firewall.remove_network(network)
             raise
 
     def adopt(
@@ -160,8 +206,10 @@ class Networks:
         return found is not None and found.name == name
 
     def remove(self, network: str) -> None:
-        """Delete the links of a network; what is gone already is passed over."""
+        """Delete the rules and the links of a network; what is gone already is passed over."""
         kernel = self._kernel
+        kernel.firewall.remove_network(network)
+        self._rules.pop(network, None)
         for key in [key for key in list(kernel.masters) if key[0] == network and self._parents.has(key)]:
             self._parents.leave(key)
         keys = [key for key in list(kernel.masters) if key[0] == network]

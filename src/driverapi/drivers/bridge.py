@@ -6,14 +6,16 @@ and the pairs from what :meth:`BridgeDriver.join` says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from driverapi import labels
 from driverapi.api import JoinInfo, Options
 from driverapi.drivers.bridge_options import BRIDGE_RULES
+from driverapi.drivers.bridge_rules import RULE_OPTIONS, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
-from driverapi.plan import BridgeLink, NetworkPlan, VethLink, check_link_name
+from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, VethLink, check_link_name
+from driverapi.portspec import PortPolicy
 
 __all__ = ["BridgeDriver"]
 
@@ -26,6 +28,8 @@ class _Bridge(PairNetwork):
 
     name: str = _BRIDGE
     exact: bool = False
+    rules: NetworkRules = field(default_factory=NetworkRules)
+    policy: PortPolicy = field(default_factory=PortPolicy)
 
 
 @final
@@ -33,21 +37,22 @@ class BridgeDriver(PairDriver[_Bridge]):
     """Many networks, each a bridge of its own; IPv4, IPv6 or both.
 
     Network options: ``bridge.name``, ``driver.mtu``, ``container_iface_prefix``, ``internal``
-    (no gateway). Endpoint options: ``endpoint.ifname``. Published ports and masquerading need
-    rules that this version does not make: asking for them is an error, and so is any other
-    option that cannot be honoured (:mod:`driverapi.drivers.bridge_options`).
+    (no gateway), and those that need packet filter rules: see :mod:`driverapi.drivers.bridge_rules`.
+    Endpoint options: ``endpoint.ifname``, ``portmap``. An option that cannot be honoured is an error
+    (:mod:`driverapi.drivers.bridge_options`).
 
     Thread safety: all methods.
     """
 
     rules = BRIDGE_RULES
+    endpoint_options = (*PairDriver.endpoint_options, labels.PORT_MAP)
 
     def type(self) -> str:
         """Return ``"bridge"``."""
         return "bridge"
 
     def _make(self, options: Options) -> _Bridge:
-        network = self._common(options, (labels.BRIDGE_NAME,))
+        network = self._common(options, (labels.BRIDGE_NAME, *RULE_OPTIONS))
         name = options.get(labels.BRIDGE_NAME)
         return _Bridge(
             network.data,
@@ -58,12 +63,20 @@ class BridgeDriver(PairDriver[_Bridge]):
             network.macs,
             name=_BRIDGE if name is None else check_link_name(name, f"option {labels.BRIDGE_NAME!r}"),
             exact=name is not None,
+            rules=rules_of(options, network.data),
+            policy=policy_of(options, internal=network.internal),
         )
+
+    def port_policy(self, network_id: str) -> PortPolicy:
+        """Say where ports of a network are published."""
+        return self._network(network_id).policy
 
     def network_plan(self, network_id: str) -> NetworkPlan:
         """Return the bridge with its gateway addresses."""
         bridge = self._network(network_id)
-        return NetworkPlan((BridgeLink(bridge.name, bridge.mac, bridge.mtu, bridge.gateways, bridge.exact),))
+        return NetworkPlan(
+            (BridgeLink(bridge.name, bridge.mac, bridge.mtu, bridge.gateways, bridge.exact),), bridge.rules
+        )
 
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Declare the pair, the gateways and the gateways' permanent neighbour entries."""

@@ -13,7 +13,6 @@ __all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED"]
 NO_PACKET_FILTER: Final = "it needs packet filter rules, which this version does not make"
 
 _ONLY: Final[Mapping[str, tuple[bool, str]]] = {
-    labels.BRIDGE_MASQUERADE: (False, NO_PACKET_FILTER),
     labels.BRIDGE_ENABLE_ICC: (True, NO_PACKET_FILTER),
     labels.BRIDGE_INHIBIT_IPV4: (False, "the bridge has its gateway address, unless the network is internal"),
     labels.BRIDGE_DEFAULT: (False, "no network is a default one here"),
@@ -28,10 +27,8 @@ _CONFIGURATION: Final[Mapping[str, tuple[bool, str]]] = {
 REFUSED: Final[Mapping[str, str]] = {
     labels.BRIDGE_GATEWAY_MODE_IPV4: NO_PACKET_FILTER,
     labels.BRIDGE_GATEWAY_MODE_IPV6: NO_PACKET_FILTER,
-    labels.BRIDGE_HOST_BINDING_IPV4: NO_PACKET_FILTER,
     labels.BRIDGE_TRUSTED: NO_PACKET_FILTER,
-    labels.HOST_IPV4: NO_PACKET_FILTER,
-    labels.PORT_MAP: NO_PACKET_FILTER,
+    labels.PORT_MAP: "ports are published of an endpoint: use create_endpoint(publish=…), or its options",
     labels.ENDPOINT_SYSCTLS: "sysctls of a sandbox are not in this version",
     "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
     "DefaultGatewayIPv4": "use create_network(gateway=…)",
@@ -45,7 +42,8 @@ REFUSED: Final[Mapping[str, str]] = {
 BRIDGE_RULES: Final = Rules(
     driver="bridge",
     known=frozenset(
-        {labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL}
+        {labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, labels.HOST_IPV4}
+        | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
     ),
     only=_ONLY,

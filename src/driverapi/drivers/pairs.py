@@ -26,6 +26,7 @@ MIN_MTU_IPV6: Final = 1280
 _MAC: Final = "mac"  # in a network's memory
 _NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL)
 _ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
+"""What endpoints of all have; a derived class says in ``endpoint_options`` what else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class PairDriver(Driver, Generic[N]):
 
     requires_ipam = True
     rules: Rules
+    endpoint_options: tuple[str, ...] = _ENDPOINT
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -149,7 +151,7 @@ class PairDriver(Driver, Generic[N]):
     def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Fill the MAC address where it is empty: 02:42 and the IPv4 address, or drawn."""
         network = self._network(network_id)
-        self.rules.check(options, _ENDPOINT)
+        self.rules.check(options, self.endpoint_options)
         interfaces = info.interfaces
         if len(interfaces) != 1:
             raise errors.InvalidError(

@@ -18,6 +18,7 @@ __all__ = [
     "InterfaceData",
     "NetworkData",
     "NetworkMade",
+    "PortData",
     "PrefixData",
     "RestingMade",
     "SandboxData",
@@ -66,6 +67,16 @@ class InterfaceData(msgspec.Struct, array_like=True, frozen=True):
     ipv6_length: int
 
 
+class PortData(msgspec.Struct, array_like=True, frozen=True):
+    """A published port, packed."""
+
+    protocol: str
+    host: bytes
+    host_port: int
+    ip: bytes
+    port: int
+
+
 class EndpointData(msgspec.Struct, array_like=True, frozen=True):
     """What an endpoint is."""
 
@@ -73,6 +84,7 @@ class EndpointData(msgspec.Struct, array_like=True, frozen=True):
     origin: str
     interfaces: list[InterfaceData]
     options: dict[str, Any]
+    ports: list[PortData] = []
 
 
 class EndpointMade(msgspec.Struct, array_like=True, frozen=True):

@@ -1,0 +1,130 @@
+"""What stands in the sets and maps of an instance's table, and what is to be changed of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Final, final
+
+from driverapi._native import NftBatch
+from driverapi.addresses import Address
+from driverapi.dataplane.firewall.ruleset import SETS
+from driverapi.plan import PROTOCOLS, PortMap
+
+__all__ = ["Change", "Contents", "Element", "index_key", "port_element", "prefix_key"]
+
+Element = tuple[str, bytes, bytes]
+"""Name of the set, key, and datum (empty of a set). Of an interval the key is an address and a length."""
+
+_ANY: Final = frozenset({bytes(4), bytes(16)})
+
+
+def prefix_key(prefix: Address) -> bytes:
+    """Return the key of a prefix, of any address in it."""
+    bits = 8 * len(prefix.ip)
+    free = bits - prefix.prefix
+    low = int.from_bytes(prefix.ip, "big") >> free << free
+    return low.to_bytes(bits // 8, "big") + bytes((prefix.prefix,))
+
+
+def index_key(*indexes: int) -> bytes:
+    """Return the key of one ifindex, or of several together."""
+    return b"".join(index.to_bytes(4, sys.byteorder) for index in indexes)
+
+
+def port_element(port: PortMap) -> Element:
+    """Return the element of a published port."""
+    family = "4" if len(port.host) == 4 else "6"
+    where = bytes((PROTOCOLS[port.protocol], 0, 0, 0)) + port.host_port.to_bytes(2, "big") + b"\0\0"
+    to = port.ip + port.port.to_bytes(2, "big") + b"\0\0"
+    if port.host in _ANY:
+        return f"any{family}", where, to
+    return f"ports{family}", port.host + where, to
+
+
+@final
+class Change:
+    """Elements to take away, then elements to add: one transaction."""
+
+    def __init__(self, gone: Iterable[Element] = (), new: Iterable[Element] = ()) -> None:
+        self.gone = _by_set(gone)
+        self.new = _by_set(new)
+
+    def __bool__(self) -> bool:
+        """Tell whether it changes anything."""
+        return bool(self.gone or self.new)
+
+    def encode(self, batch: NftBatch) -> None:
+        """Append its messages."""
+        for name, elements in self.gone.items():
+            _put(batch, name, elements, adding=False)
+        for name, elements in self.new.items():
+            _put(batch, name, elements, adding=True)
+
+
+@final
+class Contents:
+    """The elements that are to be there.
+
+    Thread safety: none.
+    """
+
+    def __init__(self) -> None:
+        self._sets: dict[str, dict[bytes, bytes]] = {name: {} for name in SETS}
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return any(self._sets.values())
+
+    def has(self, element: Element) -> bool:
+        """Tell whether a set has that key."""
+        return element[1] in self._sets[element[0]]
+
+    def take(self, other: Contents) -> None:
+        """Have what another has."""
+        self._sets = {name: dict(elements) for name, elements in other._sets.items()}
+
+    def apply(self, change: Change) -> None:
+        """Take note of a change that was made."""
+        for name, elements in change.gone.items():
+            there = self._sets[name]
+            for key in elements:
+                there.pop(key, None)
+        for name, elements in change.new.items():
+            self._sets[name].update(elements)
+
+    def whole(self, batch: NftBatch) -> None:
+        """Append the messages that empty every set and fill it with what is to be there."""
+        for name in SETS:
+            batch.flush(name)
+        for name, elements in self._sets.items():
+            if elements:
+                _put(batch, name, elements, adding=True)
+
+
+def _by_set(elements: Iterable[Element]) -> dict[str, dict[bytes, bytes]]:
+    found: dict[str, dict[bytes, bytes]] = {}
+    for name, key, data in elements:
+        found.setdefault(name, {})[key] = data
+    return found
+
+
+def _put(batch: NftBatch, name: str, elements: dict[bytes, bytes], *, adding: bool) -> None:
+    """Append the messages for elements of one set."""
+    of = SETS[name]
+    verb = batch.add if adding else batch.delete
+    data = b"".join(elements.values()) if of.data and adding else None
+    if not of.interval:
+        verb(name, b"".join(elements), data, key_size=of.key)
+        return
+    starts, ends = zip(*map(_span, elements), strict=True)
+    verb(name, b"".join(starts), data, key_size=of.key)
+    verb(name, b"".join(ends), key_size=of.key, ends=True)
+
+
+def _span(key: bytes) -> tuple[bytes, bytes]:
+    """Return the first address of a prefix, and the first after it: nothing where the prefix ends the space."""
+    first, length = key[:-1], key[-1]
+    bits = 8 * len(first)
+    after = int.from_bytes(first, "big") + (1 << (bits - length))
+    return first, b"" if after >> bits else after.to_bytes(bits // 8, "big")

@@ -1,0 +1,90 @@
+"""Traffic for tests of published ports: servers and clients in namespaces, by sockets that are opened there."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from driverapi._native import socket_in
+from driverapi.addresses import format_ip
+from driverapi.endpoint import Endpoint
+
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def place(endpoint: Endpoint) -> str:
+    assert endpoint.sandbox is not None
+    return endpoint.sandbox.key
+
+
+def ip_of(endpoint: Endpoint, version: int = 4) -> str:
+    return next(
+        format_ip(one.ip) for info in endpoint.interfaces for one in info.packed_addresses if one.version == version
+    )
+
+
+def _open(where: str | None, family: int, protocol: str) -> socket.socket:
+    if where is None:
+        return socket.socket(family, KINDS[protocol])
+    return socket.socket(fileno=socket_in(where, family, KINDS[protocol], 0))
+
+
+@contextmanager
+def server(where: str, port: int, protocol: str = "tcp", *, version: int = 4, name: str = "") -> Iterator[None]:
+    """Answer each who asks, in a namespace, with a name and the address that it asked from."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with _open(where, family, protocol) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("", port))
+        if protocol == "tcp":
+            listening.listen()
+        listening.settimeout(0.1)
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    if protocol == "tcp":
+                        one, peer = listening.accept()
+                        with one:
+                            one.sendall(f"{name}{peer[0]}".encode())
+                    else:
+                        _, peer = listening.recvfrom(64)
+                        listening.sendto(f"{name}{peer[0]}".encode(), peer)
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def ask(
+    host: str, port: int, protocol: str = "tcp", *, where: str | None = None, source: str | None = None, wait: float = 2
+) -> str | None:
+    """Ask a server from a namespace; give what it said, or None where nobody answers or it is refused."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with _open(where, family, protocol) as asking:
+        asking.settimeout(wait)
+        if source is not None:
+            asking.bind((source, 0))
+        try:
+            asking.connect((host, port))
+            if protocol == "udp":
+                asking.send(b"?")
+            return asking.recv(64).decode() or None
+        except (TimeoutError, ConnectionError, OSError):
+            return None
