@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from _fastnet.wire cimport Attribute, Cursor, Span
 
 cdef enum:
-    PLACES = 16         # attributes that one kind of record may know, and one more
+    PLACES = 17         # attributes that one kind of record may know, and one more
     OUTER = 64          # attribute types that a layout can tell; greater ones are passed over
     INNER = 8
 
@@ -26,10 +26,11 @@ cdef struct Layout:
 cdef enum:
     # include/uapi/linux/rtnetlink.h: RTM_NEWRULE = 32
     NEWRULE = 32
-    # include/uapi/linux/if_link.h: enum { …, IFLA_TXQLEN = 13, …, IFLA_OPERSTATE = 16, …, IFLA_CARRIER = 33, …,
-    # IFLA_LINK_NETNSID = 37 }
+    # include/uapi/linux/if_link.h: enum { …, IFLA_TXQLEN = 13, …, IFLA_OPERSTATE = 16, …, IFLA_STATS64 = 23, …,
+    # IFLA_CARRIER = 33, …, IFLA_LINK_NETNSID = 37 }
     LINK_TXQLEN = 13
     LINK_OPERSTATE = 16
+    LINK_STATS64 = 23
     LINK_CARRIER = 33
     LINK_NETNSID = 37
     # enum { …, IFLA_INFO_SLAVE_KIND = 4, IFLA_INFO_SLAVE_DATA = 5 }
@@ -59,7 +60,7 @@ cdef enum:
 # Places in each kind of record.
 cdef enum:
     L_NAME = 1, L_MAC, L_MTU, L_MASTER, L_GROUP, L_LINK, L_ALIAS, L_QLEN, L_STATE, L_CARRIER, L_NETNSID, L_KIND
-    L_DATA, L_SLAVE_KIND, L_SLAVE_DATA
+    L_DATA, L_SLAVE_KIND, L_SLAVE_DATA, L_STATS
 cdef enum:
     A_ADDRESS = 1, A_LOCAL, A_LABEL, A_BROADCAST, A_FLAGS
 cdef enum:

@@ -64,6 +64,7 @@ cdef void link_layout(Layout* layout) noexcept nogil:
     row(layout.outer, IFLA_IFALIAS, L_ALIAS, 0)
     row(layout.outer, LINK_TXQLEN, L_QLEN, 4)
     row(layout.outer, LINK_OPERSTATE, L_STATE, 1)
+    row(layout.outer, LINK_STATS64, L_STATS, 64)
     row(layout.outer, LINK_CARRIER, L_CARRIER, 1)
     row(layout.outer, LINK_NETNSID, L_NETNSID, 4)
     layout.nest = IFLA_LINKINFO

@@ -38,6 +38,9 @@ def open(path: str, /) -> Namespace:
 def socket_in(path: str, family: int, type: int, protocol: int, /) -> int:
     """A socket (descriptor) of any kind opened inside the namespace at ``path``."""
 
+def file_in(path: str, file: str, flags: int, /) -> int:
+    """A file (descriptor) opened as a process inside the namespace at ``path`` would: of ``/proc/sys/net``, say."""
+
 def drop(paths: Sequence[str], /) -> list[OSError | None]:
     """Unmount and unlink, one answer per path; a path that is gone already is no error."""
 

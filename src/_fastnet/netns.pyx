@@ -111,6 +111,7 @@ cdef enum Step:
     STEP_ENTER
     STEP_UMOUNT
     STEP_UNLINK
+    STEP_OPEN_FILE
 
 
 cdef str step_words(Step step):
@@ -125,6 +126,7 @@ cdef str step_words(Step step):
         STEP_ENTER: "enter the namespace",
         STEP_UMOUNT: "unmount the namespace",
         STEP_UNLINK: "remove the mount point",
+        STEP_OPEN_FILE: "open a file in the namespace",
     }[step]
 
 
@@ -151,7 +153,9 @@ cdef struct EnterJob:
     int family              # of the socket; -1 = our kind of NETLINK_ROUTE socket
     int type
     int protocol
-    int socket              # out: a descriptor
+    const char* file        # to be opened instead of a socket; NULL = none
+    int flags               # of open(2)
+    int socket              # out: a descriptor, of the file too
     int error               # out: errno of the step that failed
     Step step
 
@@ -228,7 +232,12 @@ cdef void* enter_and_open(void* argument) noexcept nogil:
         job.error = c_errno
         return NULL
     job.step = STEP_SOCKET
-    if job.family < 0:
+    if job.file != NULL:
+        job.step = STEP_OPEN_FILE
+        job.socket = c_open(job.file, job.flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+        if job.socket < 0:
+            job.error = c_errno
+    elif job.family < 0:
         job.socket = open_route_socket(0, 0)
         if job.socket < 0:
             job.error = -job.socket
@@ -275,18 +284,22 @@ cdef int open_namespace(object path) except -1:
 
 cdef int socket_inside(int namespace, object path, int family, int type, int protocol) except -1:
     cdef EnterJob job
-    cdef int code
     memset(&job, 0, sizeof(job))
     job.namespace = namespace
     job.family = family
     job.type = type
     job.protocol = protocol
+    return run_inside(&job, path, None)
+
+
+cdef int run_inside(EnterJob* job, object path, object file) except -1:
+    cdef int code
     with nogil:
-        code = run_aside(enter_and_open, &job)
+        code = run_aside(enter_and_open, job)
     if code:
         raise OSError(code, f"start a thread: {os.strerror(code)}")
     if job.error:
-        raise failure(job.error, job.step, path)
+        raise failure(job.error, job.step, file if job.step == STEP_OPEN_FILE else path)
     return job.socket
 
 
@@ -453,6 +466,29 @@ def socket_in(path, family, type, protocol, /):
     fd = open_namespace(path)
     try:
         return socket_inside(fd, path, domain, kind, number)
+    finally:
+        c_close(fd)
+
+
+def file_in(path, file, flags, /):
+    """Open a file as a process inside the namespace at a path would: below ``/proc/sys/net`` it is that namespace's.
+
+    Equivalent to: ``open(file, flags | O_CLOEXEC | O_NOFOLLOW)`` by a process inside. The caller closes the descriptor.
+
+    Raises
+    ------
+    OSError
+        As of :func:`open`, or the file was refused; ``filename`` says which of the two.
+    """
+    cdef EnterJob job
+    cdef bytes name = encoded(file)
+    cdef int fd
+    memset(&job, 0, sizeof(job))
+    job.file = PyBytes_AS_STRING(name)
+    job.flags = <int> read_number(flags, "flags", 0, INT_LIMIT)
+    fd = job.namespace = open_namespace(path)
+    try:
+        return run_inside(&job, path, file)
     finally:
         c_close(fd)
 

@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t
 
 from _fastnet.layouts cimport (
     A_ADDRESS, A_BROADCAST, A_FLAGS, A_LABEL, A_LOCAL, LYING, L_ALIAS, L_CARRIER, L_DATA, L_GROUP, L_KIND,
-    L_LINK, L_MAC, L_MASTER, L_MTU, L_NAME, L_NETNSID, L_QLEN, L_SLAVE_DATA, L_SLAVE_KIND, L_STATE, NARROW,
+    L_LINK, L_MAC, L_MASTER, L_MTU, L_NAME, L_NETNSID, L_QLEN, L_SLAVE_DATA, L_SLAVE_KIND, L_STATE, L_STATS, NARROW,
     N_DST, N_LLADDR, N_MASTER, N_VLAN, N_VNI, OUTER, R_DST, R_GATEWAY, R_MULTIPATH, R_NH_ID, R_OIF, R_PREFSRC,
     R_PRIORITY, R_TABLE, R_VIA, U_DST, U_IIF, U_MARK, U_MASK, U_OIF, U_PRIORITY, U_SRC, U_TABLE, Layout,
     address_layout, hops_of, link_layout, neighbour_layout, note_attributes, route_layout, rule_layout,
@@ -182,6 +182,11 @@ cdef class LinkRecord(Record):
     def slave_data(self):
         """IFLA_INFO_SLAVE_DATA: what it is set to as a port, as it came."""
         return self.octets(L_SLAVE_DATA)
+
+    @property
+    def stats64(self):
+        """IFLA_STATS64: ``struct rtnl_link_stats64`` as it came."""
+        return self.octets(L_STATS)
 
     def __repr__(self):
         return f"<link {self.index} {self.name} {self.kind}{' up' if self.up else ''}>"

@@ -314,7 +314,7 @@ cdef class NetlinkSocket:
             wire_free(&journal.wire)
 
     def dump_links(self, *, master=0, kind=None):
-        """Read the links of the socket's namespace (without their statistics).
+        """Read the links of the socket's namespace (without the statistics of address families).
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from _fastnet.errors import Exhausted, NetlinkError, NotTaken, OutOfRange, Reser
 from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
-from _fastnet.netns import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, Namespace, socket_in, unshare
+from _fastnet.netns import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, Namespace, file_in, socket_in, unshare
 from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import open as open_namespace
@@ -47,6 +47,7 @@ __all__ = [
     "create_namespaces",
     "drop_namespaces",
     "execute_many",
+    "file_in",
     "ip_text",
     "links",
     "mac_text",

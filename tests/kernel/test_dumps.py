@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -41,6 +42,10 @@ def test_links_as_pyroute2_reads_them(host: NetlinkSocket) -> None:
     assert len(port.slave_data) > 100
     assert [link.name for link in host.dump_links(kind="bridge")] == ["br0"]
     assert {link.name for link in host.dump_links(kind="veth")} == {"a", "b"}
+    for link in host.dump_links():
+        counters = theirs[link.index].get("stats64")
+        wanted = [counters[name] for name in ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors")]
+        assert list(struct.unpack_from("=5Q", link.stats64)) == wanted
     assert host.dump_links(kind="nothing") == host.dump_links(master=21) == host.dump_links(master=20, kind="x") == []
 
 

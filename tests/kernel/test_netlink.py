@@ -465,12 +465,43 @@ def test_open_and_socket_in(host: NetlinkSocket, directory: Path, same_descripto
         netns.socket_in(path, 4095, socket.SOCK_DGRAM, 0)
 
 
+def test_file_in(host: NetlinkSocket, directory: Path, same_descriptors: None) -> None:
+    path = str(directory / "x")
+    made(netns.create([path])[0]).close()
+    name = "/proc/sys/net/ipv4/ip_default_ttl"
+    with open(netns.file_in(path, name, os.O_WRONLY), "wb") as file:
+        assert os.get_inheritable(file.fileno()) is False
+        file.write(b"33")
+    with open(netns.file_in(path, name, os.O_RDONLY), "rb") as file:
+        assert file.read() == b"33\n"
+    assert Path(name).read_text() != "33\n", "the host's is as it was"
+    with pytest.raises(FileNotFoundError, match="open a file in the namespace") as caught:
+        netns.file_in(path, f"{name}2", 0)
+    assert caught.value.filename == f"{name}2"
+    with pytest.raises(FileNotFoundError) as caught:
+        netns.file_in(str(directory / "none"), name, 0)
+    assert caught.value.filename == str(directory / "none")
+    link = directory / "link"
+    link.symlink_to(name)
+    with pytest.raises(OSError, match="symbolic links"):
+        netns.file_in(path, str(link), 0)
+    for bad in "", "a\0b":
+        with pytest.raises(ValueError, match="path"):
+            netns.file_in(path, bad, 0)
+    link.unlink()
+
+
 def test_paths_that_are_no_network_namespace(directory: Path, same_descriptors: None) -> None:
     fifo, plain = directory / "fifo", directory / "plain"
     os.mkfifo(fifo)
     plain.touch()
     for path in str(fifo), str(plain), str(directory), "/proc/self/ns/mnt", "/dev/null":
-        for use in netns.open, netns.identity, lambda p: netns.socket_in(p, 2, 2, 0):
+        for use in (
+            netns.open,
+            netns.identity,
+            lambda p: netns.socket_in(p, 2, 2, 0),
+            lambda p: netns.file_in(p, "/", 0),
+        ):
             with pytest.raises(OSError, match="not a network namespace") as caught:
                 use(path)
             assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, path)

@@ -55,6 +55,7 @@ LINK = message(
     attribute(16, b"\6"),
     attribute(33, b"\1"),
     attribute(37, u32(3)),
+    attribute(23, bytes(range(200))),
     attribute(999, b"unknown"),
 )
 BARE_LINK = message(NEWLINK, struct.pack("=BBHiII", 0, 0, 772, 1, 8, 0))
@@ -123,7 +124,8 @@ def test_link() -> None:
     assert repr(link) == "<link 42 dv1 veth up>"
     assert (link.type, link.alias, link.qlen, link.operstate, link.carrier) == (1, "of web", 1000, 6, True)
     assert (link.link_netnsid, link.kind_data) == (3, attribute(1, b""))
-    assert (link.slave_kind, link.slave_data) == ("bridge", b"\1\2")
+    assert (link.slave_kind, link.slave_data, link.stats64) == ("bridge", b"\1\2", bytes(range(200)))
+    assert bare.stats64 == b""
     assert (bare.type, bare.alias, bare.qlen, bare.operstate, bare.carrier) == (772, "", 0, 0, False)
     assert (bare.link_netnsid, bare.kind_data, bare.slave_kind, bare.slave_data) == (-1, b"", "", b"")
 
