@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
 
 from driverapi import controller as blocking
@@ -251,10 +251,19 @@ class Endpoint(_Face[BlockingEndpoint]):
         """See :meth:`driverapi.Endpoint.driver_info`."""
         return await self._worker.run(self.sync.driver_info)
 
-    async def join(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> None:
+    async def join(
+        self,
+        sandbox: Sandbox,
+        options: Mapping[str, Any] | None = None,
+        *,
+        priority: int | None = None,
+        routes: Sequence[str] = (),
+        sysctls: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         """See :meth:`driverapi.Endpoint.join`; cancelled, it has left again."""
         place = _beneath(sandbox, Sandbox)
-        await self._worker.run(partial(self.sync.join, place, options), lambda _: self.sync.leave(place))
+        call = partial(self.sync.join, place, options, priority=priority, routes=routes, sysctls=sysctls)
+        await self._worker.run(call, lambda _: self.sync.leave(place))
 
     async def leave(self, sandbox: Sandbox | None = None) -> None:
         """See :meth:`driverapi.Endpoint.leave`."""

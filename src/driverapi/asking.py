@@ -9,6 +9,7 @@ from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Driver, JoinInfo, Origin, RemembersNetwork
 from driverapi.dataplane.contract import Netns, Ownership
+from driverapi.joining import wishes_of
 from driverapi.plan import EndpointPlan, InterfacePlan, Link, Route, VethLink
 from driverapi.records import EndpointRecord, Outcome
 from driverapi.store.contract import State
@@ -42,7 +43,8 @@ def may_join(record: EndpointRecord, netns: Netns) -> Outcome:
 
 
 def plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
-    """Make the plan of what the driver declared."""
+    """Make the plan of what the driver declared, and of what its user wants besides."""
+    wishes = wishes_of(record.options, record.join_options)
     interfaces = tuple(
         InterfacePlan(
             info.id, name._link, name._name, name._exact, info.packed_mac, _inside(name._link, info.packed_addresses)
@@ -50,7 +52,7 @@ def plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         for info, name in zip(record.info.interfaces, join._names, strict=True)
         if name._link is not None
     )
-    routes = list(join._routes)
+    routes = [*join._routes, *wishes.routes]
     if join._gateway is not None:
         routes.append(Route(_ANY_IPV4, join._gateway))
     if join._gateway_ipv6 is not None:
@@ -63,6 +65,8 @@ def plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         tuple(join._neighbours),
         record.name,
         record.info._announce,
+        wishes.priority,
+        wishes.sysctls,
     )
 
 

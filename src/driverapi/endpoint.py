@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 from driverapi import errors, labels, publishing
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Origin
 from driverapi.gate import changes, reads
+from driverapi.joining import wishes_of, with_arguments
 from driverapi.records import JoinRequest
 
 if TYPE_CHECKING:
@@ -75,8 +77,26 @@ class Endpoint:
         return rows.mac(0) if len(rows) else None
 
     @changes
-    def join(self, sandbox: Sandbox, options: Mapping[str, Any] | None = None) -> None:
+    def join(
+        self,
+        sandbox: Sandbox,
+        options: Mapping[str, Any] | None = None,
+        *,
+        priority: int | None = None,
+        routes: Sequence[str] = (),
+        sysctls: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         """Join a sandbox: afterwards its interfaces are there, up, with addresses and routes.
+
+        Parameters
+        ----------
+        priority : int, optional
+            Of its gateways, where several networks meet in the sandbox: the highest has the default route, of equals
+            the one that came first; when it leaves, the next has it. 0 by default; each family by itself.
+        routes : sequence of str
+            Further routes of the sandbox: ``"10.9.0.0/16 via 10.77.0.3"``; without ``via``, to what is on the link.
+        sysctls : mapping
+            Settings of its interfaces: ``{"net.ipv4.conf.IFNAME.log_martians": 1}``.
 
         Raises
         ------
@@ -84,12 +104,15 @@ class Endpoint:
             It has joined one already.
         errors.ConflictError
             The driver's endpoints do not go to such a sandbox, or a name in it is taken.
+        errors.InvalidError
+            An option is wrong; a sysctl is none of an interface, or the kernel has no such one.
         errors.KernelError
             The kernel refused; what was made is undone.
         """
         controller = self._check()
         controller._check_sandbox(sandbox)
-        parsed = labels.normalise(options)
+        parsed = with_arguments(labels.normalise(options), priority, routes, sysctls)
+        wishes_of(parsed)
         controller._check_kept(parsed, f"endpoint {self.name!r}")
         sandbox._enter()
         try:

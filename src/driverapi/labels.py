@@ -27,9 +27,11 @@ __all__ = [
     "ENDPOINT_EXPOSED_PORTS",
     "ENDPOINT_IFNAME",
     "ENDPOINT_MAC",
+    "ENDPOINT_ROUTES",
     "ENDPOINT_SYSCTLS",
     "FORWARDING",
     "GENERIC",
+    "GW_PRIORITY",
     "HOST_IPV4",
     "IFACE_PREFIX",
     "INTERNAL",
@@ -43,6 +45,7 @@ __all__ = [
     "PARENT",
     "PORT_MAP",
     "SEED_NAMES",
+    "SERVED",
     "as_bool",
     "as_int",
     "canonical",
@@ -89,6 +92,11 @@ ENDPOINT_MAC: Final = PREFIX + "endpoint.macaddress"
 ENDPOINT_EXPOSED_PORTS: Final = PREFIX + "endpoint.exposedports"
 ENDPOINT_IFNAME: Final = PREFIX + "endpoint.ifname"
 ENDPOINT_SYSCTLS: Final = PREFIX + "endpoint.sysctls"
+ENDPOINT_ROUTES: Final = PREFIX + "endpoint.routes"
+GW_PRIORITY: Final = PREFIX + "endpoint.gw_priority"
+
+SERVED: Final = frozenset({ENDPOINT_SYSCTLS, ENDPOINT_ROUTES, GW_PRIORITY})
+"""What is done for the endpoints of every driver (:mod:`driverapi.joining`): no driver need know of it."""
 
 PARENT: Final = "parent"
 """The host's link that a macvlan or ipvlan network is on. Today's libnetwork has these names without a prefix."""

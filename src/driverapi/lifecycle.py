@@ -18,6 +18,7 @@ from driverapi import errors
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
 from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
 from driverapi.dataplane.contract import Dataplane, Progress, Work
+from driverapi.joining import wishes_of
 from driverapi.notes import Notes
 from driverapi.plan import EndpointPlan, NetworkPlan, check_network_plan
 from driverapi.ports import Ports
@@ -314,6 +315,7 @@ class Lifecycle:
         join = JoinInfo(record.info)
         asked.append(position)
         try:
+            wishes_of(record.options, request.options)  # what is wrong in them is told before the driver is asked
             ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options), record.what)
         except Exception as error:
             asked.pop()

@@ -17,6 +17,7 @@ from driverapi.checks import check_count, check_name, further, some_of
 from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, check_progress, reads
+from driverapi.joining import wishes_of
 from driverapi.portspec import PortLike, PortSpec, parse_ports
 from driverapi.publishing import specs_of
 from driverapi.records import CreateRequest, Outcome
@@ -196,6 +197,7 @@ class Network:
     ) -> Endpoint:
         check_name(name, "endpoint name")
         parsed = labels.normalise(options)
+        wishes_of(parsed)
         self._controller._check_kept(parsed, f"endpoint {name!r}")
         if mac is None and labels.ENDPOINT_MAC in parsed:
             mac = parsed[labels.ENDPOINT_MAC]

@@ -38,6 +38,7 @@ __all__ = [
     "PortMap",
     "PortWish",
     "Route",
+    "Sysctl",
     "VethLink",
     "check_link",
     "check_link_name",
@@ -95,6 +96,23 @@ class Neighbour:
 
     ip: bytes
     mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A setting of an interface. Equivalent to: ``sysctl -w net.FAMILY.GROUP.IFNAME.NAME=VALUE`` in the sandbox.
+
+    Each part is a word of letters, digits and ``_``: the path of a file is made of them.
+    """
+
+    family: str
+    group: str
+    name: str
+    value: str
+
+    def of(self, interface: str) -> str:
+        """Name the setting of an interface, as people write it."""
+        return f"net.{self.family}.{self.group}.{interface}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +432,10 @@ class EndpointPlan:
         How errors call the endpoint; by default its id.
     announce : bool
         An address of it had another MAC before: neighbours that remember it are told.
+    priority : int
+        Of its default routes among those of all endpoints in the sandbox: the highest has it, of equals the first.
+    sysctls : tuple of Sysctl
+        Settings of each of its interfaces.
     """
 
     owner: str
@@ -423,6 +445,8 @@ class EndpointPlan:
     neighbours: tuple[Neighbour, ...] = ()
     name: str = ""
     announce: bool = False
+    priority: int = 0
+    sysctls: tuple[Sysctl, ...] = ()
 
 
 def check_link(link: Link, what: str) -> Link:

@@ -302,7 +302,6 @@ class _Restorer:
                 continue
             record = member.record
             record.state, record.netns, record.join, record.realised = State.JOINED, sandbox._place(), join, one
-            record.join_options = {} if member.made is None else member.made.options
             record.place, record.warm = sandbox.name, member.state is State.WARM
             sandbox._note(member.endpoint, True)
 
@@ -414,6 +413,7 @@ def join_again(record: EndpointRecord, key: str, options: Options) -> JoinInfo:
     """Ask the driver again for what an endpoint was in a sandbox."""
     driver, network = record.network.driver, record.network.id
     join = JoinInfo(record.info)
+    record.join_options = options
     ask(driver, lambda: driver.join(network, record.id, key, join, options), record.what)
     join._seal()
     return join

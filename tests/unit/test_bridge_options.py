@@ -25,7 +25,6 @@ REFUSED = [
     ("AllowNonDefaultBridge", False, "any name"),
     ("PortBindings", {"80/tcp": []}, "of an endpoint"),
     (PREFIX + "bridge.default_bridge", True, "default"),
-    (PREFIX + "endpoint.sysctls", "net.ipv4.x=1", "sysctls"),
     ("ParentEndpoints", ["other"], "without links"),
     ("ChildEndpoints", ["other"], "without links"),
 ]

@@ -39,6 +39,7 @@ from driverapi.dataplane.parents import put_inside
 from driverapi.dataplane.routed import forward_ipv6
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.star import enter_stars
+from driverapi.dataplane.sysctls import set_sysctls
 from driverapi.dataplane.teardown import take_away
 from driverapi.plan import InterfacePlan, IpvlanLink, MacvlanLink, MoveLink, VethLink
 
@@ -76,6 +77,8 @@ class BringUp:
             for job in jobs:
                 attempt(job, forward_ipv6, self._kernel, job.interfaces)
                 attempt(job, self._move_in, job)
+                if job.netns.ownership is not Ownership.FOREIGN:  # there the engine sets them
+                    attempt(job, set_sysctls, job)
             configure(self._kernel, self._group, jobs)
             enter_stars(job for job in jobs if job.error is None)
             if last:
@@ -94,7 +97,7 @@ class BringUp:
     def _choose(self, job: LinuxRealised) -> None:
         """Choose names and indexes for the endpoint's links."""
         if job.netns.ownership is Ownership.HOST:
-            if job.plan.interfaces:
+            if job.plan.interfaces or job.plan.routes or job.plan.sysctls:
                 raise errors.ConflictError(f"{job.what}: nothing is made in the host's own namespace; use a sandbox")
             return
         foreign = job.netns.ownership is Ownership.FOREIGN

@@ -13,10 +13,10 @@ from driverapi._native import Answers, Batch, NetlinkSocket, execute_many
 from driverapi.dataplane.contract import Ownership
 from driverapi.dataplane.failures import failure, refusals
 from driverapi.dataplane.groups import COMMON
-from driverapi.dataplane.kernel import ADDR_GEN_NONE, Interface, Kernel, LinuxRealised, attempt, pinned
+from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, Interface, Kernel, LinuxRealised, attempt, pinned
 from driverapi.dataplane.multicast import forget_multicast
 from driverapi.dataplane.routed import put_host_routes
-from driverapi.dataplane.routes import claim_gateway, put_route, towards
+from driverapi.dataplane.routes import claim_gateway, displace, put_route, towards
 from driverapi.plan import MoveLink
 
 __all__ = ["configure", "settle_carriers"]
@@ -121,7 +121,8 @@ def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
             batch.add_address(index, address.ip, address.prefix)
     for neighbour in job.plan.neighbours:
         batch.add_neighbour(towards(job, neighbour.ip).index, neighbour.ip, neighbour.mac)
-    defaults = batch if owned else Batch(256)
+    due = []
+    displaced = Batch(0)
     last = []
     for route in job.plan.routes:
         if route.destination.prefix:
@@ -129,12 +130,19 @@ def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
         else:
             last.append(route)
     for route in last:
-        if claim_gateway(job, route):
-            put_route(defaults, job, route)
+        mine, before = claim_gateway(job, route)
+        if mine:
+            due.append(route)
+            if before is not None:
+                displace(displaced, before)
+    defaults = batch if owned and not len(displaced) else Batch(256)
+    for route in due:
+        put_route(defaults, job, route)
     programme.add(job, batch)
-    if not owned:
+    programme.add(job, displaced, GONE)
+    if defaults is not batch:
         # A default route that its owner has set in a namespace of his stays as it is.
-        programme.add(job, defaults, _EXISTS)
+        programme.add(job, defaults, () if owned else _EXISTS)
 
 
 def _put_up(batch: Batch, kernel: Kernel, group: int, born: Sequence[Interface]) -> None:

@@ -26,6 +26,7 @@ from driverapi.plan import (
     ParentLink,
     PortMap,
     PortWish,
+    Route,
 )
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
@@ -207,10 +208,11 @@ class FakeDataplane:
                 raise fault
         if netns.dropped:
             raise errors.NoSandboxError(f"{netns.key!r} is no network namespace")
-        if netns.ownership is Ownership.HOST and work.plan.interfaces:
+        plan = work.plan
+        if netns.ownership is Ownership.HOST and (plan.interfaces or plan.routes or plan.sysctls):
             raise errors.ConflictError("nothing is made in the host's own namespace; use a sandbox")
-        if (work.plan.routes or work.plan.neighbours) and not work.plan.interfaces:
-            raise errors.InvalidError("routes and neighbours need an interface with a link")
+        if (plan.routes or plan.neighbours or plan.sysctls) and not plan.interfaces:
+            raise errors.InvalidError("routes, neighbours and sysctls need an interface with a link")
         with self._lock:
             try:
                 for interface in work.plan.interfaces:
@@ -321,6 +323,30 @@ class FakeDataplane:
     def _forget_ports(self, ports: Sequence[PortMap]) -> None:
         for one in ports:
             self.ports.pop((one.protocol, one.host, one.host_port), None)
+
+    def default_route(self, netns: FakeNetns, version: int) -> tuple[str, Route] | None:
+        """Return who has a sandbox's default route, by id, and which: the highest priority, of equals the first."""
+        with self._lock:
+            wanting = [
+                (one.plan, route)
+                for one in self.endpoints.values()
+                if one.netns.key == netns.key
+                for route in one.plan.routes
+                if not route.destination.prefix and route.destination.version == version
+            ]
+        found = max(wanting, key=lambda entry: entry[0].priority, default=None)
+        return None if found is None else (found[0].owner, found[1])
+
+    def sysctls(self, netns: FakeNetns) -> dict[str, str]:
+        """Return what is set of a sandbox's interfaces, by full name."""
+        with self._lock:
+            return {
+                sysctl.of(name): sysctl.value
+                for one in self.endpoints.values()
+                if one.netns.key == netns.key
+                for name in one.names.values()
+                for sysctl in one.plan.sysctls
+            }
 
     def host_prefixes(self) -> list[Address]:
         """Return none: this host has no routes."""

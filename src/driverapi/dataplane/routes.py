@@ -13,7 +13,7 @@ from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.events import emit, of_fault
 from driverapi.plan import Route
 
-__all__ = ["claim_gateway", "give_gateways", "pass_gateways_on", "put_route", "towards"]
+__all__ = ["claim_gateway", "displace", "give_gateways", "pass_gateways_on", "put_route", "towards"]
 
 
 def towards(job: LinuxRealised, ip: bytes) -> Interface:
@@ -40,13 +40,29 @@ def put_route(batch: Batch, job: LinuxRealised, route: Route) -> None:
     )
 
 
-def claim_gateway(job: LinuxRealised, route: Route) -> bool:
-    """Queue for the sandbox's default route: the first endpoint has it, the others wait.
+def claim_gateway(job: LinuxRealised, route: Route) -> tuple[bool, tuple[LinuxRealised, Route] | None]:
+    """Queue for the sandbox's default route: the endpoint of the highest priority has it, of equals the first.
 
     The caller holds ``job.netns.routing`` until the route is set.
+
+    Returns
+    -------
+    bool
+        Whether this endpoint shall have it.
+    (LinuxRealised, Route) or None
+        Who has it until then.
     """
+    before = _holder(job.netns, route)
     job.netns.gateways.append((job, route))
-    return _holder(job.netns, route) is job
+    holder = _holder(job.netns, route)
+    return holder is not None and holder[0] is job, before
+
+
+def displace(batch: Batch, before: tuple[LinuxRealised, Route]) -> None:
+    """Append the deletion of a default route that another endpoint shall have."""
+    job, route = before
+    interface = towards(job, route.gateway or route.destination.ip)
+    batch.delete_route(route.destination.ip, route.destination.prefix, gateway=route.gateway, index=interface.index)
 
 
 def pass_gateways_on(jobs: Sequence[LinuxRealised]) -> None:
@@ -58,10 +74,10 @@ def pass_gateways_on(jobs: Sequence[LinuxRealised]) -> None:
     for netns, leaving in leavers.items():
         with netns.routing:
             routes = {route.destination: route for _, route in netns.gateways}.values()
-            held = [route for route in routes if _holder(netns, route) in leaving]
+            held = [route for route in routes if (holder := _holder(netns, route)) and holder[0] in leaving]
             netns.gateways[:] = [entry for entry in netns.gateways if entry[0] not in leaving]
             for route in held:
-                heir = next((entry for entry in netns.gateways if entry[1].destination == route.destination), None)
+                heir = _holder(netns, route)
                 if heir is not None:
                     _inherit(*heir)
 
@@ -70,8 +86,9 @@ def give_gateways(netns: LinuxNetns) -> None:
     """Give the default routes of a sandbox to those who should have them, where they do not."""
     with netns.routing:
         for route in {route.destination: route for _, route in netns.gateways}.values():
-            holder = next(entry for entry in netns.gateways if entry[1].destination == route.destination)
-            _inherit(*holder)
+            holder = _holder(netns, route)
+            if holder is not None:
+                _inherit(*holder)
 
 
 def _inherit(heir: LinuxRealised, route: Route) -> None:
@@ -92,5 +109,10 @@ def _inherit(heir: LinuxRealised, route: Route) -> None:
         emit("route.not_passed_on", sandbox=heir.netns.key, **of_fault(refused))
 
 
-def _holder(netns: LinuxNetns, route: Route) -> LinuxRealised | None:
-    return next((job for job, other in netns.gateways if other.destination == route.destination), None)
+def _holder(netns: LinuxNetns, route: Route) -> tuple[LinuxRealised, Route] | None:
+    """Return who of those that want it has a default route: the highest priority, of equals the first."""
+    return max(
+        (entry for entry in netns.gateways if entry[1].destination == route.destination),
+        key=lambda entry: entry[0].plan.priority,
+        default=None,
+    )

@@ -29,7 +29,6 @@ REFUSED: Final[Mapping[str, str]] = {
     labels.BRIDGE_GATEWAY_MODE_IPV6: NO_PACKET_FILTER,
     labels.BRIDGE_TRUSTED: NO_PACKET_FILTER,
     labels.PORT_MAP: "ports are published of an endpoint: use create_endpoint(publish=…), or its options",
-    labels.ENDPOINT_SYSCTLS: "sysctls of a sandbox are not in this version",
     "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
     "DefaultGatewayIPv4": "use create_network(gateway=…)",
     "DefaultGatewayIPv6": "use create_network(gateway_ipv6=…)",

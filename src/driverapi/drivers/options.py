@@ -42,7 +42,7 @@ class Rules:
     _all: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        every = self.known.union(self.only, self.configuration, self.refused, _FAMILIES)
+        every = self.known.union(self.only, self.configuration, self.refused, _FAMILIES, labels.SERVED)
         object.__setattr__(self, "_all", every)
 
     def check(self, options: Options, acted_upon: Iterable[str] = (), versions: Iterable[int] | None = None) -> None:
@@ -68,7 +68,7 @@ class Rules:
             return
         acted_upon = set(acted_upon)
         for name, value in options.items():
-            if name in acted_upon:
+            if name in acted_upon or (name in labels.SERVED and versions is None):
                 continue
             if name in self.only:
                 _check_truth(name, value, self.only[name])
