@@ -38,12 +38,12 @@ def until(true: Callable[[], bool], seconds: float = 10.0) -> bool:
 class Host:
     """An engine, and the plugin beside it."""
 
-    def __init__(self, engine: Engine, directory: str) -> None:
+    def __init__(self, engine: Engine, directory: str, state: str) -> None:
         self.engine = engine
         self.directory = directory
+        self.state = ("--state", f"{state}/plugin.db", "--grace", "1")
         self.socket = Path(f"/proc/{engine.process}/root/run/docker/plugins/{NAME}.sock")
         self._plugin: subprocess.Popen[str] | None = None
-        self.said = ""
 
     # --- the plugin -------------------------------------------------------------------------------
 
@@ -63,13 +63,55 @@ class Host:
             *more,
         ]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"DRIVERAPI_RUN_DIR": self.directory}
+
+    def doctor(self) -> dict[str, Any]:
+        """Return what ``driverapi doctor`` finds."""
+        program = "from driverapi.cli import main; main()"
+        command = [
+            *self._net(),
+            sys.executable,
+            "-c",
+            program,
+            "doctor",
+            "--json",
+            "--no-probe",
+            "--state",
+            self.state[1],
+        ]
+        told = subprocess.run(command, capture_output=True, text=True, env=self.environment)
+        assert told.stdout, told.stderr
+        found: dict[str, Any] = json.loads(told.stdout)
+        return found
+
+    def health(self) -> dict[str, Any]:
+        """Ask the plugin how it is."""
+        connection = dockerd._Connection(str(self.socket))
+        try:
+            connection.request("GET", "/health")
+            found: dict[str, Any] = json.loads(connection.getresponse().read())
+            return found
+        finally:
+            connection.close()
+
+    def ask(self, verb: str, document: Any) -> int:
+        """Ask the plugin beside the engine; return the status."""
+        connection = dockerd._Connection(str(self.socket))
+        try:
+            connection.request("POST", f"/{verb}", json.dumps(document))
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
     def start(self, *more: str) -> None:
         """Start the plugin in the network of the engine; it answers when this returns."""
         self._plugin = subprocess.Popen(
             self.command(*more),
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"DRIVERAPI_RUN_DIR": self.directory},
+            env=self.environment,
         )
         assert self._plugin.stdout is not None
         line = self._plugin.stdout.readline()
@@ -138,6 +180,7 @@ class Host:
         document = {
             "Image": dockerd.IMAGE,
             "Cmd": ["/bin/sleep", "1000000"],
+            "StopSignal": "SIGKILL",  # an engine that starts again ends them at once
             "HostConfig": {"NetworkMode": network, **host},
             "NetworkingConfig": {"EndpointsConfig": {network: endpoint}},
             **({"MacAddress": mac} if mac else {}),
@@ -152,6 +195,11 @@ class Host:
         about = self.engine.request("GET", f"/containers/{name}/json")
         key = about["NetworkSettings"]["SandboxKey"].replace("/var/run/", "/run/")
         return Container(about["Id"], name, f"/proc/{self.engine.process}/root{key}")
+
+    def addresses(self, network: str) -> dict[str, str]:
+        """Addresses of the containers on a network, by their names."""
+        found = self.engine.request("GET", f"/networks/{network}")["Containers"]
+        return {one["Name"]: one["IPv4Address"] for one in found.values()}
 
     def remove(self, *names: str) -> None:
         """Remove containers, running or not."""
@@ -174,8 +222,8 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def plain(engine: Engine) -> Iterator[Host]:
     """The engine, and a plugin that is not started yet; nothing of it may be left."""
-    with tempfile.TemporaryDirectory() as directory:
-        host = Host(engine, directory)
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as state:
+        host = Host(engine, directory, state)
         try:
             yield host
         finally:
@@ -194,6 +242,16 @@ def plain(engine: Engine) -> Iterator[Host]:
 def host(plain: Host) -> Iterator[Host]:
     """The engine, and a plugin without state."""
     plain.start("--no-state")
+    yield plain
+    if plain._plugin is not None:
+        assert plain.stop() == 0
+    assert not plain.socket.exists()
+
+
+@pytest.fixture
+def kept(plain: Host) -> Iterator[Host]:
+    """The engine, and a plugin with state; nothing may be left once all networks are removed."""
+    plain.start(*plain.state)
     yield plain
     if plain._plugin is not None:
         assert plain.stop() == 0

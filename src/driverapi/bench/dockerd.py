@@ -43,6 +43,7 @@ _CGROUPS = "/sys/fs/cgroup"
 # $1: a directory that is there outside too, for the socket; $2: "own" for a network namespace of its own.
 _INSIDE = """
 set -e
+directory=$1
 mkdir "$1/private"
 mount -t tmpfs -o mode=700 tmpfs "$1/private"
 mount -t tmpfs tmpfs /run
@@ -53,8 +54,13 @@ for program in /sbin/modprobe /usr/sbin/modprobe; do
 done
 if [ "$2" = own ]; then ip link set lo up; fi
 shift 2
-"$@" &
-wait $!
+while :; do
+    "$@" &
+    wait $! || true
+    while [ -e "$directory/crashed" ]; do sleep 0.02; done
+    [ -e "$directory/again" ] || break
+    rm "$directory/again"
+done
 """
 
 
@@ -188,6 +194,22 @@ class Engine:
             return Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
         except OSError:
             return True
+
+    def crash(self) -> None:
+        """Kill the daemon, and nothing else of what it has: containers go on. :meth:`revive` starts it again."""
+        for mark in ("again", "crashed"):
+            Path(self._directory, mark).touch()
+        self._connection.close()
+        inside = self._inside()
+        for child in Path(f"/proc/{inside}/task/{inside}/children").read_text().split():
+            with suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == os.path.basename(DOCKERD):
+                    os.kill(int(child), signal.SIGKILL)
+
+    def revive(self) -> None:
+        """Start a daemon that was crashed."""
+        Path(self._directory, "crashed").unlink()
+        self._wait_for_start()
 
     def log(self) -> str:
         """Return what the daemon has said so far."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -138,6 +139,12 @@ def _print(report: Report, done: list[str], failed: list[str], found: list[Probe
     for limit in near:
         table.add_row(limit.name, str(limit.used), str(limit.most), limit.meaning)
     console.print(table)
+    for one in report.instances:
+        for gone in one.given_up:
+            at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(gone["at"]))
+            whose = f"endpoint {gone['endpoint'][:12]} of network {gone['network'][:12]}"
+            had = ", ".join(gone["addresses"])
+            console.print(f"instance {one.id}: {at}: {whose} ({had}) was forgotten by its engine: taken away")
     for line in done:
         console.print(f"mended: {line}")
     for line in failed:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from driverapi import errors
 from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
@@ -20,7 +20,7 @@ from driverapi.dataplane.failures import failure
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
 from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir
-from driverapi.keeping import surroundings
+from driverapi.keeping import given_up, surroundings
 from driverapi.leftovers import namespace_mounts, unescaped
 from driverapi.paths import private_directory
 from driverapi.store.contract import State
@@ -61,6 +61,9 @@ class InstanceFound:
         Its state was last used in another network namespace of this boot: from here nothing can be said of it.
     links, namespaces, routes : int
         How many carry its id: links and routes of this network namespace.
+    given_up : list of dict
+        What a plugin took away because its engine had forgotten it: ``at`` (seconds since 1970), ``network``,
+        ``endpoint``, ``addresses``; the last hundred. Nothing is wrong with that any more.
     """
 
     id: str
@@ -73,6 +76,7 @@ class InstanceFound:
     links: int = 0
     namespaces: int = 0
     routes: int = 0
+    given_up: list[dict[str, Any]] = field(default_factory=list)
     _opened: str | None = None  # which controller was at work on its state last
 
 
@@ -163,8 +167,23 @@ def _look(base: Path, states: Sequence[str]) -> Report:
     links, names = _count_marks(found)
     for one in found.values():
         _judge(one, links.get(one.id, {}), names, report.findings)
+        one.given_up = _given_up(one)
     report.instances = sorted(found.values(), key=lambda one: one.id)
     return report
+
+
+def _given_up(one: InstanceFound) -> list[dict[str, Any]]:
+    """Return what a plugin's state says of endpoints that its engine had forgotten."""
+    if not one.state or not os.path.exists(one.state):
+        return []
+    try:
+        store = SqliteStore(one.state, reading=True)
+        try:
+            return given_up(store) if store.fact("instance") == one.id else []
+        finally:
+            store.close()
+    except errors.DriverAPIError:  # it is a finding of its own
+        return []
 
 
 def _add_state(path: str, found: dict[str, InstanceFound], findings: list[Finding]) -> None:

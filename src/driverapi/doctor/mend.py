@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from driverapi import errors
 from driverapi.dataplane.linux import LinuxDataplane
 from driverapi.doctor.look import Finding, InstanceFound, Report
 from driverapi.instance import Instance
+from driverapi.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from driverapi.plugin.server import Plugin
 
 __all__ = ["mend"]
 
@@ -52,13 +57,30 @@ def mend(report: Report, forget: Sequence[str] = ()) -> list[str]:
 def _restore(one: InstanceFound) -> str:
     from driverapi.controller import Controller  # all of the package, and only where there is a state to open
 
-    with Controller(state=one.state, run_dir=Path(one.directory).parent) as ctl:
-        found = ctl.restored
+    plugin, driver = _plugin_of(one.state)
+    owner: Controller | Plugin
+    if plugin:
+        from driverapi.plugin.server import Plugin
+
+        owner = Plugin(driver, name=plugin, state=one.state, run_dir=Path(one.directory).parent)
+    else:
+        owner = Controller(state=one.state, run_dir=Path(one.directory).parent)
+    with owner:
+        found = owner.restored
     assert found is not None
     return (
         f"state {one.state}: {found.joined} endpoints live; {found.undone} undone, {found.finished} finished, "
         f"{len(found.down)} down, {found.swept.links} links and {found.swept.namespaces} namespaces taken away"
     )
+
+
+def _plugin_of(path: str) -> tuple[str, str]:
+    """Return the name of the plugin that a state is of, and its driver; nothing of a controller's."""
+    store = SqliteStore(path, reading=True)
+    try:
+        return store.fact("plugin") or "", store.fact("driver") or ""
+    finally:
+        store.close()
 
 
 def _take_away(run_dir: Path, finding: Finding) -> str:

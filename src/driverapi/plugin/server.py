@@ -133,6 +133,7 @@ class Plugin:
                 from driverapi.plugin.restore import restore
 
                 keeping.begin(kept)
+                kept.put_fact("driver", self._driver.type())
                 self.restored = restore(self._driver, self._lifecycle, dataplane, kept, self._networks, self._addresses)
             undo.pop_all()
         self._reconciler.doubt(self._lifecycle.endpoints())
@@ -273,7 +274,9 @@ class Plugin:
             self._closed = True
         self._reconciler.close()
         networks = self._lifecycle.networks()
-        faults = [] if self._state is not None else self._take_all_away(networks)
+        faults = self._take_all_away(networks) if self._state is None else []
+        if self._firewall is not None and (self._state is None or not networks):
+            self._firewall.withdraw()
         self._dataplane.close()
         if self._state is not None:
             keeping.end(self._state)
@@ -296,8 +299,6 @@ class Plugin:
                 self._lifecycle.delete_network(network)
             except Exception as fault:
                 faults.append(fault)
-        if self._firewall is not None:
-            self._firewall.withdraw()
         return faults
 
     def __enter__(self) -> Self:
