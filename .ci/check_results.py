@@ -23,6 +23,7 @@ from typing import Any
 # driverapi.bench.workloads: a peer that is lost there by mistake is missed here.
 PEERS = {
     "alloc": {"ipaddress+set", "netaddr+set", "netaddr.IPSet", "pyroute2.AddrPool", "bitarray"},
+    "ipam": {"ipaddress", "netaddr", "netaddr.IPSet"},
     "iflist": {"dataclass", "netaddr objects", "ipaddress objects"},
     "encode": {"pyroute2", "pyroute2.IPBatch", "ip -batch"},
     "decode": {"pyroute2", "ip -json"},

@@ -10,7 +10,7 @@ from _fastnet.addr import ip_text, mac_text, pack_ip, pack_mac
 from _fastnet.answers import UNKNOWN, Answers
 from _fastnet.batch import Batch
 from _fastnet.bitmap import Bitmap
-from _fastnet.errors import Exhausted, NetlinkError, NotTaken, OutOfRange, Reserved, Taken
+from _fastnet.errors import Excluded, Exhausted, NetlinkError, NotTaken, OutOfRange, Reserved, Taken
 from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
@@ -30,6 +30,7 @@ __all__ = [
     "Answers",
     "Batch",
     "Bitmap",
+    "Excluded",
     "Exhausted",
     "Floor",
     "IPPool",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Origin
-from driverapi.ipam.contract import IPAM, Pool
+from driverapi.ipam.contract import IPAM, ByMAC, Pool
 
 if TYPE_CHECKING:
     from driverapi.endpoint import Endpoint
@@ -47,6 +47,8 @@ class Addressing:
     ----------
     pools, gateways : dict
         By IP version; filled when the network is made.
+    ipam : IPAM
+        Who gives them.
     gives : bool
         Whether endpoints that bring no addresses are given some: the driver wants it.
 
@@ -56,7 +58,7 @@ class Addressing:
     """
 
     def __init__(self, ipam: IPAM, network: str) -> None:
-        self._ipam = ipam
+        self.ipam = ipam
         self._network = network
         self.pools: dict[int, Pool] = {}
         self.gateways: dict[int, Address] = {}
@@ -73,9 +75,14 @@ class Addressing:
             rest = []
             for position in due:
                 endpoint = endpoints[position]
+                mac = wanted[position].mac
                 if _pick(wanted[position], version) is not None:
                     catch(endpoint, self._take_wanted, endpoint, wanted[position], version, chosen[position])
-                elif self.gives and endpoint.origin is Origin.GIVEN and endpoint.error is None:
+                elif not self.gives or endpoint.origin is not Origin.GIVEN or endpoint.error is not None:
+                    continue
+                elif mac is not None and version in self.pools and isinstance(self.ipam, ByMAC):
+                    catch(endpoint, self._take_by_mac, endpoint, mac, version, chosen[position])
+                else:
                     rest.append(position)
             if version in self.pools:
                 self._take_free(
@@ -99,12 +106,27 @@ class Addressing:
                 )
             chosen[version] = Address(ip, len(ip) * 8)
             return
-        chosen[version] = self._ipam.request_address(pool.id, ip)
+        chosen[version] = self.ipam.request_address(pool.id, ip)
         endpoint._taken.append((pool.id, ip))
+        if wanted.mac is not None and isinstance(self.ipam, ByMAC):
+            self.ipam.remember_mac(pool.id, wanted.mac, ip)
+
+    def take_again(self, pool: str, ip: bytes, mac: bytes | None) -> None:
+        """Take an address that an earlier process had given, and have its MAC remembered."""
+        self.ipam.request_address(pool, ip)
+        if mac is not None and isinstance(self.ipam, ByMAC):
+            self.ipam.remember_mac(pool, mac, ip)
+
+    def _take_by_mac(self, endpoint: Endpoint, mac: bytes, version: int, chosen: dict[int, Address]) -> None:
+        """Take the address that a MAC had last, if it is free, else the next."""
+        assert isinstance(self.ipam, ByMAC)
+        pool = self.pools[version]
+        chosen[version] = self.ipam.request_by_mac(pool.id, mac)
+        endpoint._taken.append((pool.id, chosen[version].ip))
 
     def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
         """Take the next free addresses; where the pool has too few, the last endpoints fail."""
-        ipam, pool = self._ipam, self.pools[version]
+        ipam, pool = self.ipam, self.pools[version]
         addresses: list[Address] = []
         while endpoints and not addresses:
             try:
@@ -120,7 +142,7 @@ class Addressing:
 
     def lacking(self, count: int) -> int:
         """Return how many addresses the pools have too few to give endpoints of that number one each."""
-        return max((count - self._ipam.free(pool.id) for pool in self.pools.values()), default=0) if self.gives else 0
+        return max((count - self.ipam.free(pool.id) for pool in self.pools.values()), default=0) if self.gives else 0
 
     def recall(self, endpoints: Sequence[Endpoint]) -> None:
         """Note of new endpoints whether neighbours may remember another MAC of an address."""
@@ -148,11 +170,11 @@ class Addressing:
         The driver knows that it is free as soon as it has deleted the endpoint, the pool a little later.
         """
         try:
-            self._ipam.request_address(pool, ip)
+            self.ipam.request_address(pool, ip)
         except errors.AddressTakenError:
             with self._released:
                 self._released.wait_for(lambda: (pool, ip) not in self._parting)
-            self._ipam.request_address(pool, ip)
+            self.ipam.request_address(pool, ip)
 
     @contextmanager
     def parting(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
@@ -181,7 +203,7 @@ class Addressing:
             for ip in list(self._remembered)[: max(0, len(self._remembered) - REMEMBERED)]:
                 del self._remembered[ip]  # the oldest
         for pool, addresses in taken.items():
-            self._ipam.release_addresses(pool, addresses)
+            self.ipam.release_addresses(pool, addresses)
 
 
 def _pick(wanted: Wanted, version: int) -> bytes | None:

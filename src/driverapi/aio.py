@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from driverapi.addresses import IPLike, MACLike, PrefixLike
     from driverapi.api import InterfaceInfo
     from driverapi.dataplane.contract import Progress
+    from driverapi.leasing import AddressLease
     from driverapi.services import Services
     from driverapi.warm import WarmPool
 
@@ -411,6 +412,22 @@ class Network(_Face[BlockingNetwork]):
             with suppress(errors.ClosedError):  # they went with the controller
                 await self.detach(endpoints)
 
+    @property
+    def leases(self) -> list[AddressLease]:
+        """Its leases; see :mod:`driverapi.leasing`."""
+        return list(self.sync.leases)
+
+    async def lease(
+        self, owner: str, address: IPLike | None = None, *, mac: MACLike | None = None, version: int | None = None
+    ) -> AddressLease:
+        """See :meth:`driverapi.leasing.Leases.take`; cancelled, it is released again."""
+        call = partial(self.sync.leases.take, owner, address, mac=mac, version=version)
+        return await self._worker.run(call, lambda made: self.sync.leases.release(made.address.partition("/")[0]))
+
+    async def release(self, address: IPLike) -> None:
+        """See :meth:`driverapi.leasing.Leases.release`."""
+        await self._worker.carry(partial(self.sync.leases.release, address))
+
     async def delete(self) -> None:
         """See :meth:`driverapi.Network.delete`."""
         await self._worker.carry(self.sync.delete)
@@ -497,6 +514,8 @@ class Controller:
         aux_addresses: Mapping[str, IPLike] | None = None,
         serial: bool = False,
         allow_overlap: bool = False,
+        ipam: str = "default",
+        ipam_options: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Network:
         """See :meth:`driverapi.Controller.create_network`; cancelled, it is deleted again."""
@@ -512,6 +531,8 @@ class Controller:
             aux_addresses=aux_addresses,
             serial=serial,
             allow_overlap=allow_overlap,
+            ipam=ipam,
+            ipam_options=ipam_options,
             options=options,
         )
         return Network(self._worker, await self._worker.run(call, lambda made: made.delete()))
@@ -527,6 +548,10 @@ class Controller:
         """See :meth:`driverapi.Controller.create_sandbox`; cancelled, it is deleted again."""
         call = partial(self.sync.create_sandbox, name, netns=netns, host=host, services=services)
         return Sandbox(self._worker, await self._worker.run(call, lambda made: made.delete()))
+
+    async def gc(self, owners: Collection[str]) -> list[AddressLease]:
+        """See :meth:`driverapi.Controller.gc`; cancelled, it is carried to its end."""
+        return await self._worker.carry(partial(self.sync.gc, owners))
 
     async def warm(self, network: Network | str, n: int, *, wait: bool = True) -> WarmPool:
         """See :meth:`driverapi.Controller.warm`; cancelled, the pool has the size that it had."""

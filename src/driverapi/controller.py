@@ -8,23 +8,26 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from driverapi import errors, keeping, labels
-from driverapi.api import Driver, IPAMData
+from driverapi.api import Driver
 from driverapi.checks import check_name, checked_options, checked_path
 from driverapi.dataplane.contract import Dataplane, Keeps, Netns
 from driverapi.gate import Gate, changes, reads
 from driverapi.instance import Instance
-from driverapi.ipam.contract import IPAM, Avoid
+from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
-from driverapi.ipam.wishes import Wish, in_use, wishes_of
+from driverapi.ipam.registry import IPAMRegistry
+from driverapi.ipam.wishes import wishes_of
+from driverapi.leasing import AddressLease, collect, forget_leases
 from driverapi.lifecycle import Lifecycle
 from driverapi.network import Network
+from driverapi.pooling import give_pools_back, ipam_wishes, take_pools
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
 from driverapi.sandboxfiles import SandboxFiles
@@ -74,7 +77,9 @@ class Controller:
     dataplane : Dataplane, optional
         What realises plans; by default the Linux kernel, in the namespace of the calling thread.
     ipam : IPAM, optional
-        Who gives addresses; by default the built-in one, with an address space of its own.
+        Who gives addresses; by default the built-in one, with address spaces of its own.
+    ipams : IPAMRegistry, optional
+        Where networks find an IPAM by its name; by default one of its own. ``ipam`` is its ``"default"``.
 
     Raises
     ------
@@ -106,6 +111,7 @@ class Controller:
         driver_options: Mapping[str, Mapping[str, Any]] | None = None,
         dataplane: Dataplane | None = None,
         ipam: IPAM | None = None,
+        ipams: IPAMRegistry | None = None,
     ) -> None:
         if lost not in ("keep", "release"):
             raise errors.InvalidError(f"lost {lost!r} is neither 'keep' nor 'release'")
@@ -121,10 +127,13 @@ class Controller:
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
+        self._leasing = threading.Lock()  # while leases begin and end, in the IPAM and in the store
         self._instance: Instance | None = None
         if quarantine and ipam is not None:
             raise errors.InvalidError("quarantine is the built-in IPAM's: give it to yours, or leave ipam out")
         self._ipam: IPAM = DefaultIPAM(quarantine) if ipam is None else ipam
+        self.ipams = IPAMRegistry() if ipams is None else ipams
+        self.ipams.register("default", self._ipam)
         self.restored: Restored | None = None
         with contextlib.ExitStack() as undo:
             kept = self._state = None if state is None else keeping.open_state(state, durability)
@@ -191,6 +200,8 @@ class Controller:
         aux_addresses: Mapping[str, IPLike] | None = None,
         serial: bool = False,
         allow_overlap: bool = False,
+        ipam: str = "default",
+        ipam_options: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Network:
         """Create a network.
@@ -214,13 +225,18 @@ class Controller:
             Give the next address after the last that was given, and not the lowest that is free.
         allow_overlap : bool
             The prefixes may overlap those of other networks, of the host's routes and of its name servers.
+        ipam : str
+            Who gives addresses: ``"default"``, ``"null"`` (nobody) or an installed one (``driverapi.ipams``).
+        ipam_options : mapping, optional
+            What it is told: ``driverapi.ipam.space`` (``local``, ``global``), ``com.docker.network.ipam.serial``, and
+            what that IPAM alone understands.
         options : mapping, optional
             Labels, of either generation (see :mod:`driverapi.labels`).
 
         Raises
         ------
-        errors.NoDriverError
-            No driver of that type.
+        errors.NoDriverError, errors.NotFoundError
+            No driver of that type; no IPAM of that name.
         errors.NetworkExistsError
             The name is taken.
         errors.InvalidError, errors.ConflictError
@@ -232,14 +248,18 @@ class Controller:
         options = labels.normalise(options)
         self._check_kept(options, f"network {name!r}")
         found = self._configured(driver)
-        wishes = wishes_of(ipv4, ipv6, gateway, gateway_ipv6, ip_range, aux_addresses, serial=serial)
-        network = Network(self, secrets.token_hex(32), name, driver)
+        serial, space, more = ipam_wishes(ipam_options, serial=serial)
+        self._check_kept(more, f"network {name!r}")
+        wishes = wishes_of(
+            ipv4, ipv6, gateway, gateway_ipv6, ip_range, aux_addresses, serial=serial, space=space, options=more
+        )
+        network = Network(self, secrets.token_hex(32), name, driver, ipam)
         try:
             with self._lock:
                 if name in self._networks:
                     raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
                 self._networks[name] = network
-            data = self._take_pools(network, found, wishes, allow_overlap=allow_overlap)
+            data = take_pools(self, network, found, wishes, allow_overlap=allow_overlap)
             for ours in (labels.IPAM_DATA, labels.MEMORY):
                 if ours in options:
                     raise errors.InvalidError(f"option {ours!r} is not for users; leave it out")
@@ -252,7 +272,7 @@ class Controller:
             try:
                 with suppress(errors.NoNetworkError):  # there is one if an interrupt came late
                     self._lifecycle.delete_network(network.id)
-                self._give_pools_back(network)
+                give_pools_back(network)
             finally:
                 with self._lock:
                     if self._networks.get(name) is network:
@@ -267,45 +287,24 @@ class Controller:
             self.registry.configure(driver, self._driver_options[driver])
         return found
 
-    def _take_pools(
-        self, network: Network, driver: Driver, wishes: Sequence[Wish], *, allow_overlap: bool
-    ) -> tuple[IPAMData, ...]:
-        network._addressing.gives = driver.requires_ipam
-        none_given = all(wish.prefix is None and wish.size is None for wish in wishes)
-        avoid: list[Avoid] | None = None
-        data = []
-        for wish in wishes:
-            unsaid = wish.prefix is None and wish.size is None
-            if unsaid and not (driver.requires_ipam and none_given and wish.version == 4):
-                wish.check_unused(network.name)
-                continue
-            if avoid is None:
-                avoid = [] if allow_overlap else in_use(self._dataplane)
-            beside = [] if driver.shares_prefixes and wish.prefix is not None else avoid
-            pool = wish.request(self._ipam, f"network {network.name!r}", beside, allow_overlap=allow_overlap)
-            network._pools[wish.version] = pool
-            chosen = None
-            if wish.gateway is not None:
-                chosen = self._ipam.request_address(pool.id, wish.gateway)
-            elif driver.requires_ipam:
-                chosen = self._ipam.request_addresses(pool.id, 1)[0]
-            if chosen is not None:
-                network._gateways[wish.version] = chosen
-            data.append(IPAMData(pool.prefix, chosen))
-        return tuple(data)
-
-    def _give_pools_back(self, network: Network) -> None:
-        for version, pool in list(network._pools.items()):
-            with contextlib.suppress(errors.NotFoundError):  # an earlier call came this far
-                self._ipam.release_pool(pool.id)
-            del network._pools[version]
-
     def _delete_network(self, network: Network) -> None:
         if self._lifecycle.has_network(network.id):  # else an earlier deletion came this far
             self._lifecycle.delete_network(network.id)
-        self._give_pools_back(network)
+        forget_leases(network)
+        give_pools_back(network)
         with self._lock:
             del self._networks[network.name]
+
+    @changes
+    def gc(self, owners: Collection[str]) -> list[AddressLease]:
+        """End the leases of all owners but these, in one transaction of the state; return them. Endpoints stay.
+
+        Raises
+        ------
+        errors.InvalidError
+            The owners are no collection of text.
+        """
+        return collect(self, owners)
 
     def warm(self, network: Network | str, n: int, *, wait: bool = True) -> WarmPool:
         """Keep ``n`` complete endpoints of a network ready, which ``Network.attach`` then takes without kernel work.

@@ -120,7 +120,8 @@ def note_of_network(
         gateway = None if one.gateway is None else one.gateway.ip
         within = None if wish.within is None else (wish.within.ip, wish.within.prefix)
         given.append(PrefixData(one.pool.ip, one.pool.prefix, gateway, within, list(wish.exclude), wish.serial))
-    return encode(NetworkData(network.name, network.type, given, dict(options)))
+    space, more = wishes[0].space, dict(wishes[0].options)
+    return encode(NetworkData(network.name, network.type, given, dict(options), network.ipam, space, more))
 
 
 def sandbox_id(sandbox: Sandbox) -> str:

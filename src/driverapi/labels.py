@@ -36,6 +36,8 @@ __all__ = [
     "IFACE_PREFIX",
     "INTERNAL",
     "IPAM_DATA",
+    "IPAM_SERIAL",
+    "IPAM_SPACE",
     "IPVLAN_FLAG",
     "IPVLAN_MODE",
     "MACVLAN_MODE",
@@ -64,6 +66,9 @@ OURS: Final = "driverapi."
 IPAM_DATA: Final = OURS + "ipam_data"
 """The prefixes of a network: a tuple of :class:`driverapi.api.IPAMData`. Ours; never on the wire."""
 
+IPAM_SPACE: Final = OURS + "ipam.space"
+"""In which address space the pools of a network are: ``local`` or ``global``. Ours, of ``ipam_options``."""
+
 MEMORY: Final = OURS + "memory"
 """What a driver chose for a network before a restart (:class:`driverapi.api.RemembersNetwork`). Ours."""
 
@@ -74,6 +79,7 @@ MTU: Final = PREFIX + "driver.mtu"
 IFACE_PREFIX: Final = PREFIX + "container_iface_prefix"
 INTERNAL: Final = PREFIX + "internal"
 PORT_MAP: Final = PREFIX + "portmap"
+IPAM_SERIAL: Final = PREFIX + "ipam.serial"
 HOST_IPV4: Final = PREFIX + "host_ipv4"
 ENABLE_IPV4: Final = PREFIX + "enable_ipv4"
 ENABLE_IPV6: Final = PREFIX + "enable_ipv6"

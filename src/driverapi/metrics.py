@@ -211,7 +211,7 @@ def _pools(controller: Controller, network: Network) -> Iterator[tuple[str, int,
     """Give prefix, number of addresses and number of free ones of each pool of a network."""
     for pool in list(network._pools.values()):
         try:
-            free = controller._ipam.free(pool.id)
+            free = network._addressing.ipam.free(pool.id)
         except errors.NotFoundError:  # the network was deleted just now
             continue
         prefix = pool.prefix

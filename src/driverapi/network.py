@@ -18,6 +18,7 @@ from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, check_progress, reads
 from driverapi.joining import wishes_of
+from driverapi.leasing import Leases
 from driverapi.portspec import PortLike, PortSpec, parse_ports
 from driverapi.publishing import specs_of
 from driverapi.records import CreateRequest, Outcome
@@ -51,19 +52,24 @@ class Network:
         Unique within the controller.
     type : str
         Its driver's network type.
+    ipam : str
+        Name of who gives its addresses.
+    leases : Leases
+        Addresses for somebody who has no endpoint of it; see :mod:`driverapi.leasing`.
 
     Notes
     -----
     Thread safety: all methods.
     """
 
-    def __init__(self, controller: Controller, id: str, name: str, type: str) -> None:
+    def __init__(self, controller: Controller, id: str, name: str, type: str, ipam: str = "default") -> None:
         self.id = id
         self.name = name
         self.type = type
         self._controller = controller
         self._driver: Driver | None = None  # set when it is ready
-        self._addressing = Addressing(controller._ipam, name)
+        self.ipam = ipam
+        self._addressing = Addressing(controller.ipams.get(ipam), name)
         self._pools = self._addressing.pools
         self._gateways = self._addressing.gateways
         self._lock = threading.Lock()
@@ -72,6 +78,7 @@ class Network:
         self._warm = WarmPool(self)
         self._gate = controller._gate
         self._watch = controller._lifecycle.watch
+        self.leases = Leases(self)
 
     # --- what it is -----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from driverapi import errors, labels
 from driverapi.addresses import Address
@@ -32,7 +32,16 @@ from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.sandbox import Sandbox
 from driverapi.services import Services
 from driverapi.store.contract import Kind, Record, State
-from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, RestingMade, SandboxData, decode
+from driverapi.store.data import (
+    EndpointData,
+    EndpointMade,
+    LeaseData,
+    NetworkData,
+    NetworkMade,
+    RestingMade,
+    SandboxData,
+    decode,
+)
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -132,6 +141,8 @@ class _Restorer:
             if record.state is not State.RESTING:
                 self._read_endpoint(record)
         self._let_rest([record for record in records[Kind.ENDPOINT] if record.state is State.RESTING])
+        for record in records[Kind.LEASE]:
+            self._read_lease(record)
         survey = self._controller._dataplane.survey()  # type: ignore[attr-defined]
         self._take_sandboxes(survey, [decode(record.data, SandboxData) for record in records[Kind.SANDBOX]])
         for network, known, made in self._networks.values():
@@ -174,18 +185,27 @@ class _Restorer:
         controller = self._controller
         made = decode(record.made, NetworkMade)
         driver = self._driver(data.type, data.name)
-        network = Network(controller, record.id, data.name, data.type)
-        network._addressing.gives = driver.requires_ipam
+        network = self._named(data.name, lambda: Network(controller, record.id, data.name, data.type, data.ipam))
+        ipam = network._addressing.ipam
+        network._addressing.gives = driver.requires_ipam and getattr(ipam, "gives_addresses", True)
         given = []
         for one in data.prefixes:
             prefix = Address(one.ip, one.length)
             within = None if one.within is None else Address(*one.within)
-            wish = Wish(prefix.version, prefix, None, None, within, tuple(one.exclude), one.serial)
-            pool = wish.request(controller._ipam, f"network {data.name!r}", (), allow_overlap=True)
+            wish = Wish(
+                prefix.version,
+                prefix,
+                within=within,
+                exclude=tuple(one.exclude),
+                serial=one.serial,
+                space=data.space,
+                options=data.ipam_options,
+            )
+            pool = wish.request(ipam, f"network {data.name!r}", (), allow_overlap=True)
             network._pools[prefix.version] = pool
             gateway = None
             if one.gateway is not None:
-                gateway = controller._ipam.request_address(pool.id, one.gateway)
+                gateway = ipam.request_address(pool.id, one.gateway)
                 network._gateways[prefix.version] = gateway
             given.append(IPAMData(pool.prefix, gateway))
         options = {**data.options, labels.IPAM_DATA: tuple(given), labels.MEMORY: made.memory}
@@ -225,7 +245,7 @@ class _Restorer:
             for one in data.interfaces:
                 ip = one.ipv4 if version == 4 else one.ipv6
                 if ip is not None and ip in pool.prefix:
-                    self._controller._ipam.request_address(pool.id, ip)
+                    network._addressing.take_again(pool.id, ip, one.mac)
                     endpoint._taken.append((pool.id, ip))
         self._lifecycle.take_back(again)
         network._endpoints[data.name] = endpoint
@@ -234,7 +254,6 @@ class _Restorer:
 
     def _let_rest(self, records: list[Record]) -> None:
         """Put addresses into quarantine again, in the order in which they were given back."""
-        ipam = self._controller._ipam
         for at, record in sorted(((decode(one.made, RestingMade).at, one) for one in records), key=lambda one: one[0]):
             found = self._networks.get(record.network)
             if found is None or not self._lifecycle.notes.rest(record.network, record.id, at):
@@ -245,8 +264,18 @@ class _Restorer:
                     pool = found[0]._pools.get(version)
                     if pool is not None and ip is not None and ip in pool.prefix:
                         with contextlib.suppress(errors.AddressTakenError):  # given again: there was no other
-                            ipam.request_address(pool.id, ip)
-                            ipam.release_addresses(pool.id, [ip])
+                            found[0]._addressing.take_again(pool.id, ip, one.mac)
+                            found[0]._addressing.ipam.release_addresses(pool.id, [ip])
+
+    def _read_lease(self, record: Record) -> None:
+        found = self._networks.get(record.network)
+        data = decode(record.data, LeaseData)
+        pool = None if found is None else found[0]._pools.get(4 if len(data.ip) == 4 else 6)
+        if found is None or pool is None:
+            self._gone.append(record.id)
+            return
+        ipam: Any = found[0]._addressing.ipam
+        ipam.lease(pool.id, data.owner, wanted=data.ip, mac=data.mac)
 
     def _count_half(self, state: State) -> None:
         if state in (State.DELETING, State.LEAVING):

@@ -1,4 +1,4 @@
-"""For authors of drivers: the conformance suite, and a dataplane that needs no kernel.
+"""For authors of drivers and IPAMs: the conformance suites, and a dataplane that needs no kernel.
 
 Derive a class and let pytest collect it::
 
@@ -7,6 +7,8 @@ Derive a class and let pytest collect it::
     class TestMine(DriverConformance):
         def make_driver(self):
             return MyDriver()
+
+and so with :class:`IPAMConformance` and ``make_ipam``.
 
 Every test makes a driver of its own, and stands on the same Controller and Lifecycle as a
 real network, over :class:`FakeDataplane`. Nothing here needs root.
@@ -26,11 +28,20 @@ from driverapi.addresses import Address, format_ip, parse_mac, parse_network
 from driverapi.api import Driver, EndpointInfo, JoinInfo, Options, Origin
 from driverapi.controller import Controller
 from driverapi.dataplane.fake import FakeDataplane, FakeNetns, FakeRealised
+from driverapi.ipam.conformance import IPAMConformance
 from driverapi.network import Network
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
 
-__all__ = ["DriverConformance", "FakeDataplane", "FakeNetns", "FakeRealised", "Recorder", "traced"]
+__all__ = [
+    "DriverConformance",
+    "FakeDataplane",
+    "FakeNetns",
+    "FakeRealised",
+    "IPAMConformance",
+    "Recorder",
+    "traced",
+]
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, parse_ip, parse_network
-from driverapi.ipam.contract import Avoid
+from driverapi.ipam import default
+from driverapi.ipam.contract import Avoid, PoolId
 from driverapi.ipam.default import DefaultIPAM
 from tests.support import at_once
 
@@ -281,3 +282,113 @@ def test_against_a_slow_twin(length: int, steps: list[tuple[str, int]]) -> None:
         except errors.InvalidError:
             assert ip not in hosts
         assert ipam.free(id) == len(hosts) - len(taken)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["local/10.0.0.0/16", "global/10.0.0.0/16/10.0.8.0/24", "local/fd00::/64", "local/10.0.0.0/16#2"],
+)
+def test_the_text_of_a_pools_id(text: str) -> None:
+    assert str(PoolId.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "local",
+        "10.0.0.0/16",
+        "/10.0.0.0/16",
+        "local/10.0.0.0",
+        "local/10.0.0.1/16",
+        "local/10.0.0.0/16/10.1.0.0/24",
+        "local/10.0.0.0/16/10.0.0.0/8",
+        "local/10.0.0.0/16#1",
+        "local/10.0.0.0/16#x",
+        "local/10.0.0.0/16#",
+        7,
+    ],
+)
+def test_text_that_is_no_pools_id(text: str) -> None:
+    with pytest.raises(errors.InvalidError):
+        PoolId.parse(text)
+
+
+def test_address_spaces(ipam: DefaultIPAM) -> None:
+    wide = ipam.request_pool(space="global")
+    assert (wide.id, str(ipam.request_pool(space="global").prefix)) == ("global/10.0.0.0/24", "10.0.1.0/24")
+    assert str(ipam.request_pool(space="global", size=16).prefix) == "10.1.0.0/16"
+    with pytest.raises(errors.InvalidError, match="no address space 'mine'"):
+        ipam.request_pool(space="mine")
+    with pytest.raises(errors.ConflictError, match=r"10\.0\.0\.0/24"):
+        pool(ipam, "10.0.0.0/25")  # both are routed by this machine
+    six = [ipam.request_pool(version=6, space=space).prefix for space in ("local", "global")]
+    assert not six[0].overlaps(six[1])
+
+
+def test_pools_that_share_a_prefix_by_parts(ipam: DefaultIPAM) -> None:
+    whole = parse_network("10.0.0.0/24")
+    parts = [parse_network(f"10.0.0.{first}/28") for first in (16, 32)]
+    one = ipam.request_pool(whole, within=parts[0], owner="network 'one'").id
+    ipam.request_address(one, bytes([10, 0, 0, 33]))  # of the other's part, before there is one
+    with pytest.raises(errors.ConflictError, match=r"overlaps network 'one' 10\.0\.0\.0/24"):
+        ipam.request_pool(whole, within=parts[1])
+    with pytest.raises(
+        errors.ConflictError, match=r"10\.0\.0\.16/30 overlaps 10\.0\.0\.16/28, which network 'one' has"
+    ):
+        ipam.request_pool(whole, within=parse_network("10.0.0.16/30"), allow_overlap=True)
+    two = ipam.request_pool(whole, within=parts[1], allow_overlap=True).id
+    assert texts(ipam.request_addresses(two, 2)) == ["10.0.0.32/24", "10.0.0.34/24"]
+    for taken in (32, 33, 34):
+        with pytest.raises(errors.AddressTakenError):
+            ipam.request_address(one, bytes([10, 0, 0, taken]))
+    ipam.request_address(two, bytes([10, 0, 0, 200]))  # of neither part
+    with pytest.raises(errors.AddressTakenError):
+        ipam.request_address(one, bytes([10, 0, 0, 200]))
+    ipam.release_addresses(two, [bytes([10, 0, 0, 200])])
+    ipam.request_address(one, bytes([10, 0, 0, 200]))
+    ipam.request_address(two, bytes([10, 0, 0, 16]))
+    assert texts(ipam.request_addresses(one, 1)) == ["10.0.0.17/24"]
+    ipam.release_pool(two)
+    assert texts(ipam.request_addresses(one, 1)) == ["10.0.0.16/24"]
+    with pytest.raises(errors.ConflictError):
+        pool(ipam, "10.0.0.128/25")
+    ipam.release_pool(one)
+    pool(ipam, "10.0.0.128/25")  # the prefix went with its last part
+    assert ipam._parts == {}
+
+
+def test_macs_are_remembered_up_to_a_number(ipam: DefaultIPAM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default, "REMEMBERED", 2)
+    id = pool(ipam, "10.0.0.0/24")
+    macs = [bytes([2, 0, 0, 0, 0, number]) for number in range(3)]
+    given = [ipam.request_by_mac(id, mac).ip for mac in macs]
+    ipam.release_addresses(id, given)
+    assert [ipam.request_by_mac(id, mac).ip for mac in (macs[2], macs[0])] == [given[2], given[0]]
+    ipam.remember_mac(id, macs[1], bytes([10, 0, 0, 9]))
+    assert format_ip(ipam.request_by_mac(id, macs[1]).ip) == "10.0.0.9"
+
+
+def test_a_mac_has_its_address_again_from_quarantine() -> None:
+    ipam = DefaultIPAM(quarantine=3600)
+    id = pool(ipam, "10.0.0.0/24")
+    given = ipam.request_by_mac(id, b"\2\0\0\0\0\1")
+    ipam.release_addresses(id, [given.ip])
+    assert ipam.request_addresses(id, 1)[0] != given
+    assert ipam.request_by_mac(id, b"\2\0\0\0\0\1") == given
+
+
+def test_options_that_it_does_not_know(ipam: DefaultIPAM) -> None:
+    with pytest.raises(errors.InvalidError, match="no option 'row'"):
+        ipam.request_pool(options={"row": 1})
+    with pytest.raises(errors.InvalidError, match="owners that live"):
+        ipam.gc("vm-1")
+
+
+def test_what_was_given_back_is_free_in_every_order(ipam: DefaultIPAM) -> None:
+    before = [ipam.request_pool(size=20) for _ in range(40)]
+    for one in before[3::2]:
+        ipam.release_pool(one.id)
+    assert str(ipam.request_pool(size=24).prefix) == "172.17.48.0/24"
+    assert str(ipam.request_pool(size=20).prefix) == str(before[5].prefix)
+    assert str(ipam.request_pool(size=16).prefix) == "172.20.0.0/16"

@@ -10,6 +10,7 @@ import click
 
 from driverapi import errors
 from driverapi.cli import onstate
+from driverapi.labels import ENDPOINT_IFNAME
 
 if TYPE_CHECKING:
     from driverapi import Controller, Sandbox
@@ -25,12 +26,12 @@ def endpoint() -> None:
 
 @endpoint.command()
 @onstate.endpoint_argument(new=True)
-@click.option("--ipv4", metavar="ADDRESS", help="Default: any free one.")
-@click.option("--ipv6", metavar="ADDRESS")
-@click.option("--mac", metavar="MAC")
-@click.option(
-    "--option", "-o", "options", multiple=True, metavar="KEY=VALUE", callback=onstate.options_of, help="A label."
-)
+@click.option("--ipv4", "--ip", metavar="ADDRESS", help="Default: any free one.")
+@click.option("--ipv6", "--ip6", metavar="ADDRESS")
+@click.option("--mac", metavar="MAC", help="It gets the addresses again that it had last, if they are free.")
+@click.option("--ifname", metavar="NAME", help="Of its interface in the sandbox.")
+@onstate.options
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=onstate.labels_of)
 @onstate.as_json
 @onstate.state
 @onstate.run_dir
@@ -39,7 +40,9 @@ def create(
     ipv4: str | None,
     ipv6: str | None,
     mac: str | None,
+    ifname: str | None,
     options: dict[str, str],
+    labels: dict[str, str],
     as_json: bool,
     state: Path | None,
     run_dir: Path | None,
@@ -47,6 +50,7 @@ def create(
     """Create an endpoint, and print its id."""
     with onstate.writing(state, run_dir) as ctl:
         network, new = onstate.find_network(ctl, name)
+        options = {**options, **labels, **({} if ifname is None else {ENDPOINT_IFNAME: ifname})}
         made = network.create_endpoint(new, ipv4=ipv4, ipv6=ipv6, mac=mac, options=options)
     if as_json:
         _print_one(state, f"{network.id}/{made.id}")
@@ -113,7 +117,7 @@ def rm(names: tuple[str, ...], force: bool, state: Path | None, run_dir: Path | 
 @onstate.endpoint_argument()
 @click.option("--sandbox", metavar="NAME", help="One that there is.", shell_complete=onstate.complete_sandboxes)
 @click.option("--netns", type=click.Path(path_type=Path), metavar="PATH", help="A namespace that there is.")
-@click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE", callback=onstate.options_of)
+@onstate.options
 @onstate.as_json
 @onstate.state
 @onstate.run_dir

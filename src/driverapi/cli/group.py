@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "demo": "Bring up sandboxes, have them ping, and take all away again.",
     "endpoint": "Endpoints: create, list, inspect, remove, join, leave.",
     "network": "Networks: create, list, inspect and remove them.",
+    "pool": "Address pools: list them, and how much is in use.",
     "sandbox": "Sandboxes: create, list, inspect and remove them.",
     "serve": "Serve a driver to a Docker engine, as its network plugin.",
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driverapi.cli import onstate
+from driverapi.labels import INTERNAL
 
 if TYPE_CHECKING:
     from driverapi.store.view import NetworkView
@@ -42,8 +43,17 @@ def _aux(context: click.Context, parameter: click.Parameter, values: tuple[str, 
 )
 @click.option("--serial", is_flag=True, help="Give the address after the last one, not the lowest free one.")
 @click.option("--allow-overlap", is_flag=True, help="The prefixes may overlap what is in use.")
+@click.option("--ipam", default="default", show_default=True, metavar="NAME", help="Who gives addresses.")
+@click.option("--ipam-opt", "ipam_options", multiple=True, metavar="KEY=VALUE", callback=onstate.options_of)
+@click.option("--internal", is_flag=True, help="No way out: sandboxes get no default route.")
+@onstate.options
 @click.option(
-    "--option", "-o", "options", multiple=True, metavar="KEY=VALUE", callback=onstate.options_of, help="A label."
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=onstate.labels_of,
+    help="A label of yours, as com.example.team=red.",
 )
 @onstate.as_json
 @onstate.state
@@ -59,7 +69,11 @@ def create(
     aux: dict[str, str],
     serial: bool,
     allow_overlap: bool,
+    ipam: str,
+    ipam_options: dict[str, str],
+    internal: bool,
     options: dict[str, str],
+    labels: dict[str, str],
     as_json: bool,
     state: Path | None,
     run_dir: Path | None,
@@ -77,7 +91,9 @@ def create(
             aux_addresses=aux or None,
             serial=serial,
             allow_overlap=allow_overlap,
-            options=options,
+            ipam=ipam,
+            ipam_options=ipam_options,
+            options={**options, **labels, **({INTERNAL: True} if internal else {})},
         )
     if as_json:
         onstate.print_json(onstate.reading(state).network(made.id).document())

@@ -29,7 +29,9 @@ __all__ = [
     "find_network",
     "find_view",
     "forget",
+    "labels_of",
     "network_argument",
+    "options",
     "options_of",
     "print_json",
     "print_table",
@@ -135,6 +137,27 @@ def options_of(context: click.Context, parameter: click.Parameter, values: tuple
             raise click.BadParameter(f"{value!r} is not KEY=VALUE")
         found[key] = text
     return found
+
+
+def labels_of(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read ``KEY=VALUE`` labels; a callback. A name without a dot would be a driver's option."""
+    found = options_of(context, parameter, values)
+    for key in found:
+        if "." not in key:
+            raise click.BadParameter(f"the name of a label has a dot, as com.example.{key}; for the driver use -o")
+    return found
+
+
+options = click.option(
+    "--driver-opt",
+    "--option",
+    "-o",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=options_of,
+    help="An option of the driver.",
+)
 
 
 def forget(place: Sandbox | None) -> None:

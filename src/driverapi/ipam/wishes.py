@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from driverapi import errors
 from driverapi.addresses import Address, parse_ip, parse_network, parse_prefix
-from driverapi.ipam.contract import IPAM, Avoid, Pool
+from driverapi.ipam.contract import IPAM, SPACES, Avoid, Pool
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
     from driverapi.dataplane.contract import Dataplane
 
 __all__ = ["Wish", "in_use", "wishes_of"]
+
+SPACE: Final = SPACES[0]
 
 _RESOLV_CONF: Final = "/etc/resolv.conf"
 _MOST: Final = 64 * 1024  # bytes of it that are read
@@ -38,6 +40,8 @@ class Wish:
     within: Address | None = None
     exclude: tuple[bytes, ...] = ()
     serial: bool = False
+    space: str = SPACE
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def check_unused(self, network: str) -> None:
         """Refuse what would need a prefix of this family, where there is none."""
@@ -56,6 +60,10 @@ class Wish:
             more["exclude"] = self.exclude
         if self.serial:
             more["serial"] = True
+        if self.space != SPACE:
+            more["space"] = self.space
+        if self.options:
+            more["options"] = self.options
         if allow_overlap:
             more["allow_overlap"] = True
         return ipam.request_pool(self.prefix, version=self.version, avoid=avoid, owner=owner, **more)
@@ -70,6 +78,8 @@ def wishes_of(
     aux_addresses: Mapping[str, IPLike] | None,
     *,
     serial: bool,
+    space: str = SPACE,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Wish, Wish]:
     """Read the arguments of ``create_network`` that are about addresses.
 
@@ -102,6 +112,8 @@ def wishes_of(
                 within.get(version),
                 tuple(ip for ip in excluded if len(ip) == (4 if version == 4 else 16)),
                 serial,
+                space,
+                options or {},
             )
         )
     return made[0], made[1]

@@ -20,6 +20,8 @@ class Kind(enum.Enum):
     """A plugin's, given to an engine."""
     ADDRESS = "address"
     """Of such a pool, given to an engine."""
+    LEASE = "lease"
+    """An address of a network that is somebody's who has no endpoint of it."""
 
 
 class State(enum.Enum):

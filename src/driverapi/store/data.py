@@ -16,6 +16,7 @@ __all__ = [
     "EndpointData",
     "EndpointMade",
     "InterfaceData",
+    "LeaseData",
     "NetworkData",
     "NetworkMade",
     "PortData",
@@ -47,6 +48,18 @@ class NetworkData(msgspec.Struct, array_like=True, frozen=True):
     type: str
     prefixes: list[PrefixData]
     options: dict[str, Any]
+    ipam: str = "default"
+    space: str = "local"
+    ipam_options: dict[str, Any] = {}
+
+
+class LeaseData(msgspec.Struct, array_like=True, frozen=True):
+    """An address of a network that is somebody's, packed."""
+
+    owner: str
+    ip: bytes
+    length: int
+    mac: bytes | None = None
 
 
 class NetworkMade(msgspec.Struct, array_like=True, frozen=True):

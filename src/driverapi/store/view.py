@@ -23,6 +23,7 @@ from driverapi.store.data import (
     SandboxData,
     decode,
 )
+from driverapi.store.pools import PoolView, pools_of
 from driverapi.store.sqlite import SqliteStore
 
 __all__ = ["EndpointView", "InterfaceView", "NetworkView", "SandboxView", "StateView", "view"]
@@ -129,6 +130,8 @@ class StateView:
         Whose links and namespaces these are.
     opened, closed : str or None
         Mark of the controller that was at work last, and of the last one that ended as it should.
+    pools : tuple
+        The address pools, in the order of the networks.
     """
 
     path: Path
@@ -139,6 +142,7 @@ class StateView:
     run_dir: str | None = None
     opened: str | None = None
     closed: str | None = None
+    pools: tuple[PoolView, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -186,7 +190,12 @@ def view(path: str | os.PathLike[str]) -> StateView:
             joined = tuple(sorted(inside.get(data.name, ())))
             sandboxes.append(SandboxView(data.name, data.key, data.ownership, joined))
     return StateView(
-        store.path, tuple(networks), tuple(sorted(sandboxes, key=lambda one: one.name)), tuple(strays), **facts
+        store.path,
+        tuple(networks),
+        tuple(sorted(sandboxes, key=lambda one: one.name)),
+        tuple(strays),
+        **facts,
+        pools=tuple(pools_of(records)),
     )
 
 

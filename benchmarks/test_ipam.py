@@ -1,0 +1,16 @@
+"""Prefixes for networks: ours, ipaddress, netaddr and its IPSet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.shared import pairs
+from driverapi.bench import Workload
+
+
+@pytest.mark.parametrize(("workload", "contender"), pairs("ipam"))
+def test_ipam(measure: Callable[[Workload, str], None], workload: Workload, contender: str) -> None:
+    """One contender at one workload; its work is checked after each round."""
+    measure(workload, contender)

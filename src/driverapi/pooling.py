@@ -1,0 +1,106 @@
+"""The address pools of a network: taken when it is created, given back when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from driverapi import errors, labels
+from driverapi.api import Driver, IPAMData
+from driverapi.ipam.contract import IPAM, Avoid
+from driverapi.ipam.default import DefaultIPAM
+from driverapi.ipam.wishes import SPACE, Wish, in_use
+
+if TYPE_CHECKING:
+    from driverapi.controller import Controller
+    from driverapi.network import Network
+
+__all__ = ["give_pools_back", "ipam_wishes", "take_pools"]
+
+
+def ipam_wishes(options: Mapping[str, Any] | None, *, serial: bool) -> tuple[bool, str, dict[str, Any]]:
+    """Read ``ipam_options``: whether addresses are serial, the address space, and the rest, which is the IPAM's own.
+
+    Raises
+    ------
+    errors.InvalidError
+        They are no mapping of text, or one has a value that it cannot have.
+    """
+    rest = labels.normalise(options)
+    if labels.IPAM_SERIAL in rest:
+        serial = labels.as_bool(labels.IPAM_SERIAL, rest.pop(labels.IPAM_SERIAL))
+    space = rest.pop(labels.IPAM_SPACE, SPACE)
+    if not isinstance(space, str):
+        raise errors.InvalidError(f"option {labels.IPAM_SPACE!r}: {space!r} is not text")
+    return serial, space, rest
+
+
+def take_pools(
+    controller: Controller, network: Network, driver: Driver, wishes: Sequence[Wish], *, allow_overlap: bool
+) -> tuple[IPAMData, ...]:
+    """Take the pools that are wished for, or a default one where the driver wants addresses, and the gateways."""
+    ipam = network._addressing.ipam
+    gives = network._addressing.gives = driver.requires_ipam and getattr(ipam, "gives_addresses", True)
+    none_given = all(wish.prefix is None and wish.size is None for wish in wishes)
+    of_host: list[Avoid] | None = None
+    data = []
+    for wish in wishes:
+        unsaid = wish.prefix is None and wish.size is None
+        if unsaid and not (gives and none_given and wish.version == 4):
+            wish.check_unused(network.name)
+            continue
+        if of_host is None:
+            of_host = [] if allow_overlap else in_use(controller._dataplane)
+        avoid = [] if allow_overlap else _of_others(controller, network, ipam)
+        if not driver.shares_prefixes or wish.prefix is None:
+            avoid = of_host + avoid
+        pool = wish.request(ipam, f"network {network.name!r}", avoid, allow_overlap=allow_overlap)
+        network._pools[wish.version] = pool
+        if not isinstance(ipam, DefaultIPAM):
+            _check_apart(controller, network, pool.prefix.network, avoid, allow_overlap=allow_overlap)
+        chosen = None
+        if wish.gateway is not None:
+            chosen = ipam.request_address(pool.id, wish.gateway)
+        elif gives:
+            chosen = ipam.request_addresses(pool.id, 1)[0]
+        if chosen is not None:
+            network._gateways[wish.version] = chosen
+        data.append(IPAMData(pool.prefix, chosen))
+    return tuple(data)
+
+
+def _of_others(controller: Controller, network: Network, ipam: IPAM) -> list[Avoid]:
+    """Return the prefixes of networks whose IPAM is another: that one does not know of them."""
+    with controller._lock:
+        others = [one for one in controller._networks.values() if one is not network]
+    return [
+        Avoid(pool.prefix, f"network {one.name!r}")
+        for one in others
+        if one._addressing.ipam is not ipam
+        for pool in list(one._pools.values())
+    ]
+
+
+def _check_apart(
+    controller: Controller, network: Network, prefix: Any, avoid: Sequence[Avoid], *, allow_overlap: bool
+) -> None:
+    """Refuse what an IPAM of others gave though it is in use."""
+    if allow_overlap:
+        return
+    with controller._lock:
+        others = [one for one in controller._networks.values() if one is not network]
+    known = [Avoid(pool.prefix, f"network {one.name!r}") for one in others for pool in list(one._pools.values())]
+    for one in [*known, *avoid]:
+        if one.prefix.version == prefix.version and one.prefix.overlaps(prefix):
+            raise errors.ConflictError(
+                f"{prefix} overlaps {one.what} {one.prefix}; choose another prefix, or allow the overlap"
+            )
+
+
+def give_pools_back(network: Network) -> None:
+    """Give back what a network has; what was given back already is passed over."""
+    for version, pool in list(network._pools.items()):
+        with contextlib.suppress(errors.NotFoundError):  # an earlier call came this far
+            network._addressing.ipam.release_pool(pool.id)
+        del network._pools[version]
