@@ -68,17 +68,17 @@ class TestPage:
         """A line for each contender that tells it, as long as it goes; and nothing where nobody does."""
         document = recorded()
         tree = parsed(page(document))
-        what = "time of one more endpoint, by how many there are"
-        cards = [one for one in tree.iter("figure") if one.find("figcaption").text == what]  # type: ignore[union-attr]
+        what = re.compile("time of one more (endpoint|pool), by how many there are")
+        cards = [one for one in tree.iter("figure") if what.fullmatch(one.find("figcaption").text)]  # type: ignore[union-attr,arg-type]
         rows = [row for row in document["rows"] if row["ours"].get("marks")]
         assert [one.find("h4").text for one in cards] == [row["workload"] for row in rows]  # type: ignore[union-attr]
-        assert len(cards) == 2
+        assert len(cards) == 3
         for card, row in zip(cards, rows, strict=True):
             paths = [one.get("d", "") for one in card.iter(SVG + "path") if "line" in one.get("class", "").split()]
             marks = [row["ours"]["marks"], *(one["marks"] for one in row["peers"].values())]
             assert sorted(one.count(",") for one in paths) == sorted(len(one) for one in marks)
             said = [one.text for one in card.iter(SVG + "text")]
-            assert {"50", "100", "150", "200"} <= set(said)
+            assert {str(row["parameters"]["burst"] * number) for number in (1, 2, 3, 4)} <= set(said)
 
     def test_time_for_all_of_them(self) -> None:
         tree = parsed(page(recorded()))
