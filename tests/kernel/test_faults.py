@@ -10,6 +10,7 @@ these words.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import random
@@ -378,6 +379,8 @@ def run(scenario: Scenario, event: Event | None = None, fault: Fault | None = No
                     raise
                 raised = error
         expected = world.endpoints
+        if scenario.driver == "bridge" and wires.hit and fault is not None and fault.errno == errno.EXFULL:
+            assert any(star.answerer for star in world.kernel.stars.values()), "a full bridge, and no further one"
         struck = fault is not None and type(raised) is fault.error  # a batch was: no driver, and no report of progress
         if fault is None:
             assert [str(endpoint.error) for endpoint in world.endpoints if endpoint.error] == []
