@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Origin,
     )
     from driverapi.controller import Controller
+    from driverapi.counters import InterfaceStatistics
     from driverapi.endpoint import Endpoint
     from driverapi.network import Network
     from driverapi.plan import VethLink
@@ -41,6 +42,7 @@ _HOME = {
     "IPAMData": "api",
     "InterfaceInfo": "api",
     "InterfaceNameInfo": "api",
+    "InterfaceStatistics": "counters",
     "JoinInfo": "api",
     "Network": "network",
     "Origin": "api",
@@ -60,6 +62,7 @@ __all__ = [
     "IPAMData",
     "InterfaceInfo",
     "InterfaceNameInfo",
+    "InterfaceStatistics",
     "JoinInfo",
     "Network",
     "Origin",

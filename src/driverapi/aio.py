@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from driverapi.addresses import IPLike, MACLike, PrefixLike
     from driverapi.api import InterfaceInfo
+    from driverapi.counters import InterfaceStatistics
     from driverapi.dataplane.contract import Progress
     from driverapi.leasing import AddressLease
     from driverapi.services import Services
@@ -195,6 +196,10 @@ class Sandbox(_Face[BlockingSandbox]):
         """What is to be its ``/etc/resolv.conf``."""
         return self.sync.resolv_conf_path
 
+    async def statistics(self) -> dict[str, InterfaceStatistics]:
+        """See :meth:`driverapi.Sandbox.statistics`."""
+        return await self._worker.run(self.sync.statistics)
+
     async def refresh(self) -> None:
         """See :meth:`driverapi.Sandbox.refresh`."""
         await self._worker.carry(self.sync.refresh)
@@ -266,6 +271,10 @@ class Endpoint(_Face[BlockingEndpoint]):
         call = partial(self.sync.join, place, options, priority=priority, routes=routes, sysctls=sysctls)
         await self._worker.run(call, lambda _: self.sync.leave(place))
 
+    async def statistics(self) -> dict[str, InterfaceStatistics]:
+        """See :meth:`driverapi.Endpoint.statistics`."""
+        return await self._worker.run(self.sync.statistics)
+
     async def leave(self, sandbox: Sandbox | None = None) -> None:
         """See :meth:`driverapi.Endpoint.leave`."""
         await self._worker.carry(partial(self.sync.leave, None if sandbox is None else _beneath(sandbox, Sandbox)))
@@ -320,6 +329,10 @@ class Network(_Face[BlockingNetwork]):
 
     def _faces(self, endpoints: Sequence[BlockingEndpoint]) -> list[Endpoint]:
         return [Endpoint(self._worker, one) for one in endpoints]
+
+    async def statistics(self) -> dict[str, dict[str, InterfaceStatistics]]:
+        """See :meth:`driverapi.Network.statistics`."""
+        return await self._worker.run(self.sync.statistics)
 
     async def create_endpoint(
         self,

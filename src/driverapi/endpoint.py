@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from driverapi import errors, labels, publishing
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Origin
+from driverapi.counters import InterfaceStatistics, statistics_of
 from driverapi.gate import changes, reads
 from driverapi.joining import wishes_of, with_arguments
 from driverapi.records import JoinRequest
@@ -240,6 +241,19 @@ class Endpoint:
             "hosts_path": None if join is None else join.hosts_path,
             "resolv_conf_path": None if join is None else join.resolv_conf_path,
         }
+
+    @changes
+    def statistics(self) -> dict[str, InterfaceStatistics]:
+        """Return what went through its interfaces, by their names (libnetwork: ``Statistics``).
+
+        Raises
+        ------
+        errors.NotJoinedError
+            It has not joined a sandbox.
+        errors.KernelError, errors.NotFoundError
+            The kernel refused; an interface is gone.
+        """
+        return statistics_of(self._check(), self)
 
     @changes
     def driver_info(self) -> Mapping[str, Any]:

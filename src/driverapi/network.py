@@ -14,6 +14,7 @@ from driverapi.addresses import parse_ip, parse_mac
 from driverapi.addressing import Addressing, Wanted, catch
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.checks import check_count, check_name, further, some_of
+from driverapi.counters import InterfaceStatistics, statistics_of_many
 from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.gate import changes, check_progress, reads
@@ -132,6 +133,15 @@ class Network:
         if found is None or found._warm:
             raise errors.NoEndpointError(f"network {self.name!r} has no endpoint {name!r}")
         return found
+
+    @changes
+    def statistics(self) -> dict[str, dict[str, InterfaceStatistics]]:
+        """Return what went through the interfaces of its endpoints, by name: one look at the host, however many.
+
+        Endpoints that are in no sandbox are left out. What a sandbox's own end drops in sending is seen only by
+        :meth:`driverapi.Endpoint.statistics`.
+        """
+        return {endpoint.name: one for endpoint, one in statistics_of_many(self._controller, self.endpoints)}
 
     # --- one endpoint ---------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from driverapi import errors
+from driverapi.counters import InterfaceStatistics, statistics_of_many
 from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.events import emit
 from driverapi.gate import changes, reads
@@ -82,6 +83,13 @@ class Sandbox:
                 return chosen
         files = self._files
         return None if files is None else f"{files.directory}/{name}"
+
+    @changes
+    def statistics(self) -> dict[str, InterfaceStatistics]:
+        """Return what went through its interfaces, by their names: those of endpoints."""
+        return {
+            name: one for _, many in statistics_of_many(self._controller, self.endpoints) for name, one in many.items()
+        }
 
     @changes
     def refresh(self) -> None:

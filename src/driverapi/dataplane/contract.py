@@ -13,6 +13,7 @@ from driverapi.plan import EndpointPlan, NetworkPlan, PortMap, PortWish
 __all__ = [
     "CHUNK",
     "PAUSE",
+    "Counts",
     "Dataplane",
     "Keeps",
     "Netns",
@@ -180,6 +181,17 @@ class Swept:
     def __bool__(self) -> bool:
         """Tell whether it was anything."""
         return bool(self.links or self.namespaces or self.routes or self.neighbours)
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A dataplane that knows what went through interfaces."""
+
+    def counters(self, realised: Sequence[Any], *, inside: bool) -> list[Any]:
+        """Return, for each, an ``InterfaceStatistics`` by each interface's id, or an ``Exception``.
+
+        ``inside``: as the sandbox counts; else as can be seen of many at once.
+        """
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from typing import Any, final
 
 from driverapi import errors
 from driverapi.addresses import Address
+from driverapi.counters import InterfaceStatistics
 from driverapi.dataplane.contract import Ownership, Progress, Swept, Work
 from driverapi.plan import (
     BridgeLink,
@@ -62,6 +63,8 @@ class FakeDataplane:
         Names of links on the host; put a driver's own devices here.
     networks, endpoints, sandboxes : dict
         What is realised now, by id.
+    counted : dict
+        What went through the interfaces of an endpoint, by its id.
     faults : dict
         Error to answer for the owner (endpoint id), network id or sandbox id of the key; an
         exception that is no ``Exception`` (``KeyboardInterrupt()``) is raised.
@@ -85,6 +88,7 @@ class FakeDataplane:
         self.networks: dict[str, NetworkPlan] = {}
         self.endpoints: dict[str, FakeRealised] = {}
         self.sandboxes: dict[str, FakeNetns] = {}
+        self.counted: dict[str, InterfaceStatistics] = {}
         self.faults: dict[str, BaseException] = {}
         self.stuck: dict[str, BaseException] = {}
         self.lost: set[str] = set()
@@ -323,6 +327,19 @@ class FakeDataplane:
     def _forget_ports(self, ports: Sequence[PortMap]) -> None:
         for one in ports:
             self.ports.pop((one.protocol, one.host, one.host_port), None)
+
+    def counters(
+        self, realised: Sequence[FakeRealised], *, inside: bool
+    ) -> list[dict[int, InterfaceStatistics] | Exception]:
+        """Return what ``counted`` has of endpoints, by their ids; nothing has gone through the others."""
+        del inside
+        with self._lock:
+            return [
+                errors.NotFoundError(f"endpoint {one.plan.name!r}: its interfaces are gone")
+                if one.plan.owner not in self.endpoints
+                else {id: self.counted.get(one.plan.owner, InterfaceStatistics()) for id in one.names}
+                for one in realised
+            ]
 
     def default_route(self, netns: FakeNetns, version: int) -> tuple[str, Route] | None:
         """Return who has a sandbox's default route, by id, and which: the highest priority, of equals the first."""

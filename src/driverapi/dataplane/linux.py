@@ -13,9 +13,11 @@ from typing import Final, final
 from driverapi import errors
 from driverapi._native import NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
+from driverapi.counters import InterfaceStatistics
 from driverapi.dataplane.adoption import LinuxSurvey, held, kept
 from driverapi.dataplane.bringup import BringUp
 from driverapi.dataplane.contract import CHUNK, PAUSE, Progress, Work
+from driverapi.dataplane.counting import count
 from driverapi.dataplane.failures import failure
 from driverapi.dataplane.kernel import Kernel, LinuxRealised
 from driverapi.dataplane.networks import Networks
@@ -164,6 +166,12 @@ class LinuxDataplane:
             self.remove([one for one in done if isinstance(one, LinuxRealised)])
             raise
         return done
+
+    def counters(
+        self, realised: Sequence[LinuxRealised], *, inside: bool
+    ) -> list[dict[int, InterfaceStatistics] | Exception]:
+        """Return what went through the interfaces of endpoints."""
+        return count(self._kernel, realised, inside=inside)
 
     def remove(self, realised: Sequence[LinuxRealised], progress: Progress | None = None) -> list[Exception | None]:
         """Take endpoints away in chunks, by group where that can be."""
