@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from driverapi import Controller
 from driverapi._native import socket_in
+from driverapi.dataplane import announce
 
 ETH_P_ALL, ARP, IPV6 = 3, 0x0806, 0x86DD
 FIRST, SECOND = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -23,6 +25,11 @@ def listener(key: str) -> Iterator[socket.socket]:
     with socket.socket(fileno=socket_in(key, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))) as heard:
         heard.settimeout(1.0)
         yield heard
+
+
+def in_sandbox(key: str, *command: str) -> str:
+    arguments = ["nsenter", f"--net={key}", *command]
+    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 def announced(heard: socket.socket) -> set[tuple[str, str]]:
@@ -41,8 +48,16 @@ def announced(heard: socket.socket) -> set[tuple[str, str]]:
             said.add((socket.inet_ntop(socket.AF_INET6, frame[62:78]), frame[80:86].hex(":")))
 
 
+@pytest.mark.parametrize("proc", [True, False])
 @pytest.mark.parametrize(("mac", "said"), [(SECOND, {("10.77.0.9", SECOND), ("fd77::9", SECOND)}), (FIRST, set())])
-def test_another_mac_is_announced(tmp_path: Path, mac: str, said: set[tuple[str, str]]) -> None:
+def test_another_mac_is_announced(
+    tmp_path: Path, mac: str, said: set[tuple[str, str]], proc: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    if proc:  # then the kernel sends, and nobody else
+        monkeypatch.setattr(announce, "_advertise", lambda *_: sent.append(b"by hand"))
+    else:
+        monkeypatch.setattr(announce, "_notify_ipv6", lambda *_: False)
     with Controller(run_dir=tmp_path) as ctl:
         net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64")
         [neighbour] = net.attach(1)
@@ -57,6 +72,11 @@ def test_another_mac_is_announced(tmp_path: Path, mac: str, said: set[tuple[str,
             again = net.create_endpoint("two", ipv4="10.77.0.9", ipv6="fd77::9", mac=mac)
             again.join(box)
             assert announced(heard) == said
+            assert not sent
+        entries = in_sandbox(box.key, "ip", "neigh", "show", "nud", "permanent")
+        assert sorted(line.split()[0] for line in entries.splitlines()) == ["10.77.0.1", "fd77::1"]
+        assert in_sandbox(box.key, "cat", "/proc/sys/net/ipv6/conf/eth0/ndisc_notify") == "0\n"
+        assert in_sandbox(box.key, "cat", "/proc/sys/net/ipv4/conf/eth0/arp_notify") == "0\n"
         again.leave()
 
 

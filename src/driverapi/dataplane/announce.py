@@ -6,6 +6,7 @@ anything wrong, and nothing is sent. On a bridge an announcement costs as many c
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
@@ -16,7 +17,10 @@ from driverapi import errors
 from driverapi._native import Batch, socket_in
 from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.kernel import Interface, Kernel, LinuxRealised, link
+from driverapi.dataplane.routes import towards
+from driverapi.dataplane.sysctls import put_sysctl
 from driverapi.events import emit, of_fault
+from driverapi.plan import Sysctl
 
 __all__ = ["announce"]
 
@@ -37,8 +41,7 @@ def announce(kernel: Kernel, jobs: Iterable[LinuxRealised]) -> None:
             for interface in job.interfaces:
                 try:
                     _wait_until_running(kernel, job, interface)
-                    _announce_ipv4(job, interface)
-                    _announce_ipv6(job, interface)
+                    _announce(job, interface)
                 except (OSError, errors.DriverAPIError) as error:  # the endpoint is up all the same
                     emit(
                         "endpoint.not_announced",
@@ -60,23 +63,50 @@ def _wait_until_running(kernel: Kernel, job: LinuxRealised, interface: Interface
             time.sleep(0.0005)
 
 
-def _announce_ipv4(job: LinuxRealised, interface: Interface) -> None:
-    """By the kernel itself: with ``arp_notify`` it announces the addresses of a link whose MAC is set."""
-    if interface.plan.mac is None or not any(one.version == 4 for one in interface.plan.addresses):
+def _announce(job: LinuxRealised, interface: Interface) -> None:
+    """By the kernel itself: it announces the addresses of a link whose MAC is set, where that is switched on.
+
+    IPv4 by ``arp_notify``, a gratuitous ARP request (``inetdev_event``); IPv6 by ``ndisc_notify``, an unsolicited
+    neighbour advertisement (``ndisc_netdev_event``, RFC 4861, section 7.2.6), for which there is a file only. Both are
+    switched off again: a later change of the link is its user's.
+    """
+    mac = interface.plan.mac
+    versions = {one.version for one in interface.plan.addresses}
+    if mac is None or not versions:
         return
+    by_hand = 6 in versions and not _notify_ipv6(job, interface, "1")
     batch = Batch()
-    batch.set_link_ipv4(interface.index, arp_notify=1)
-    batch.set_link(interface.index, mac=interface.plan.mac)
-    refused = first_failure(job.what, job.use().socket, batch)
+    if 4 in versions:
+        batch.set_link_ipv4(interface.index, arp_notify=1)
+    batch.set_link(interface.index, mac=mac)
+    if 4 in versions:
+        batch.set_link_ipv4(interface.index, arp_notify=0)
+    # With a link's MAC its neighbour entries go, those that are permanent too (neigh_changeaddr).
+    for neighbour in job.plan.neighbours:
+        if towards(job, neighbour.ip) is interface:
+            batch.add_neighbour(interface.index, neighbour.ip, neighbour.mac)
+    refused = first_failure(job.what, job.use().socket, batch, (errno.EEXIST,))
+    if by_hand:
+        _advertise(job, interface, mac)
+    elif 6 in versions:
+        _notify_ipv6(job, interface, "0")
     if refused is not None:
         raise refused
 
 
-def _announce_ipv6(job: LinuxRealised, interface: Interface) -> None:
-    """By an unsolicited advertisement (RFC 4861, section 7.2.6): the kernel's own needs a file of sysctl."""
-    mac = interface.plan.mac
+def _notify_ipv6(job: LinuxRealised, interface: Interface, value: str) -> bool:
+    """Switch the kernel's own announcements on or off; False where that cannot be."""
+    try:
+        put_sysctl(job.what, job.netns.key, interface.name, Sysctl("ipv6", "conf", "ndisc_notify", value))
+    except errors.DriverAPIError:  # /proc is not there, or must not be written
+        return False
+    return True
+
+
+def _advertise(job: LinuxRealised, interface: Interface, mac: bytes) -> None:
+    """Send what the kernel would."""
     for address in interface.plan.addresses:
-        if address.version != 6 or mac is None:
+        if address.version != 6:
             continue
         descriptor = socket_in(job.netns.key, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         with socket.socket(fileno=descriptor) as raw:  # the kernel fills the checksum in
