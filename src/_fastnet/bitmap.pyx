@@ -221,7 +221,9 @@ cdef class Bitmap(BitmapCore):
         if not read_u64(count, "count", &wanted):
             if PyNumber_Index(count) < 0:
                 raise ValueError(f"count must not be negative, not {shown(count)}")
-            raise Exhausted(f"{shown(count)} ordinals wanted, {self.free} free")
+            if count > self.free:
+                raise Exhausted(f"{shown(count)} ordinals wanted, {self.free} free")
+            raise MemoryError       # all of 2**64
         with cython.critical_section(self):
             return _give(self, wanted)
 

@@ -313,7 +313,9 @@ cdef class IPPool:
         if not read_u64(count, "count", &wanted):
             if count < 0:
                 raise ValueError(f"count must not be negative, not {shown(count)}")
-            wanted = ALL_ONES
+            if count > self.free:
+                raise Exhausted(f"{shown(count)} addresses of {self!r} wanted, {self.free} free")
+            raise MemoryError
         with cython.critical_section(self):
             self.check_free(wanted, count)
             given = new_addresses(4 if self.space.first.version == 4 else 16, wanted)

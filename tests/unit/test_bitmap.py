@@ -166,7 +166,7 @@ def test_many_is_all_or_nothing() -> None:
     assert list(bitmap.allocate_many(99)) == [i for i in range(100) if i != 7]
 
 
-@pytest.mark.parametrize("count", [2**60, 2**61, 2**64 - 1])
+@pytest.mark.parametrize("count", [2**60, 2**61, 2**64 - 1, 2**64])
 def test_many_beyond_memory_changes_nothing(count: int) -> None:
     bitmap = Bitmap(2**64)
     before = bitmap.nbytes
@@ -174,6 +174,8 @@ def test_many_beyond_memory_changes_nothing(count: int) -> None:
         bitmap.allocate_many(count)
     assert bitmap.free == 2**64
     assert bitmap.nbytes == before
+    with pytest.raises(Exhausted, match="551617 ordinals wanted"):
+        bitmap.allocate_many(2**64 + 1)
 
 
 def test_many_refuses_what_is_no_count() -> None:

@@ -361,6 +361,8 @@ def test_bulk_is_all_or_nothing() -> None:
     assert len(pool.allocate_many(0)) == len(pool) == 0
     with pytest.raises(MemoryError):
         IPPool("fd00::/64").allocate_many(2**60)
+    with pytest.raises(Exhausted, match="551616 addresses"):
+        IPPool("fd00::/64").allocate_many(2**64)
 
 
 def test_no_copies() -> None:
