@@ -19,7 +19,8 @@ cdef class BitmapCore:
     cdef Far far                    # what is taken beyond
     cdef uint64_t last              # size - 1
     cdef uint64_t taken             # ordinals taken, the far ones too (2**64 as 0)
-    cdef uint64_t single            # far ones that were taken one by one; never too high
+    cdef uint64_t single            # far ones that were taken one by one
+    cdef uint64_t ranged            # dense ones that were taken as part of a range
     cdef uint64_t cursor            # where allocate_next looks first
 
     # C-level surface, for pools on top of a bitmap. It takes no critical section: the pool holds its own.

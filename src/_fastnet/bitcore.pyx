@@ -377,6 +377,7 @@ cdef class BitmapCore:
             if end >= stop:
                 end = stop
             dense_fill(&self.dense, first, end)
+            self.ranged += end - first + 1
             if end == stop:
                 return 1
             first = end + 1
@@ -395,6 +396,8 @@ cdef class BitmapCore:
             if end >= stop:
                 end = stop
             dense_clear(&self.dense, first, end)
+            count = end - first + 1
+            self.ranged -= count if self.ranged > count else self.ranged
             if end == stop:
                 return 1
             first = end + 1
@@ -453,12 +456,15 @@ cdef class BitmapCore:
     cdef bint worth_dense(self, uint64_t word, uint64_t more) noexcept nogil:
         """Whether the dense region should reach out for this word (the rule of the docstring)."""
         cdef uint64_t words = dense_size(&self.dense, word + 1)
-        cdef uint64_t held = self.taken - self.far.taken + self.single
+        cdef uint64_t held = self.taken - self.far.taken
+        # A range costs next to nothing where it is, however long: what it would fill is no reason to grow.
+        held = (held - self.ranged if held > self.ranged else 0) + self.single
         return words <= ALWAYS_WORDS or words >> 1 <= held or words >> 1 <= (held + more if more <= ~held else ALL_ONES)
 
     cdef int grow(self, uint64_t words) except -1:
         """Make the dense region at least so many words; on MemoryError all is as it was."""
         cdef size_t before[LEVELS]
+        cdef uint64_t taken = self.far.taken, single = self.single
         cdef int levels = 0
         if self.far.top and far_room(&self.far, SPLIT) < 0:
             raise MemoryError
@@ -468,6 +474,7 @@ cdef class BitmapCore:
             far_absorb(&self.far, &self.dense)
             if self.single > self.far.taken:
                 self.single = self.far.taken
+            self.ranged += taken - self.far.taken - (single - self.single)
         dense_summarise(&self.dense, before, levels)
         return 0
 

@@ -41,8 +41,8 @@ cdef class Bitmap(BitmapCore):
     Memory. A fresh bitmap of any size has nothing on the heap. First-free allocation
     fills a dense region: 1 bit per ordinal and 1/31 on top, in powers of two of words.
     A reservation extends this region if it ends up at no more than 4096 ordinals, or
-    at no more than 128 for each ordinal that is dense or was taken one by one (that is 16 bytes each). Otherwise
-    it goes to a sparse tree in a hash table, 16 bytes per slot, at most three quarters of them
+    at no more than 128 for each ordinal that was taken one by one or in bulk (that is 16 bytes each), not as part of
+    a range. Otherwise it goes to a sparse tree in a hash table, 16 bytes per slot, at most three quarters of them
     used: N far reservations take at the most 43 N + 128 bytes (while the table doubles, half as
     much again). 64 neighbours become one bit, so a range beyond the dense region takes at most 22 entries, however long it
     is; releasing one ordinal inside of such a range adds at most 11. The dense region absorbs what it

@@ -382,3 +382,30 @@ def test_ranges_far_out_short_and_long() -> None:
             bitmap.release_range(first, length)
     assert bitmap.count_taken(2**39, 2**64 - 2**39) == len(taken)
     assert len(bitmap) == len(taken)
+
+
+@pytest.mark.parametrize("put", ["reserve", "reserve_range"])
+def test_a_long_range_does_not_make_the_bitmap_grow(put: str) -> None:
+    """What is taken again inside of it extends the dense region for its own sake only; found by the long model run."""
+    bitmap = Bitmap(2**52)
+    bitmap.reserve_range(0, 2**36)
+    for ordinal in (4000, 500_000, 64_000_000, 8_000_000_000):
+        bitmap.release(ordinal)
+        bitmap.reserve(ordinal) if put == "reserve" else bitmap.reserve_range(ordinal, 1)
+    assert bitmap.nbytes < 10_000
+    assert bitmap.allocate() == 2**36
+    assert bitmap.nbytes < 10_000
+    assert bitmap.count_taken(0, 2**52) == len(bitmap) == 2**36 + 1
+
+
+def test_ranges_one_after_the_other_do_not_make_the_bitmap_grow() -> None:
+    bitmap = Bitmap(2**52)
+    first = 0
+    for length in (4096, 2**19, 2**26, 2**33):
+        bitmap.reserve_range(first, length)
+        first += length
+    assert bitmap.nbytes < 10_000
+    for _ in range(100):
+        bitmap.release_range(0, 4096)
+        bitmap.reserve_range(0, 4096)
+    assert list(bitmap.allocate_many(5000)) == list(range(first, first + 5000))
