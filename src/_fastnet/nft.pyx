@@ -101,7 +101,7 @@ cdef void put_elements(Wire* wire, const Elements* all, size_t first, size_t cou
 @final
 @cython.auto_pickle(False)
 cdef class NftBatch:
-    """Changes of the elements of one table: all of them are made, or none.
+    """Changes of the elements of one table, or of those of its name in several families: all are made, or none.
 
     Equivalent to: ``nft -f`` with ``add element``, ``delete element`` and ``flush set``, in the order of the calls.
 
@@ -138,6 +138,10 @@ cdef class NftBatch:
     def __dealloc__(self):
         wire_free(&self.wire)
         free(self.starts)
+
+    def turn(self, family, /):
+        """Have what follows be about the table of that name in another family."""
+        self.family = <uint8_t> read_number(family, "family", 0, 255)
 
     def __len__(self):
         return <Py_ssize_t> self.count

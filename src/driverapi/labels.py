@@ -31,6 +31,7 @@ __all__ = [
     "ENDPOINT_SYSCTLS",
     "FORWARDING",
     "GENERIC",
+    "GUARD",
     "GW_PRIORITY",
     "HOST_IPV4",
     "IFACE_PREFIX",
@@ -74,6 +75,9 @@ MEMORY: Final = OURS + "memory"
 
 FORWARDING: Final = OURS + "forwarding"
 """What a routed network switches on so that its sandboxes reach each other. Ours."""
+
+GUARD: Final = OURS + "guard"
+"""Sandboxes of a bridge network send under their own addresses alone. Ours."""
 
 MTU: Final = PREFIX + "driver.mtu"
 IFACE_PREFIX: Final = PREFIX + "container_iface_prefix"

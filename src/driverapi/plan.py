@@ -34,6 +34,7 @@ __all__ = [
     "Neighbour",
     "NetworkPlan",
     "NetworkRules",
+    "PairLink",
     "ParentLink",
     "PortMap",
     "PortWish",
@@ -291,16 +292,36 @@ class NetworkRules:
         Families (4, 6) whose traffic to elsewhere leaves under an address of the host's.
     source : tuple of bytes
         Which address that is, packed, at most one of a family; by default that of the link it leaves by.
+    protected : tuple of int
+        Families in which nobody from elsewhere reaches more of a sandbox than its published ports.
+    pinged : tuple of int
+        Those of them in which ICMP passes all the same.
+    internal : bool
+        Nothing is forwarded to it or from it.
+    shut : bool
+        Its sandboxes do not reach each other, but by the links of their plans and published ports.
+    guard : bool
+        What a sandbox sends under a MAC address, or an address, that is not its own is dropped.
     """
 
     prefixes: tuple[Address, ...] = ()
     masquerade: tuple[int, ...] = ()
     source: tuple[bytes, ...] = ()
+    protected: tuple[int, ...] = ()
+    pinged: tuple[int, ...] = ()
+    internal: bool = False
+    shut: bool = False
+    guard: bool = False
 
     @property
     def wanted(self) -> bool:
         """Whether it needs any rule before a port is published."""
-        return bool(self.masquerade)
+        return bool(self.masquerade or self.protected or self.internal or self.shut or self.guard)
+
+    @property
+    def each(self) -> bool:
+        """Whether each of its endpoints needs rules."""
+        return self.shut or self.guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +353,8 @@ class PortMap:
     protocol : str
         ``"tcp"``, ``"udp"`` or ``"sctp"``.
     host : bytes
-        Address of the host, packed; all zeros for each that it has of that family.
+        Address of the host, packed; all zeros for each that it has of that family. The sandbox's own where a network is
+        routed and not translated: then the port is opened there.
     host_port : int
         1…65535.
     ip : bytes
@@ -369,7 +391,8 @@ class PortWish:
     Attributes
     ----------
     places : tuple of (bytes, bytes)
-        Address of the host and of the sandbox: one for each family, all under the same port of the host.
+        Address of the host and of the sandbox: one for each family, all under the same port of the host; the sandbox's
+        twice where it is reached itself.
     low, high : int
         The first free port of the host from one to the other is taken; 0: one that the kernel gives to sockets by
         itself (``ip_local_port_range``) and does not keep back (``ip_local_reserved_ports``).
@@ -383,7 +406,10 @@ class PortWish:
 
     def at(self, host_port: int) -> list[PortMap]:
         """Return what is published if it gets that port of the host."""
-        return [PortMap(self.protocol, host, host_port, ip, self.port) for host, ip in self.places]
+        return [
+            PortMap(self.protocol, host, self.port if host == ip else host_port, ip, self.port)
+            for host, ip in self.places
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +443,16 @@ class InterfacePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PairLink:
+    """A port of one endpoint that another reaches although their network is shut: addresses are packed."""
+
+    source: bytes
+    target: bytes
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointPlan:
     """What one endpoint needs in its sandbox.
 
@@ -426,6 +462,8 @@ class EndpointPlan:
         The endpoint's id: every answer of the kernel is mapped back to it.
     network : str
         The network's id: names of masters are those of its plan.
+    pairs : tuple of PairLink
+        On a network that is shut.
     routes, neighbours : tuple
         Put on the interface whose prefix holds the next hop, else on the first.
     name : str
@@ -447,6 +485,7 @@ class EndpointPlan:
     announce: bool = False
     priority: int = 0
     sysctls: tuple[Sysctl, ...] = ()
+    pairs: tuple[PairLink, ...] = ()
 
 
 def check_link(link: Link, what: str) -> Link:

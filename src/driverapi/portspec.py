@@ -68,12 +68,15 @@ class PortPolicy:
         Address of the host for ports that name none, packed, at most one of a family.
     families : tuple of int
         Those (4, 6) whose ports can be published.
+    direct : tuple of int
+        Those whose sandboxes are reached at their own addresses: a published port is opened there.
     refused : str
         Why none can be; empty where some can.
     """
 
     binding: tuple[bytes, ...] = ()
     families: tuple[int, ...] = (4, 6)
+    direct: tuple[int, ...] = ()
     refused: str = ""
 
 
@@ -138,7 +141,10 @@ def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: P
     for spec in specs:
         families = targets if spec.host is None else {4 if len(spec.host) == 4 else 6: spec.host}
         places = tuple(
-            (spec.host or binding.get(family) or _ANY[family], targets[family])
+            (
+                targets[family] if family in policy.direct else spec.host or binding.get(family) or _ANY[family],
+                targets[family],
+            )
             for family in families
             if family in targets
         )

@@ -10,46 +10,22 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from driverapi import Controller, errors
 from driverapi.network import Network
-from tests.kernel.traffic import ask, ip_of, place, run, server
+from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place, run, server, tables
 
 pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
 
 MASQUERADE = {"com.docker.network.bridge.enable_ip_masquerade": True}
 
 
-def tables() -> list[str]:
-    found = json.loads(run("nft", "-j", "list", "tables"))["nftables"]
-    return [one["table"]["name"] for one in found if "table" in one]
-
-
-def contents(table: str) -> dict[str, Any]:
-    """Read the elements of each set and map of a table."""
-    found = json.loads(run("nft", "-j", "list", "table", "inet", table))["nftables"]
-    return {
-        one[kind]["name"]: one[kind]["elem"]
-        for one in found
-        for kind in ("set", "map")
-        if kind in one and "elem" in one[kind]
-    }
-
-
 @pytest.fixture(autouse=True)
 def _private() -> Iterator[None]:
-    """Have loopback, no bridged packets in the packet filter, and leave no table."""
-    run("ip", "link", "set", "lo", "up")
-    bridged = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if bridged.exists():
-        bridged.write_text("0")
-    assert tables() == []
-    yield
-    assert tables() == []
-    assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "0"
+    with no_tables():
+        yield
 
 
 @pytest.fixture
@@ -65,19 +41,8 @@ def net(ctl: Controller) -> Network:
 
 @pytest.fixture
 def outside(ctl: Controller) -> Iterator[str]:
-    """A namespace beyond a link of the host's, which forwards what comes in: 192.0.2.2, the host 192.0.2.1."""
-    box = ctl.create_sandbox("outside")
-    run("ip", "link", "add", "out0", "type", "veth", "peer", "name", "out1")
-    run("ip", "link", "set", "out1", "netns", box.key)
-    run("ip", "addr", "add", "192.0.2.1/24", "dev", "out0")
-    run("ip", "link", "set", "out0", "up")
-    Path("/proc/sys/net/ipv4/conf/out0/forwarding").write_text("1")
-    inside = ("nsenter", f"--net={box.key}", "ip")
-    run(*inside, "link", "set", "lo", "up")
-    run(*inside, "link", "set", "out1", "up")
-    run(*inside, "addr", "add", "192.0.2.2/24", "dev", "out1")
-    yield box.key
-    run("ip", "link", "del", "out0")
+    with beyond(ctl.create_sandbox("outside").key) as place:
+        yield place
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -21,7 +21,6 @@ REFUSED = [
     ("EnableIPv6", True, r"create_network\(ipv6="),
     (PREFIX + "enable_ipv4", "false", "has an IPv4 prefix"),
     ("EnableIPTables", "true", "packet filter"),
-    ("EnableICC", False, "packet filter"),
     ("AllowNonDefaultBridge", False, "any name"),
     ("PortBindings", {"80/tcp": []}, "of an endpoint"),
     (PREFIX + "bridge.default_bridge", True, "default"),

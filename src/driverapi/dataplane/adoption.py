@@ -23,6 +23,7 @@ from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.parents import KINDS
 from driverapi.dataplane.routed import METRIC_MARK, strip_gateway
 from driverapi.dataplane.routes import give_gateways
+from driverapi.dataplane.rules import members
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.events import emit, of_fault
 from driverapi.instance import LINK_MARK, Instance
@@ -232,6 +233,7 @@ class LinuxSurvey:
                 netns = works[position].netns
                 assert isinstance(netns, LinuxNetns)
                 self._bereft.add(netns)
+        self._kernel.firewall.enter(members(self._kernel, [job for job in found if job is not None]))
         return found
 
     def _take(self, work: Work, kept: Any) -> LinuxRealised | None:

@@ -37,6 +37,7 @@ from driverapi.dataplane.kernel import TRIES, Interface, Kernel, LinuxRealised, 
 from driverapi.dataplane.numbers import number_namespaces
 from driverapi.dataplane.parents import put_inside
 from driverapi.dataplane.routed import forward_ipv6
+from driverapi.dataplane.rules import enter_rules
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.dataplane.star import enter_stars
 from driverapi.dataplane.sysctls import set_sysctls
@@ -79,6 +80,7 @@ class BringUp:
                 attempt(job, self._move_in, job)
                 if job.netns.ownership is not Ownership.FOREIGN:  # there the engine sets them
                     attempt(job, set_sysctls, job)
+            enter_rules(self._kernel, jobs)
             configure(self._kernel, self._group, jobs)
             enter_stars(job for job in jobs if job.error is None)
             if last:

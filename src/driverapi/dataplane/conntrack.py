@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from driverapi.events import emit, of_fault
+from driverapi.plan import PROTOCOLS, PortMap
 
 __all__ = ["Conntrack"]
 
@@ -33,6 +34,10 @@ _TUPLE_IP, _SOURCE, _TARGET, _V6 = 1, 1, 2, 2
 # enum ctattr_filter { CTA_FILTER_ORIG_FLAGS = 1, CTA_FILTER_REPLY_FLAGS = 2 }; net/netfilter/nf_internals.h:
 #     #define CTA_FILTER_FLAG_CTA_IP_SRC (1 << 0), CTA_FILTER_FLAG_CTA_IP_DST (1 << 1)
 _NESTED: Final = 0x8000
+# enum ctattr_tuple { …, CTA_TUPLE_PROTO = 2 }, enum ctattr_l4proto { CTA_PROTO_NUM = 1, CTA_PROTO_SRC_PORT = 2,
+#     CTA_PROTO_DST_PORT = 3 }; CTA_FILTER_FLAG_CTA_PROTO_NUM (1 << 3), CTA_FILTER_FLAG_CTA_PROTO_SRC_PORT (1 << 4)
+_TUPLE_PROTO, _NUMBER, _SOURCE_PORT, _TARGET_PORT = 2, 1, 2, 3
+_BY_SERVER: Final = 1 | 1 << 3 | 1 << 4
 
 # What a connection of an address has it for: its sender, its target, or the target behind a DNAT.
 _SIDES: Final = ((_ORIGINAL, _SOURCE), (_ORIGINAL, _TARGET), (_REPLY, _SOURCE))
@@ -90,6 +95,43 @@ class Conntrack:
                 self._delete(self._found(socket.AF_INET6, rest))
         except OSError as error:
             emit("conntrack.still_tracked", count=len(addresses), **of_fault(error))
+
+    def forget_ports(self, ports: Sequence[PortMap]) -> None:
+        """Delete the entries of connections that came by published ports; where that fails it is logged."""
+        if not ports:
+            return
+        with self._lock:
+            try:
+                if self._socket is None or not self._entries():
+                    return
+                few = [one for one in ports if len(one.ip) == 4] if len(ports) <= FEW else []
+                refused = self._delete(map(_looking_for_port, few))
+                if refused & {errno.EINVAL, errno.EOPNOTSUPP}:
+                    few = []
+                rest = frozenset(
+                    (one.ip, PROTOCOLS[one.protocol], one.port) for one in ports if len(one.ip) != 4 or not few
+                )
+                for family, size in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+                    some = frozenset(one for one in rest if len(one[0]) == size)
+                    if some:
+                        self._delete(self._translated(family, some))
+            except OSError as error:
+                emit("conntrack.still_tracked", count=len(ports), **of_fault(error))
+
+    def _translated(self, family: int, servers: frozenset[tuple[bytes, int, int]]) -> Iterable[bytes]:
+        """Read all connections of a family; give the messages that delete those which a DNAT leads to the servers."""
+        wanted = []
+        for type, body in self._ask(_GET, family, _REQUEST | _DUMP):
+            if type != _SUBSYSTEM:
+                continue
+            tuples = {kind: value for kind, value in _attributes(body) if kind in (_ORIGINAL, _REPLY, _ZONE)}
+            reply, original = tuples.get(_REPLY, b""), tuples.get(_ORIGINAL, b"")
+            server = (_address(reply, _SOURCE), *_protocol(reply, _SOURCE_PORT))
+            asked = (_address(original, _TARGET), *_protocol(original, _TARGET_PORT))
+            if server in servers and server != asked:
+                kept = b"".join(_attribute(kind, tuples[kind]) for kind in (_ORIGINAL, _ZONE) if kind in tuples)
+                wanted.append(_message(_DELETE, body[0], kept))
+        return wanted
 
     def _entries(self) -> int:
         """Return how many connections are tracked, of all."""
@@ -175,6 +217,25 @@ def _looking_for(ipv4: bytes, side: int, end: int) -> bytes:
     tuple_ = _attribute(_TUPLE_IP | _NESTED, _attribute(end, ipv4))
     wanted = _attribute(_FILTER | _NESTED, _attribute(side, struct.pack("=I", end)))
     return _message(_DELETE, socket.AF_INET, _attribute(side | _NESTED, tuple_) + wanted)
+
+
+def _looking_for_port(port: PortMap) -> bytes:
+    """Delete what is answered by a port of an IPv4 address."""
+    where = _attribute(_TUPLE_IP | _NESTED, _attribute(_SOURCE, port.ip))
+    number = _attribute(_NUMBER, bytes((PROTOCOLS[port.protocol],)))
+    protocol = number + _attribute(_SOURCE_PORT, port.port.to_bytes(2, "big"))
+    tuple_ = where + _attribute(_TUPLE_PROTO | _NESTED, protocol)
+    wanted = _attribute(_FILTER | _NESTED, _attribute(_REPLY, struct.pack("=I", _BY_SERVER)))
+    return _message(_DELETE, socket.AF_INET, _attribute(_REPLY | _NESTED, tuple_) + wanted)
+
+
+def _protocol(side: bytes, end: int) -> tuple[int, int]:
+    """Return protocol and port of one end, of a CTA_TUPLE; zeros where there is none."""
+    for kind, value in _nested(side):
+        if kind == _TUPLE_PROTO:
+            held = dict(_nested(value))
+            return int.from_bytes(held.get(_NUMBER, b""), "big"), int.from_bytes(held.get(end, b""), "big")
+    return 0, 0
 
 
 def _address(side: bytes, end: int) -> bytes:

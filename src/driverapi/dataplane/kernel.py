@@ -19,7 +19,7 @@ from driverapi.dataplane.forwarding import Forwarding
 from driverapi.dataplane.groups import COMMON, LinkGroups
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.instance import Instance
-from driverapi.plan import EndpointPlan, GatewayLink, InterfacePlan, VethLink
+from driverapi.plan import EndpointPlan, GatewayLink, InterfacePlan, NetworkRules, VethLink
 
 if TYPE_CHECKING:
     from driverapi.dataplane.star import Star
@@ -86,6 +86,7 @@ class Kernel:
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
         self.gateways: dict[tuple[str, str], GatewayLink] = {}  # those of them that have no ports
         self.stars: dict[tuple[str, str], Star] = {}  # those of them that have
+        self.rules: dict[str, NetworkRules] = {}  # of networks that have any, or can have
         self.forwarding = Forwarding()
         self.orders = Orders()
         try:

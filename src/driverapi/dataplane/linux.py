@@ -150,6 +150,7 @@ class LinuxDataplane:
     def unpublish(self, ports: Sequence[PortMap]) -> None:
         """Take published ports away."""
         self._kernel.firewall.unpublish(ports)
+        self._kernel.conntrack.forget_ports([one for one in ports if one.host != one.ip])
 
     # --- endpoints ------------------------------------------------------------------------------
 

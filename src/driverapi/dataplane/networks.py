@@ -15,7 +15,7 @@ from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.parents import Parents
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
 from driverapi.dataplane.star import Star
-from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, NetworkRules, ParentLink
+from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, ParentLink
 
 __all__ = ["Networks"]
 
@@ -31,7 +31,7 @@ class Networks:
         self._kernel = kernel
         self._parents = Parents(kernel)
         self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
-        self._rules: dict[str, NetworkRules] = {}  # of networks whose ports can be published
+        self._macs: dict[str, list[bytes]] = {}  # of a network's bridges
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
         """Make the links of a plan with their addresses, all or nothing."""
@@ -51,7 +51,8 @@ class Networks:
     def keep_rules(self, network: str, plan: NetworkPlan) -> None:
         """Know the rules of a network whose links are there, and make those that it needs now."""
         if plan.rules is not None:
-            self._rules[network] = plan.rules
+            self._macs[network] = [link.mac for link in plan.links if isinstance(link, BridgeLink)]
+            self._kernel.rules[network] = plan.rules
             if plan.rules.wanted:
                 self.open(network)
 
@@ -64,7 +65,7 @@ class Networks:
             The kernel cannot, or refused; nothing was made.
         """
         kernel = self._kernel
-        rules = self._rules.get(network)
+        rules = kernel.rules.get(network)
         if rules is None:
             raise errors.NotImplementedYetError(
                 f"network {network[:12]}: its driver says nothing of rules, so no port of it can be published"
@@ -74,9 +75,12 @@ class Networks:
         what = f"network {network[:12]}"
         links = [index for (owner, _), index in list(kernel.masters.items()) if owner == network]
         ipv6 = any(prefix.version == 6 for prefix in rules.prefixes)
-        if ipv6:
+        if ipv6 and not rules.internal:
             kernel.forwarding.check(what)
-        kernel.firewall.add_network(network, rules, links)
+        macs = self._macs.get(network, [])
+        kernel.firewall.add_network(network, rules, links, macs)
+        if rules.internal:
+            return
         try:
             batch = Batch()
             for index in links:
@@ -209,7 +213,8 @@ class Networks:
         """Delete the rules and the links of a network; what is gone already is passed over."""
         kernel = self._kernel
         kernel.firewall.remove_network(network)
-        self._rules.pop(network, None)
+        self._macs.pop(network, None)
+        kernel.rules.pop(network, None)
         for key in [key for key in list(kernel.masters) if key[0] == network and self._parents.has(key)]:
             self._parents.leave(key)
         keys = [key for key in list(kernel.masters) if key[0] == network]

@@ -12,6 +12,7 @@ from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, Interface, Kernel, LinuxRealised, link, named
 from driverapi.dataplane.parents import delete_inside
 from driverapi.dataplane.routes import pass_gateways_on
+from driverapi.dataplane.rules import leave_rules
 from driverapi.dataplane.star import leave_stars
 from driverapi.plan import MoveLink, VethLink
 
@@ -45,6 +46,7 @@ def take_away(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
             if interface.there and isinstance(interface.plan.link, VethLink)
         ],
     )
+    leave_rules(kernel, jobs)
     for job in jobs:
         for interface in job.interfaces:
             if not interface.there and interface.held:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from driverapi import labels
+from driverapi.addresses import Address
 from driverapi.api import JoinInfo, Options
 from driverapi.drivers.bridge_options import BRIDGE_RULES
-from driverapi.drivers.bridge_rules import RULE_OPTIONS, policy_of, rules_of
+from driverapi.drivers.bridge_rules import RULE_OPTIONS, modes_of, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
 from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, VethLink, check_link_name
 from driverapi.portspec import PortPolicy
@@ -30,6 +31,12 @@ class _Bridge(PairNetwork):
     exact: bool = False
     rules: NetworkRules = field(default_factory=NetworkRules)
     policy: PortPolicy = field(default_factory=PortPolicy)
+    bare: tuple[int, ...] = ()  # families of which the bridge has no address
+
+    @property
+    def own(self) -> tuple[Address, ...]:
+        """Addresses of the bridge."""
+        return tuple(one for one in self.gateways if one.version not in self.bare)
 
 
 @final
@@ -63,8 +70,13 @@ class BridgeDriver(PairDriver[_Bridge]):
             network.macs,
             name=_BRIDGE if name is None else check_link_name(name, f"option {labels.BRIDGE_NAME!r}"),
             exact=name is not None,
-            rules=rules_of(options, network.data),
-            policy=policy_of(options, internal=network.internal),
+            rules=rules_of(options, network.data, internal=network.internal),
+            policy=policy_of(options, network.data, internal=network.internal),
+            bare=tuple(
+                version
+                for version, mode in modes_of(options, network.data, internal=network.internal).items()
+                if mode == "isolated"
+            ),
         )
 
     def port_policy(self, network_id: str) -> PortPolicy:
@@ -74,9 +86,7 @@ class BridgeDriver(PairDriver[_Bridge]):
     def network_plan(self, network_id: str) -> NetworkPlan:
         """Return the bridge with its gateway addresses."""
         bridge = self._network(network_id)
-        return NetworkPlan(
-            (BridgeLink(bridge.name, bridge.mac, bridge.mtu, bridge.gateways, bridge.exact),), bridge.rules
-        )
+        return NetworkPlan((BridgeLink(bridge.name, bridge.mac, bridge.mtu, bridge.own, bridge.exact),), bridge.rules)
 
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Declare the pair, the gateways and the gateways' permanent neighbour entries."""
@@ -84,9 +94,9 @@ class BridgeDriver(PairDriver[_Bridge]):
         bridge = self._network(network_id)
         endpoint = self._endpoint(bridge, endpoint_id)
         for interface in info.interface_names:
-            link = VethLink(master=bridge.name, mtu=bridge.mtu, pin_neighbours=bool(bridge.gateways))
+            link = VethLink(master=bridge.name, mtu=bridge.mtu, pin_neighbours=bool(bridge.own))
             interface.set_link(link, prefix=bridge.prefix, name=endpoint.name)
-        for gateway in bridge.gateways:
+        for gateway in bridge.own:
             info.add_neighbour(gateway.ip, bridge.mac)
             if bridge.internal:
                 continue

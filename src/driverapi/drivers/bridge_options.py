@@ -10,10 +10,9 @@ from driverapi.drivers.options import Rules
 
 __all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED"]
 
-NO_PACKET_FILTER: Final = "it needs packet filter rules, which this version does not make"
+NO_PACKET_FILTER: Final = "packet filter rules are made where an option needs them: see bridge.gateway_mode_ipv4"
 
 _ONLY: Final[Mapping[str, tuple[bool, str]]] = {
-    labels.BRIDGE_ENABLE_ICC: (True, NO_PACKET_FILTER),
     labels.BRIDGE_INHIBIT_IPV4: (False, "the bridge has its gateway address, unless the network is internal"),
     labels.BRIDGE_DEFAULT: (False, "no network is a default one here"),
     "EnableIPTables": (False, NO_PACKET_FILTER),
@@ -25,9 +24,7 @@ _CONFIGURATION: Final[Mapping[str, tuple[bool, str]]] = {
 }
 
 REFUSED: Final[Mapping[str, str]] = {
-    labels.BRIDGE_GATEWAY_MODE_IPV4: NO_PACKET_FILTER,
-    labels.BRIDGE_GATEWAY_MODE_IPV6: NO_PACKET_FILTER,
-    labels.BRIDGE_TRUSTED: NO_PACKET_FILTER,
+    labels.BRIDGE_TRUSTED: "from elsewhere published ports alone are reached; or use gateway mode 'nat-unprotected'",
     labels.PORT_MAP: "ports are published of an endpoint: use create_endpoint(publish=…), or its options",
     "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
     "DefaultGatewayIPv4": "use create_network(gateway=…)",
@@ -42,7 +39,8 @@ BRIDGE_RULES: Final = Rules(
     driver="bridge",
     known=frozenset(
         {labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, labels.HOST_IPV4}
-        | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4}
+        | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4, labels.BRIDGE_ENABLE_ICC, labels.GUARD}
+        | {labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
     ),
     only=_ONLY,

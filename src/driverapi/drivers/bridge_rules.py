@@ -1,10 +1,23 @@
-"""What driver ``bridge`` asks of the packet filter: masquerading, and where published ports are.
+"""What driver ``bridge`` asks of the packet filter: a network without any of these options has no rules.
 
-Network options:
-
-``bridge.enable_ip_masquerade``  what leaves for elsewhere has an address of the host's (default: false)
-``host_ipv4``                    that address, of IPv4; by default that of the link it leaves by
-``bridge.host_binding_ipv4``     address of the host for ports that name none (default: all that it has)
+``bridge.gateway_mode_ipv4``, ``bridge.gateway_mode_ipv6``
+    ``nat``              what leaves for elsewhere has an address of the host's; from there, published ports alone
+                         are reached
+    ``nat-unprotected``  the same, and who has a route to the sandboxes reaches all of them
+    ``routed``           sandboxes are seen, and reached, at their own addresses: their published ports and ICMP
+    ``isolated``         the bridge has no address of that family; only where the network is internal
+``bridge.enable_ip_masquerade``
+    As mode ``nat``; false takes the host's address away from it. Default: false, unless the mode is one of NAT.
+``host_ipv4``
+    The address that traffic leaves under; by default that of the link it leaves by.
+``bridge.host_binding_ipv4``
+    Address of the host for ports that name none; by default all that it has.
+``bridge.enable_icc``
+    False: sandboxes do not reach each other, but by links (``ChildEndpoints``) and published ports.
+``internal``
+    Nothing is forwarded to the network or from it.
+``driverapi.guard``
+    True: what a sandbox sends under a MAC address, or an address, that is not its own is dropped.
 """
 
 from __future__ import annotations
@@ -18,27 +31,75 @@ from driverapi.api import IPAMData, Options
 from driverapi.plan import NetworkRules
 from driverapi.portspec import PortPolicy
 
-__all__ = ["RULE_OPTIONS", "policy_of", "rules_of"]
+__all__ = ["MODES", "RULE_OPTIONS", "modes_of", "policy_of", "rules_of"]
 
-RULE_OPTIONS: Final = (labels.BRIDGE_MASQUERADE, labels.HOST_IPV4, labels.BRIDGE_HOST_BINDING_IPV4)
+MODES: Final = ("nat", "nat-unprotected", "routed", "isolated")
+
+_MODE: Final = {4: labels.BRIDGE_GATEWAY_MODE_IPV4, 6: labels.BRIDGE_GATEWAY_MODE_IPV6}
+
+RULE_OPTIONS: Final = (
+    *_MODE.values(),
+    labels.BRIDGE_MASQUERADE,
+    labels.HOST_IPV4,
+    labels.BRIDGE_HOST_BINDING_IPV4,
+    labels.BRIDGE_ENABLE_ICC,
+    labels.GUARD,
+)
 
 
-def rules_of(options: Options, data: Sequence[IPAMData]) -> NetworkRules:
+def modes_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> dict[int, str]:
+    """Return the gateway mode of each family that the network has; empty where none was asked for."""
+    found = {}
+    masquerade = options.get(labels.BRIDGE_MASQUERADE)
+    versions = {one.pool.version for one in data}
+    for version, name in _MODE.items():
+        mode = options.get(name) or ""
+        if mode and mode not in MODES:
+            raise errors.InvalidError(f"option {name!r}: {mode!r} is not one of {', '.join(MODES)}")
+        if mode and version not in versions:
+            raise errors.InvalidError(f"option {name!r}: the network has no IPv{version} prefix")
+        if mode == "isolated" and not internal:
+            raise errors.InvalidError(
+                f"option {name!r}: mode 'isolated' is for internal networks; give {labels.INTERNAL!r} too"
+            )
+        if not mode and masquerade is not None and labels.as_bool(labels.BRIDGE_MASQUERADE, masquerade):
+            mode = "nat"
+        found[version] = mode
+    return {version: found[version] for version in versions}
+
+
+def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> NetworkRules:
     """Return what a network of these options and prefixes needs."""
-    prefixes = tuple(one.pool for one in data)
-    masquerade = labels.as_bool(labels.BRIDGE_MASQUERADE, options.get(labels.BRIDGE_MASQUERADE, False))
+    modes = modes_of(options, data, internal=internal)
+    masquerade = labels.as_bool(labels.BRIDGE_MASQUERADE, options.get(labels.BRIDGE_MASQUERADE, True))
+    translated = tuple(
+        version for version, mode in modes.items() if mode.startswith("nat") and masquerade and not internal
+    )
     source = _ipv4(options, labels.HOST_IPV4)
-    if source and not masquerade:
-        raise errors.InvalidError(f"option {labels.HOST_IPV4!r} needs {labels.BRIDGE_MASQUERADE!r}")
-    if source and not any(prefix.version == 4 for prefix in prefixes):
-        raise errors.InvalidError(f"option {labels.HOST_IPV4!r}: the network has no IPv4 prefix")
-    return NetworkRules(prefixes, tuple(prefix.version for prefix in prefixes) if masquerade else (), source)
+    if source and 4 not in translated:
+        raise errors.InvalidError(
+            f"option {labels.HOST_IPV4!r} is the address that IPv4 leaves under: it needs gateway mode 'nat'"
+        )
+    return NetworkRules(
+        prefixes=tuple(one.pool for one in data),
+        masquerade=translated,
+        source=source,
+        protected=tuple(version for version, mode in modes.items() if mode in ("nat", "routed") and not internal),
+        pinged=tuple(version for version, mode in modes.items() if mode == "routed" and not internal),
+        internal=internal,
+        shut=not labels.as_bool(labels.BRIDGE_ENABLE_ICC, options.get(labels.BRIDGE_ENABLE_ICC, True)),
+        guard=labels.as_bool(labels.GUARD, options.get(labels.GUARD, False)),
+    )
 
 
-def policy_of(options: Options, *, internal: bool) -> PortPolicy:
+def policy_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> PortPolicy:
     """Return where ports of a network of these options are published."""
-    refused = "the network is internal" if internal else ""
-    return PortPolicy(_ipv4(options, labels.BRIDGE_HOST_BINDING_IPV4), refused=refused)
+    modes = modes_of(options, data, internal=internal)
+    return PortPolicy(
+        _ipv4(options, labels.BRIDGE_HOST_BINDING_IPV4),
+        direct=tuple(version for version, mode in modes.items() if mode == "routed"),
+        refused="the network is internal" if internal else "",
+    )
 
 
 def _ipv4(options: Options, name: str) -> tuple[bytes, ...]:

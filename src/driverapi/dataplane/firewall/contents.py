@@ -8,10 +8,10 @@ from typing import Final, final
 
 from driverapi._native import NftBatch
 from driverapi.addresses import Address
-from driverapi.dataplane.firewall.ruleset import SETS
+from driverapi.dataplane.firewall.ruleset import FAMILIES, SETS
 from driverapi.plan import PROTOCOLS, PortMap
 
-__all__ = ["Change", "Contents", "Element", "index_key", "port_element", "prefix_key"]
+__all__ = ["Change", "Contents", "Element", "index_key", "mac_key", "port_element", "prefix_key"]
 
 Element = tuple[str, bytes, bytes]
 """Name of the set, key, and datum (empty of a set). Of an interval the key is an address and a length."""
@@ -32,11 +32,18 @@ def index_key(*indexes: int) -> bytes:
     return b"".join(index.to_bytes(4, sys.byteorder) for index in indexes)
 
 
+def mac_key(mac: bytes) -> bytes:
+    """Return the part of a concatenation that a MAC address is."""
+    return mac + b"\0\0"
+
+
 def port_element(port: PortMap) -> Element:
     """Return the element of a published port."""
     family = "4" if len(port.host) == 4 else "6"
     where = bytes((PROTOCOLS[port.protocol], 0, 0, 0)) + port.host_port.to_bytes(2, "big") + b"\0\0"
     to = port.ip + port.port.to_bytes(2, "big") + b"\0\0"
+    if port.host == port.ip:
+        return f"open{family}", port.host + where, b""
     if port.host in _ANY:
         return f"any{family}", where, to
     return f"ports{family}", port.host + where, to
@@ -53,6 +60,11 @@ class Change:
     def __bool__(self) -> bool:
         """Tell whether it changes anything."""
         return bool(self.gone or self.new)
+
+    @property
+    def families(self) -> set[str]:
+        """Of the tables that it is about."""
+        return {SETS[name].family for name in (*self.gone, *self.new)}
 
     def encode(self, batch: NftBatch) -> None:
         """Append its messages."""
@@ -93,10 +105,18 @@ class Contents:
         for name, elements in change.new.items():
             self._sets[name].update(elements)
 
+    @property
+    def families(self) -> set[str]:
+        """Of the tables that have elements."""
+        return {SETS[name].family for name, elements in self._sets.items() if elements}
+
     def whole(self, batch: NftBatch) -> None:
         """Append the messages that empty every set and fill it with what is to be there."""
-        for name in SETS:
-            batch.flush(name)
+        families = self.families
+        for name, one in SETS.items():
+            if one.family in families:
+                batch.turn(FAMILIES[one.family])
+                batch.flush(name)
         for name, elements in self._sets.items():
             if elements:
                 _put(batch, name, elements, adding=True)
@@ -112,6 +132,7 @@ def _by_set(elements: Iterable[Element]) -> dict[str, dict[bytes, bytes]]:
 def _put(batch: NftBatch, name: str, elements: dict[bytes, bytes], *, adding: bool) -> None:
     """Append the messages for elements of one set."""
     of = SETS[name]
+    batch.turn(FAMILIES[of.family])
     verb = batch.add if adding else batch.delete
     data = b"".join(elements.values()) if of.data and adding else None
     if not of.interval:

@@ -6,17 +6,31 @@ import contextlib
 import errno
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Final, final
 
 from driverapi import errors
 from driverapi._native import NftBatch
-from driverapi.dataplane.firewall.contents import Change, Contents, Element, index_key, port_element, prefix_key
+from driverapi.dataplane.firewall.contents import (
+    Change,
+    Contents,
+    Element,
+    index_key,
+    mac_key,
+    port_element,
+    prefix_key,
+)
 from driverapi.dataplane.firewall.hostports import HostPorts
-from driverapi.dataplane.firewall.ruleset import make_table, table_name
+from driverapi.dataplane.firewall.ruleset import FAMILIES, make_tables, table_name
 from driverapi.dataplane.firewall.talk import RefusedError, Talk
-from driverapi.plan import NetworkRules, PortMap, PortWish
+from driverapi.plan import PROTOCOLS, EndpointPlan, NetworkRules, PairLink, PortMap, PortWish
 
-__all__ = ["Firewall"]
+__all__ = ["Firewall", "Member", "check_bridged"]
+
+Member = tuple[NetworkRules, EndpointPlan, int, bytes, Sequence[bytes]]
+"""Rules of its network, its plan, ifindex of its port, its MAC address, its addresses: packed."""
+
+_NF_PROTO: Final = {4: 2, 6: 10}  # NFPROTO_IPV4, NFPROTO_IPV6
 
 _MEANING: Final = {
     errno.EEXIST: "something of it is there already: two networks whose prefixes overlap cannot both have rules",
@@ -41,6 +55,8 @@ class Firewall:
         self._talk: Talk | None = None
         self._contents = Contents()
         self._networks: dict[str, list[Element]] = {}  # what is there for each
+        self._ports: dict[int, list[Element]] = {}  # and for each port of a bridge, by its ifindex
+        self._made: set[str] = set()  # families of the tables that are there
         self._waiting = False  # between survey and settle: nothing is sent
         self.ports = HostPorts(hold=hold)
 
@@ -59,12 +75,22 @@ class Firewall:
 
     # --- networks -------------------------------------------------------------------------------
 
-    def add_network(self, network: str, rules: NetworkRules, links: Sequence[int]) -> None:
-        """Have rules for a network, of those links."""
+    def add_network(self, network: str, rules: NetworkRules, links: Sequence[int], macs: Sequence[bytes] = ()) -> None:
+        """Have rules for a network, of those links, which have those MAC addresses."""
+        check_bridged(f"network {network[:12]}", rules)
         with self._lock:
             elements = [(f"ours{prefix.version}", prefix_key(prefix), b"") for prefix in rules.prefixes]
             elements += [("links", index_key(index), b"") for index in links]
-            elements += [("same", index_key(index, index), b"") for index in links]
+            for index in links:
+                # Who is on a shut network may not reach another of it by the gateway either.
+                if not rules.shut:
+                    elements.append(("same", index_key(index, index), b""))
+                if rules.internal:
+                    elements.append(("internal", index_key(index), b""))
+                for name, versions in (("protected", rules.protected), ("pinged", rules.pinged)):
+                    elements += [(name, index_key(index, _NF_PROTO[version]), b"") for version in versions]
+            if rules.shut:
+                elements += [("gates", mac, b"") for mac in macs]
             sources = {len(ip): ip for ip in rules.source}
             for prefix in rules.prefixes:
                 if prefix.version not in rules.masquerade:
@@ -94,6 +120,29 @@ class Firewall:
             known = [one for one in self._networks.get(network, ()) if self._contents.has(one)]
             self._commit(f"network {network[:12]}", Change(known))
             self._networks.pop(network, None)
+
+    # --- ports of bridges -----------------------------------------------------------------------
+
+    def enter(self, members: Iterable[Member]) -> None:
+        """Have rules for endpoints of networks that need some for each: before they can send."""
+        with self._lock:
+            new: list[Element] = []
+            for rules, plan, port, mac, addresses in members:
+                elements = _of_port(rules, port, mac, addresses)
+                for link in plan.pairs:
+                    elements.append(_of_pair(link))
+                self._ports[port] = elements
+                new += elements
+            self._commit("endpoints", Change((), new))
+
+    def leave(self, ports: Iterable[int]) -> None:
+        """Take the rules of endpoints away, by the ifindexes of their ports; there may be none."""
+        with self._lock:
+            known = [port for port in ports if port in self._ports]
+            gone = [one for port in known for one in self._ports[port] if self._contents.has(one)]
+            self._commit("endpoints", Change(gone))
+            for port in known:
+                del self._ports[port]
 
     # --- ports ----------------------------------------------------------------------------------
 
@@ -151,17 +200,19 @@ class Firewall:
                 self.delete()
 
     def delete(self) -> None:
-        """Delete the table, if there is one."""
-        batch = NftBatch(table_name(self._instance))
-        batch.delete_table()
-        try:
-            self._socket().commit(batch)
-        except RefusedError as refused:
-            if refused.errno not in (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL):  # a kernel without nf_tables
-                raise self._failure("the packet filter", refused) from refused
-        except OSError as error:
-            if error.errno != errno.EPROTONOSUPPORT:
-                raise errors.KernelError(f"the packet filter: {error.strerror}", error.errno or 0) from error
+        """Delete the tables that there are."""
+        for family in FAMILIES.values():
+            batch = NftBatch(table_name(self._instance), family)
+            batch.delete_table()
+            try:
+                self._socket().commit(batch)
+            except RefusedError as refused:
+                if refused.errno not in (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL):  # a kernel without nf_tables
+                    raise self._failure("the packet filter", refused) from refused
+            except OSError as error:
+                if error.errno != errno.EPROTONOSUPPORT:
+                    raise errors.KernelError(f"the packet filter: {error.strerror}", error.errno or 0) from error
+        self._made.clear()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -183,15 +234,16 @@ class Firewall:
                 if refused.errno != errno.ENOENT:
                     raise
                 # There is no table yet, or somebody has deleted it, or it is of another version.
-                self.ports.check_place()
-                make_table(self._instance)
-                batch.clear()
                 whole = Contents()
                 whole.take(self._contents)
                 if change is not None:
                     whole.apply(change)
+                self.ports.check_place()
+                make_tables(self._instance, sorted(whole.families - self._made or whole.families))
+                batch.clear()
                 whole.whole(batch)
                 self._socket().commit(batch)
+            self._made |= self._contents.families if change is None else change.families
         except RefusedError as refused:
             raise self._failure(what, refused) from refused
         except errors.DriverAPIError:
@@ -223,3 +275,42 @@ class Firewall:
         return kind(
             f"{what}: change packet filter rules: {refused.strerror}" + (f"; {advice}" if advice else ""), number
         )
+
+
+def check_bridged(what: str, rules: NetworkRules) -> None:
+    """See that bridged packets do not come by rules that are not for them.
+
+    Raises
+    ------
+    errors.KernelUnsupportedError
+        They do, and what was asked for would be undone.
+    """
+    if not rules.shut:
+        return
+    for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
+        try:
+            on = Path("/proc/sys/net/bridge", name).read_bytes().strip() != b"0"
+        except OSError:  # br_netfilter is not there
+            continue
+        if on:
+            raise errors.KernelUnsupportedError(
+                f"{what}: br_netfilter passes bridged packets through rules for forwarded ones, which would cut the "
+                f"links of endpoints: run 'sysctl net.bridge.{name}=0', or leave enable_icc on",
+                errno.EOPNOTSUPP,
+            )
+
+
+def _of_port(rules: NetworkRules, port: int, mac: bytes, addresses: Sequence[bytes]) -> list[Element]:
+    elements: list[Element] = []
+    if rules.shut:
+        elements.append(("shut", index_key(port), b""))
+    if rules.guard:
+        at = index_key(port) + mac_key(mac)
+        elements += [("guarded", index_key(port), b""), ("macs", at, b"")]
+        elements += [(f"known{4 if len(ip) == 4 else 6}", at + ip, b"") for ip in addresses]
+    return elements
+
+
+def _of_pair(link: PairLink) -> Element:
+    where = bytes((PROTOCOLS[link.protocol], 0, 0, 0)) + link.port.to_bytes(2, "big") + b"\0\0"
+    return f"linked{4 if len(link.source) == 4 else 6}", link.source + link.target + where, b""

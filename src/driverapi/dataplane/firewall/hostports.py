@@ -38,6 +38,7 @@ class HostPorts:
         self._hold = hold
         self._lock = threading.Lock()
         self._taken: dict[_Key, dict[bytes, socket.socket | None]] = {}  # by the host's address
+        self._open: set[PortMap] = set()  # of sandboxes themselves
         self._next: dict[str, int] = {}  # by protocol: where to look for a free one
         self._home = os.stat("/proc/thread-self/ns/net").st_ino
         self._sysctl = -1
@@ -52,6 +53,7 @@ class HostPorts:
                     if held is not None:
                         held.close()
             self._taken.clear()
+            self._open.clear()
         if self._sysctl >= 0:
             os.close(self._sysctl)
             self._sysctl = -1
@@ -100,6 +102,7 @@ class HostPorts:
 
     def _release(self, ports: Iterable[PortMap]) -> None:
         for port in ports:
+            self._open.discard(port)
             key = (port.protocol, len(port.host), port.host_port)
             places = self._taken.get(key)
             if places is None or port.host not in places:
@@ -111,6 +114,8 @@ class HostPorts:
                 del self._taken[key]
 
     def _take(self, wish: PortWish) -> list[PortMap]:
+        if all(host == ip for host, ip in wish.places):
+            return self._bind(wish, 0)
         if wish.low and wish.low == wish.high:
             return self._bind(wish, wish.low)
         low, high, reserved = (wish.low, wish.high, ()) if wish.low else self._automatic()
@@ -119,7 +124,9 @@ class HostPorts:
         refused: errors.DriverAPIError | None = None
         for step in range(size):
             number = low + (start + step) % size
-            if number in reserved or any(not self._is_free(wish.protocol, host, number) for host, _ in wish.places):
+            if number in reserved or any(
+                host != ip and not self._is_free(wish.protocol, host, number) for host, ip in wish.places
+            ):
                 continue
             try:
                 found = self._bind(wish, number)
@@ -142,6 +149,12 @@ class HostPorts:
         found: list[PortMap] = []
         try:
             for one in wish.at(number):
+                if one.host == one.ip:
+                    if one in self._open:
+                        raise errors.PortTakenError(f"port {one.port}/{one.protocol} of {one.address} is open already")
+                    self._open.add(one)
+                    found.append(one)
+                    continue
                 if not self._is_free(one.protocol, one.host, number):
                     raise errors.PortTakenError(
                         f"port {number}/{one.protocol} of {one.host_address} is published already; choose another"

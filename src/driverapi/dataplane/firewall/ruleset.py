@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from driverapi import errors
 
-__all__ = ["SETS", "TABLE_MARK", "Set", "make_table", "script", "table_name"]
+__all__ = ["FAMILIES", "SETS", "TABLE_MARK", "Set", "make_tables", "script", "table_name"]
 
 TABLE_MARK: Final = "driverapi-"
 """How the names of our tables begin; the instance id follows."""
@@ -37,12 +38,20 @@ class Set:
         Bytes of a key and of a datum; 0 of a set.
     interval : bool
         A key is a prefix: packed address and length.
+    family : str
+        Of the table that it is in.
     """
 
     type: str
     key: int
     data: int = 0
     interval: bool = False
+    family: str = "inet"
+
+    @property
+    def flags(self) -> str:
+        """As ``nft`` writes them."""
+        return " flags interval;" if self.interval else ""
 
 
 SETS: Final = {
@@ -58,12 +67,57 @@ SETS: Final = {
     "masquerade6": Set("ipv6_addr", 16, interval=True),
     "source4": Set("ipv4_addr : ipv4_addr", 4, 4, interval=True),
     "source6": Set("ipv6_addr : ipv6_addr", 16, 16, interval=True),
-    # links of networks; each with itself
+    # address of a sandbox, protocol, port: what is reached there itself
+    "open4": Set("ipv4_addr . inet_proto . inet_service", 12),
+    "open6": Set("ipv6_addr . inet_proto . inet_service", 24),
+    # links of networks; each with itself; those of internal ones; those that are reached by published ports alone
     "links": Set("iface_index", 4),
     "same": Set("iface_index . iface_index", 8),
+    "internal": Set("iface_index", 4),
+    "protected": Set("iface_index . nf_proto", 8),
+    "pinged": Set("iface_index . nf_proto", 8),
     VERSION: Set("mark", 4),
+    # MAC addresses of bridges of shut networks, and their ports; who reaches which port of whom all the same
+    "gates": Set("ether_addr", 6, family="bridge"),
+    "shut": Set("iface_index", 4, family="bridge"),
+    "linked4": Set("ipv4_addr . ipv4_addr . inet_proto . inet_service", 16, family="bridge"),
+    "linked6": Set("ipv6_addr . ipv6_addr . inet_proto . inet_service", 40, family="bridge"),
+    # ports of bridges that are looked at, and what may come in by them
+    "guarded": Set("iface_index", 4, family="bridge"),
+    "macs": Set("iface_index . ether_addr", 12, family="bridge"),
+    "known4": Set("iface_index . ether_addr . ipv4_addr", 16, family="bridge"),
+    "known6": Set("iface_index . ether_addr . ipv6_addr", 28, family="bridge"),
 }
-"""By name."""
+"""By name. Those of family ``bridge`` are in a table of the same name, which is made for networks that need it alone:
+every frame on every bridge then comes by its chains."""
+
+FAMILIES: Final = {"inet": 1, "bridge": 7}
+"""Of our tables, and their numbers (``NFPROTO_``)."""
+
+_BRIDGE_CHAINS: Final = """
+	chain prerouting {
+		type filter hook prerouting priority -300; policy accept;
+		iif @guarded jump guard
+	}
+	chain guard {
+		iif . ether saddr != @macs drop
+		ether type { 8021q, 8021ad } drop
+		ether type ip iif . ether saddr . ip saddr != @known4 drop
+		ether type arp arp saddr ip != 0.0.0.0 iif . ether saddr . arp saddr ip != @known4 drop
+		ether type ip6 ip6 saddr != { ::, fe80::/10 } iif . ether saddr . ip6 saddr != @known6 drop
+	}
+	chain forward {
+		type filter hook forward priority 0; policy accept;
+		ether daddr @gates accept
+		ether type arp accept
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+		ip saddr . ip daddr . meta l4proto . th dport @linked4 accept
+		ip daddr . ip saddr . meta l4proto . th sport @linked4 accept
+		ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept
+		ip6 daddr . ip6 saddr . meta l4proto . th sport @linked6 accept
+		iif @shut drop
+	}
+"""
 
 _CHAINS: Final = """
 	chain guard {
@@ -89,8 +143,14 @@ _CHAINS: Final = """
 	chain forward {
 		type filter hook forward priority filter; policy accept;
 		iif . oif @same accept
+		iif @internal drop
+		oif @internal drop
 		ct state established,related accept
 		ct status dnat accept
+		ip daddr . meta l4proto . th dport @open4 accept
+		ip6 daddr . meta l4proto . th dport @open6 accept
+		oif . meta nfproto @pinged meta l4proto { icmp, icmpv6 } accept
+		oif . meta nfproto @protected drop
 		iif @links oif @links drop
 	}
 	chain postrouting {
@@ -111,22 +171,27 @@ _CHAINS: Final = """
 
 
 def table_name(instance: str) -> str:
-    """Return the name of an instance's table (family ``inet``)."""
+    """Return the name of an instance's tables."""
     return f"{TABLE_MARK}{instance}"
 
 
-def script(instance: str) -> str:
-    """Return the text that makes the table, in the place of one that there is."""
-    name = table_name(instance)
-    sets = "".join(
-        f"\t{'map' if one.data else 'set'} {key} {{ type {one.type};{' flags interval;' if one.interval else ''} }}\n"
-        for key, one in SETS.items()
-    )
-    return f"add table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n{sets}{_CHAINS}}}\n"
+def script(instance: str, families: Collection[str] = ("inet",)) -> str:
+    """Return the text that makes the tables of those families, in the place of those that there are."""
+    text = ""
+    for family in families:
+        name = f"{family} {table_name(instance)}"
+        sets = "".join(
+            f"\t{'map' if one.data else 'set'} {key} {{ type {one.type};{one.flags} }}\n"
+            for key, one in SETS.items()
+            if one.family == family
+        )
+        chains = _CHAINS if family == "inet" else _BRIDGE_CHAINS
+        text += f"add table {name}\ndelete table {name}\ntable {name} {{\n{sets}{chains}}}\n"
+    return text
 
 
-def make_table(instance: str) -> None:
-    """Make the table, empty: in the network namespace of the calling thread.
+def make_tables(instance: str, families: Collection[str]) -> None:
+    """Make the tables of those families, empty: in the network namespace of the calling thread.
 
     Raises
     ------
@@ -145,7 +210,7 @@ def make_table(instance: str) -> None:
     try:
         done = subprocess.run(  # noqa: S603 - a path of the system, no shell
             [program, "-f", "-"],
-            input=script(instance),
+            input=script(instance, families),
             capture_output=True,
             text=True,
             timeout=_SECONDS,

@@ -1,0 +1,169 @@
+"""Published ports over restarts, and connections that end with them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driverapi import Controller, doctor
+from driverapi._native import socket_in
+from driverapi.network import Network
+from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place, run, server, tables
+
+pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+
+MASQUERADE = {"com.docker.network.bridge.enable_ip_masquerade": True}
+
+
+@pytest.fixture(autouse=True)
+def _private() -> Iterator[None]:
+    with no_tables():
+        yield
+
+
+def everything_away(state: Path) -> None:
+    with Controller(state=state) as ctl:
+        for net in ctl.networks:
+            net.detach(net.endpoints)
+            net.delete()
+        for box in ctl.sandboxes:
+            box.delete()
+
+
+def test_ports_are_there_again(tmp_path: Path, same_descriptors: None) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state) as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64", options=MASQUERADE)
+        one, other = net.attach(2, publish="80")
+        one.publish("8080:80")
+        before = [str(port) for port in [*one.ports, *other.ports]]
+        table = tables()[0]
+        written = contents(table)
+        key = place(one)
+    try:
+        with server(key, 80):
+            assert contents(table) == written  # it is closed, and all stays
+            assert ask("127.0.0.1", 8080) is not None
+            with Controller(state=state) as ctl:
+                assert ctl.restored is not None
+                assert not ctl.restored.mended
+                one, other = (ctl.network("web").endpoint(name) for name in (one.name, other.name))
+                assert [str(port) for port in [*one.ports, *other.ports]] == before
+                assert contents(table) == written
+                with socket.socket() as taking, pytest.raises(OSError) as caught:
+                    taking.bind(("127.0.0.1", 8080))
+                assert caught.value.errno == errno.EADDRINUSE
+                assert ask("127.0.0.1", 8080) is not None
+                one.unpublish()
+                other.publish("8080:80")
+                assert len(contents(table)["any4"]) == 2
+    finally:
+        everything_away(state)
+
+
+def test_a_port_that_somebody_has_taken_since_is_lost(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state) as ctl:
+        (one,) = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24").attach(1)
+        one.publish("8080:80")
+    try:
+        with socket.create_server(("", 8080)), Controller(state=state) as ctl:
+            assert ctl.restored is not None
+            assert ctl.restored.ports_lost == (("web", one.name),)
+            assert ctl.network("web").endpoint(one.name).ports == []
+            assert "any4" not in contents(tables()[0])
+        with Controller(state=state) as ctl:
+            assert ctl.restored is not None
+            assert ctl.restored.ports_lost == ()
+            ctl.network("web").endpoint(one.name).publish("8080:80")
+    finally:
+        everything_away(state)
+
+
+def test_a_table_that_is_gone_after_a_restart_is_made_anew(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state) as ctl:
+        guarded = {**MASQUERADE, "driverapi.guard": True, "com.docker.network.bridge.enable_icc": False}
+        (one,) = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", options=guarded).attach(1)
+        one.publish("8080:80")
+        table = tables()[0]
+        before = contents(table), contents(table, "bridge")
+    try:
+        run("nft", "flush", "ruleset")
+        with Controller(state=state):
+            assert (contents(table), contents(table, "bridge")) == before
+        run("nft", f"flush map inet {table} any4; add element inet {table} any4 {{ tcp . 1 : 10.0.0.1 . 1 }}")
+        with Controller(state=state):
+            assert (contents(table), contents(table, "bridge")) == before
+    finally:
+        everything_away(state)
+
+
+KILLED = """
+import os, signal, sys
+from driverapi import Controller
+ctl = Controller(run_dir=sys.argv[1])
+net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", options={"com.docker.network.bridge.enable_icc": False})
+net.attach(1, publish="8080:80")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_doctor_takes_the_tables_of_the_dead_away(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], timeout=30, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(tables()) == 2
+    report = doctor.examine(tmp_path)
+    assert [(finding.kind, finding.instance) for finding in report.findings] == [("orphan", tables()[0][-4:])]
+    doctor.mend(report)
+    assert tables() == []
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    with Controller() as ctl, beyond(ctl.create_sandbox("outside").key):
+        yield ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64")
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("version", [4, 6])
+def test_flows_through_a_port_end_with_it(net: Network, version: int, many: bool) -> None:
+    """A UDP flow that goes on would go on to the sandbox, by its entry in the connection tracking."""
+    one, other = net.attach(2)
+    host = {4: "192.0.2.1", 6: "2001:db8::1"}[version]
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    outside = net._controller.sandbox("outside").key
+    one.publish("9000:90/udp", *(f"{number}:1" for number in range(9100, 9120) if many))
+    other.publish("9001:90/udp")
+    flows = [socket.socket(fileno=socket_in(outside, family, socket.SOCK_DGRAM, 0)) for _ in range(2)]
+    with (
+        flows[0],
+        flows[1],
+        server(place(one), 90, "udp", version=version, name="one "),
+        server(place(other), 90, "udp", version=version, name="other "),
+    ):
+        for flow, port in zip(flows, (9000, 9001), strict=True):
+            flow.settimeout(0.5)
+            flow.connect((host, port))
+            flow.send(b"?")
+            assert flow.recv(64)
+        one.unpublish()
+        flows[0].send(b"?")
+        with pytest.raises((TimeoutError, ConnectionRefusedError)):
+            flows[0].recv(64)
+        flows[1].send(b"?")
+        assert flows[1].recv(64).startswith(b"other ")
+        other.publish("9000:90/udp")
+        flows[0].send(b"?")
+        assert flows[0].recv(64).startswith(b"other ")
+    assert ip_of(one, version)

@@ -1,0 +1,215 @@
+"""Gateway modes, networks that are internal or shut, and forged senders: on the real kernel, by real traffic."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driverapi import Controller, errors, labels
+from driverapi._native import socket_in
+from driverapi.endpoint import Endpoint
+from driverapi.network import Network
+from tests.kernel.traffic import ask, beyond, ip_of, no_tables, place, run, server
+
+pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+
+MODE4, MODE6 = labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6
+HOST = {4: "192.0.2.1", 6: "2001:db8::1"}
+AWAY = {4: "192.0.2.2", 6: "2001:db8::2"}
+GATEWAY = {4: "10.77.0.1", 6: "fd77::1"}
+
+
+@pytest.fixture(autouse=True)
+def _private() -> Iterator[None]:
+    with no_tables():
+        yield
+
+
+@pytest.fixture
+def ctl(same_descriptors: None) -> Iterator[Controller]:
+    with Controller() as controller:
+        yield controller
+
+
+@pytest.fixture
+def outside(ctl: Controller) -> Iterator[str]:
+    with beyond(ctl.create_sandbox("outside").key) as key:
+        run("nsenter", f"--net={key}", "ip", "route", "add", "10.77.0.0/20", "via", HOST[4])
+        run("nsenter", f"--net={key}", "ip", "route", "add", "fd77::/64", "via", HOST[6])
+        yield key
+
+
+def network(ctl: Controller, **options: Any) -> Network:
+    named = {"mode4": MODE4, "mode6": MODE6, "icc": labels.BRIDGE_ENABLE_ICC, "guard": labels.GUARD}
+    named["internal"] = labels.INTERNAL
+    given = {named[name]: value for name, value in options.items()}
+    return ctl.create_network("bridge", "web", ipv4="10.77.0.0/20", ipv6="fd77::/64", options=given)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("mode", "direct", "unpublished", "seen", "translated"),
+    [
+        ("nat", False, False, "host", True),
+        ("nat-unprotected", True, True, "host", True),
+        ("routed", True, False, "own", False),
+    ],
+)
+def test_gateway_modes(
+    ctl: Controller, outside: str, version: int, mode: str, direct: bool, unpublished: bool, seen: str, translated: bool
+) -> None:
+    (one,) = network(ctl, mode4=mode, mode6=mode).attach(1)
+    ip = ip_of(one, version)
+    with (
+        server(place(one), 80, version=version),
+        server(place(one), 81, version=version),
+        server(outside, 7000, version=version),
+        server(outside, 7000, "udp", version=version),
+    ):
+        assert (ask(ip, 80, where=outside, wait=0.3) is not None) is unpublished
+        one.publish("8080:80")
+        assert (ask(ip, 80, where=outside, wait=0.3) == AWAY[version]) is direct
+        assert (ask(ip, 81, where=outside, wait=0.3) is not None) is unpublished
+        assert (ask(HOST[version], 8080, where=outside, wait=0.3) == AWAY[version]) is translated
+        for protocol in ("tcp", "udp"):
+            found = ask(AWAY[version], 7000, protocol, where=place(one))
+            assert found == (HOST[version] if seen == "host" else ip)
+        assert ask(ip, 81) is not None  # the host itself
+    if not translated:
+        assert [str(port) for port in one.ports if len(port.ip) == (4 if version == 4 else 16)] == [
+            f"{ip}:80->{ip}:80/tcp" if version == 4 else f"[{ip}]:80->[{ip}]:80/tcp"
+        ]
+        with pytest.raises(errors.PortTakenError, match="open already"):
+            one.publish("80")
+
+
+def test_modes_may_differ_by_family(ctl: Controller) -> None:
+    (one,) = network(ctl, mode4="nat", mode6="routed").attach(1)
+    assert [str(port) for port in one.publish("8080:80")] == [
+        "0.0.0.0:8080->10.77.0.2:80/tcp",
+        "[fd77::2]:80->[fd77::2]:80/tcp",
+    ]
+    one.unpublish("8080:80", "80")
+    assert one.ports == []
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_ipv6_ports_lead_to_their_sandbox(ctl: Controller, outside: str, protocol: str) -> None:
+    one, other = network(ctl).attach(2)
+    with server(place(one), 80, protocol, version=6):
+        one.publish(f"8080:80/{protocol}")
+        assert ask(HOST[6], 8080, protocol) is not None
+        assert ask(GATEWAY[6], 8080, protocol) is not None
+        assert ask(HOST[6], 8080, protocol, where=outside) == AWAY[6]
+        assert ask(HOST[6], 8080, protocol, where=place(other)) == GATEWAY[6]
+        assert ask(HOST[6], 8080, protocol, where=place(one)) == GATEWAY[6]
+        assert ask("::1", 8080, protocol, wait=0.3) is None  # that no DNAT can do
+        one.unpublish()
+        assert ask(HOST[6], 8080, protocol, where=outside, wait=0.3) is None
+
+
+def test_an_internal_network_is_cut_off(ctl: Controller, outside: str) -> None:
+    net = network(ctl, internal=True)
+    one, other = net.attach(2)
+    box = place(one)
+    run("nsenter", f"--net={box}", "ip", "route", "add", "default", "via", "10.77.0.1")
+    with server(place(one), 80), server(outside, 7000):
+        assert ask(ip_of(one), 80, where=place(other)) is not None
+        assert ask(ip_of(one), 80) is not None
+        for name in ("all", "default"):
+            assert Path(f"/proc/sys/net/ipv4/conf/{name}/forwarding").read_text().strip() == "0"
+        bridge = next(
+            line.split()[1].rstrip(":") for line in run("ip", "-o", "link", "show", "type", "bridge").splitlines()
+        )
+        Path(f"/proc/sys/net/ipv4/conf/{bridge}/forwarding").write_text("1")  # as ip_forward would do
+        assert ask(ip_of(one), 80, where=outside, wait=0.3) is None
+        assert ask(AWAY[4], 7000, where=box, wait=0.3) is None
+
+
+def test_an_isolated_bridge_has_no_address(ctl: Controller) -> None:
+    net = network(ctl, internal=True, mode4="isolated", mode6="isolated")
+    one, other = net.attach(2)
+    with server(place(one), 80), server(place(one), 80, version=6):
+        assert ask(ip_of(one), 80, where=place(other)) is not None
+        assert ask(ip_of(one, 6), 80, where=place(other)) is not None
+        assert ask(ip_of(one), 80, wait=0.3) is None
+    assert "10.77.0.1" not in run("ip", "addr")
+    assert "fd77::1" not in run("ip", "addr")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_sandboxes_of_a_shut_network_do_not_reach_each_other(ctl: Controller, outside: str, many: bool) -> None:
+    net = network(ctl, icc=False, mode4="nat")
+    endpoints = net.attach(1100 if many else 2)  # more than one bridge has ports for
+    assert all(endpoint.error is None for endpoint in endpoints)
+    one, other = endpoints[0], endpoints[-1]
+    run("nsenter", f"--net={place(other)}", "ip", "addr", "add", "fe80::1/64", "dev", "eth0", "nodad")
+    with server(place(one), 80), server(place(one), 80, version=6), server(outside, 7000):
+        for version in (4, 6):
+            assert ask(ip_of(one, version), 80, where=place(other), wait=0.3) is None
+            assert ask(ip_of(one, version), 80) is not None
+        run("nsenter", f"--net={place(other)}", "ip", "route", "replace", ip_of(one), "via", "10.77.0.1")
+        assert ask(ip_of(one), 80, where=place(other), wait=0.3) is None  # by the gateway
+        assert ask(AWAY[4], 7000, where=place(other)) == HOST[4]
+        one.publish("8080:80")
+        assert ask(GATEWAY[4], 8080, where=place(other)) is not None
+    net.detach(endpoints)
+
+
+def test_bridged_packets_in_the_packet_filter_are_a_clear_error(ctl: Controller) -> None:
+    bridged = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not bridged.exists():
+        pytest.skip("br_netfilter is not loaded")
+    bridged.write_text("1")
+    try:
+        with pytest.raises(errors.KernelUnsupportedError, match=r"sysctl net\.bridge\.bridge-nf-call-iptables=0"):
+            network(ctl, icc=False)
+        assert ctl.networks == []
+        network(ctl)
+    finally:
+        bridged.write_text("0")
+    assert "dv" not in run("ip", "-o", "link", "show", "type", "veth")
+
+
+def frame(endpoint: Endpoint, *, mac: bytes | None = None, source: str | None = None, target: Endpoint) -> bytes:
+    """A UDP datagram for port 9 as a frame: of the endpoint's own addresses, or of others."""
+    own, other = (one.interfaces[0].packed_mac for one in (endpoint, target))
+    assert own is not None
+    assert other is not None
+    head = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 29, 0, 0, 64, 17, 0))
+    head += socket.inet_aton(source or ip_of(endpoint)) + socket.inet_aton(ip_of(target))
+    total = sum(struct.unpack("!10H", head))
+    struct.pack_into("!H", head, 10, ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF)
+    return other + (mac or own) + b"\x08\0" + bytes(head) + struct.pack("!HHHH", 9, 9, 9, 0) + b"x"
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_forged_senders(ctl: Controller, guard: bool) -> None:
+    one, other = network(ctl, guard=guard).attach(2)
+    raw = socket.socket(fileno=socket_in(place(one), socket.AF_PACKET, socket.SOCK_RAW, 0))
+    heard = socket.socket(fileno=socket_in(place(other), socket.AF_INET, socket.SOCK_DGRAM, 0))
+    with raw, heard:
+        raw.bind(("eth0", 0))
+        heard.bind(("", 9))
+        heard.settimeout(0.5)
+
+        def passes(**forged: Any) -> bool:
+            raw.send(frame(one, target=other, **forged))
+            try:
+                return bool(heard.recv(16))
+            except TimeoutError:
+                return False
+
+        assert passes()
+        assert passes(mac=b"\2\1\1\1\1\1") is not guard
+        assert passes(source="10.77.0.99") is not guard
+        assert passes()
+    with server(place(other), 80), server(place(other), 80, version=6):  # what is not forged passes, ARP and ND too
+        for version in (4, 6):
+            assert ask(ip_of(other, version), 80, where=place(one)) is not None
