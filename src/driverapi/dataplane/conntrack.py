@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
 from driverapi.events import emit, of_fault
@@ -35,9 +35,8 @@ _TUPLE_IP, _SOURCE, _TARGET, _V6 = 1, 1, 2, 2
 #     #define CTA_FILTER_FLAG_CTA_IP_SRC (1 << 0), CTA_FILTER_FLAG_CTA_IP_DST (1 << 1)
 _NESTED: Final = 0x8000
 # enum ctattr_tuple { …, CTA_TUPLE_PROTO = 2 }, enum ctattr_l4proto { CTA_PROTO_NUM = 1, CTA_PROTO_SRC_PORT = 2,
-#     CTA_PROTO_DST_PORT = 3 }; CTA_FILTER_FLAG_CTA_PROTO_NUM (1 << 3), CTA_FILTER_FLAG_CTA_PROTO_SRC_PORT (1 << 4)
+#     CTA_PROTO_DST_PORT = 3 }; CTA_FILTER_FLAG_CTA_PROTO_NUM (1 << 3), …_SRC_PORT (1 << 4), …_DST_PORT (1 << 5)
 _TUPLE_PROTO, _NUMBER, _SOURCE_PORT, _TARGET_PORT = 2, 1, 2, 3
-_BY_SERVER: Final = 1 | 1 << 3 | 1 << 4
 
 # What a connection of an address has it for: its sender, its target, or the target behind a DNAT.
 _SIDES: Final = ((_ORIGINAL, _SOURCE), (_ORIGINAL, _TARGET), (_REPLY, _SOURCE))
@@ -88,16 +87,36 @@ class Conntrack:
                 if not refused & {errno.EINVAL, errno.EOPNOTSUPP}:  # a kernel that cannot look for one end alone
                     ipv4 = []
             if ipv4:
-                self._delete(self._found(socket.AF_INET, frozenset(ipv4)))
+                self._delete(self._found(socket.AF_INET, _of(frozenset(ipv4))))
             if rest:
                 # Never by the kernel's look: for IPv6 it takes every connection but those (6.18, measured:
                 # ctnetlink_filter_match_tuple() reads the 0 of ipv6_addr_cmp() as "not the same").
-                self._delete(self._found(socket.AF_INET6, rest))
+                self._delete(self._found(socket.AF_INET6, _of(rest)))
         except OSError as error:
             emit("conntrack.still_tracked", count=len(addresses), **of_fault(error))
 
     def forget_ports(self, ports: Sequence[PortMap]) -> None:
         """Delete the entries of connections that came by published ports; where that fails it is logged."""
+        servers = frozenset((one.ip, PROTOCOLS[one.protocol], one.port) for one in ports)
+
+        def ends(original: bytes, reply: bytes) -> bool:
+            server = (_address(reply, _SOURCE), *_protocol(reply, _SOURCE_PORT))
+            return server in servers and server != (_address(original, _TARGET), *_protocol(original, _TARGET_PORT))
+
+        self._forget_ports(ports, _by_server, ends)
+
+    def forget_before(self, ports: Sequence[PortMap]) -> None:
+        """Delete what is tracked of datagrams for ports that are published now: they would go on to the host itself."""
+        ports = [one for one in ports if one.protocol == "udp"]
+        asked = frozenset((PROTOCOLS["udp"], one.host_port) for one in ports)
+        self._forget_ports(ports, _by_host_port, lambda original, reply: _protocol(original, _TARGET_PORT) in asked)
+
+    def _forget_ports(
+        self,
+        ports: Sequence[PortMap],
+        message: Callable[[PortMap], bytes],
+        ends: Callable[[bytes, bytes], bool],
+    ) -> None:
         if not ports:
             return
         with self._lock:
@@ -105,33 +124,14 @@ class Conntrack:
                 if self._socket is None or not self._entries():
                     return
                 few = [one for one in ports if len(one.ip) == 4] if len(ports) <= FEW else []
-                refused = self._delete(map(_looking_for_port, few))
-                if refused & {errno.EINVAL, errno.EOPNOTSUPP}:
-                    few = []
-                rest = frozenset(
-                    (one.ip, PROTOCOLS[one.protocol], one.port) for one in ports if len(one.ip) != 4 or not few
-                )
-                for family, size in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
-                    some = frozenset(one for one in rest if len(one[0]) == size)
-                    if some:
-                        self._delete(self._translated(family, some))
+                if self._delete(map(message, few)) & {errno.EINVAL, errno.EOPNOTSUPP}:
+                    few = []  # a kernel that cannot look for one end alone
+                versions = {len(one.ip) for one in ports} - ({4} if few else set())
+                for version in versions:
+                    family = socket.AF_INET if version == 4 else socket.AF_INET6
+                    self._delete(self._found(family, ends))
             except OSError as error:
                 emit("conntrack.still_tracked", count=len(ports), **of_fault(error))
-
-    def _translated(self, family: int, servers: frozenset[tuple[bytes, int, int]]) -> Iterable[bytes]:
-        """Read all connections of a family; give the messages that delete those which a DNAT leads to the servers."""
-        wanted = []
-        for type, body in self._ask(_GET, family, _REQUEST | _DUMP):
-            if type != _SUBSYSTEM:
-                continue
-            tuples = {kind: value for kind, value in _attributes(body) if kind in (_ORIGINAL, _REPLY, _ZONE)}
-            reply, original = tuples.get(_REPLY, b""), tuples.get(_ORIGINAL, b"")
-            server = (_address(reply, _SOURCE), *_protocol(reply, _SOURCE_PORT))
-            asked = (_address(original, _TARGET), *_protocol(original, _TARGET_PORT))
-            if server in servers and server != asked:
-                kept = b"".join(_attribute(kind, tuples[kind]) for kind in (_ORIGINAL, _ZONE) if kind in tuples)
-                wanted.append(_message(_DELETE, body[0], kept))
-        return wanted
 
     def _entries(self) -> int:
         """Return how many connections are tracked, of all."""
@@ -142,14 +142,14 @@ class Conntrack:
                         return int.from_bytes(value, "big")
         return 0
 
-    def _found(self, family: int, addresses: frozenset[bytes]) -> Iterable[bytes]:
-        """Read all connections of a family; give the messages that delete those of the addresses."""
+    def _found(self, family: int, ends: Callable[[bytes, bytes], bool]) -> Iterable[bytes]:
+        """Read all connections of a family; give the messages that delete those that end."""
         wanted = []
         for type, body in self._ask(_GET, family, _REQUEST | _DUMP):
             if type != _SUBSYSTEM:  # IPCTNL_MSG_CT_NEW
                 continue
             tuples = {kind: value for kind, value in _attributes(body) if kind in (_ORIGINAL, _REPLY, _ZONE)}
-            if any(_address(tuples.get(side, b""), end) in addresses for side, end in _SIDES):
+            if ends(tuples.get(_ORIGINAL, b""), tuples.get(_REPLY, b"")):
                 kept = b"".join(_attribute(kind, tuples[kind]) for kind in (_ORIGINAL, _ZONE) if kind in tuples)
                 wanted.append(_message(_DELETE, body[0], kept))
         return wanted
@@ -219,14 +219,33 @@ def _looking_for(ipv4: bytes, side: int, end: int) -> bytes:
     return _message(_DELETE, socket.AF_INET, _attribute(side | _NESTED, tuple_) + wanted)
 
 
-def _looking_for_port(port: PortMap) -> bytes:
+def _of(addresses: frozenset[bytes]) -> Callable[[bytes, bytes], bool]:
+    """Return what tells whether a connection is of one of the addresses."""
+
+    def ends(original: bytes, reply: bytes) -> bool:
+        sides = {_ORIGINAL: original, _REPLY: reply}
+        return any(_address(sides[side], end) in addresses for side, end in _SIDES)
+
+    return ends
+
+
+def _by_server(port: PortMap) -> bytes:
     """Delete what is answered by a port of an IPv4 address."""
     where = _attribute(_TUPLE_IP | _NESTED, _attribute(_SOURCE, port.ip))
     number = _attribute(_NUMBER, bytes((PROTOCOLS[port.protocol],)))
     protocol = number + _attribute(_SOURCE_PORT, port.port.to_bytes(2, "big"))
     tuple_ = where + _attribute(_TUPLE_PROTO | _NESTED, protocol)
-    wanted = _attribute(_FILTER | _NESTED, _attribute(_REPLY, struct.pack("=I", _BY_SERVER)))
+    wanted = _attribute(_FILTER | _NESTED, _attribute(_REPLY, struct.pack("=I", 1 | 1 << 3 | 1 << 4)))
     return _message(_DELETE, socket.AF_INET, _attribute(_REPLY | _NESTED, tuple_) + wanted)
+
+
+def _by_host_port(port: PortMap) -> bytes:
+    """Delete what asks for a port of any IPv4 address."""
+    number = _attribute(_NUMBER, bytes((PROTOCOLS[port.protocol],)))
+    protocol = number + _attribute(_TARGET_PORT, port.host_port.to_bytes(2, "big"))
+    tuple_ = _attribute(_TUPLE_PROTO | _NESTED, protocol)
+    wanted = _attribute(_FILTER | _NESTED, _attribute(_ORIGINAL, struct.pack("=I", 1 << 3 | 1 << 5)))
+    return _message(_DELETE, socket.AF_INET, _attribute(_ORIGINAL | _NESTED, tuple_) + wanted)
 
 
 def _protocol(side: bytes, end: int) -> tuple[int, int]:

@@ -144,7 +144,9 @@ class LinuxDataplane:
                 self._networks.open(network)
             except errors.DriverAPIError as error:
                 refused[network] = error
-        answers = iter(self._kernel.firewall.publish([wishes for network, wishes in wanted if network not in refused]))
+        published = self._kernel.firewall.publish([wishes for network, wishes in wanted if network not in refused])
+        self._kernel.conntrack.forget_before([one for some in published if isinstance(some, list) for one in some])
+        answers = iter(published)
         return [refused[network] if network in refused else next(answers) for network, _ in wanted]
 
     def unpublish(self, ports: Sequence[PortMap]) -> None:
