@@ -322,7 +322,7 @@ EVENTS: Final = MappingProxyType(
         "plugin.no_rule": Event(
             WARNING,
             "sandboxes of a bridge may not hear of each other: %(error)s",
-            "The rule that lets bridged packets pass beside a Docker engine could not be made.",
+            "A rule that lets packets pass beside a Docker engine could not be made.",
             _FAULT,
         ),
         "plugin.fault": Event(

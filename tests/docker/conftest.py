@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,52 @@ class Host:
         """Tell whether an address answers to the host."""
         command = [*self._net(), BUSYBOX, "ping", "-c1", "-W1", address]
         return any(subprocess.run(command, capture_output=True).returncode == 0 for _ in range(2))
+
+    @contextmanager
+    def answering(self, box: Container, port: int, text: str) -> Iterator[None]:
+        """Answer the first who connects to a port of a container."""
+        command = ["nsenter", f"--net={box.netns}", BUSYBOX, "nc", "-l", "-p", str(port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+            assert server.stdin is not None
+            server.stdin.write(text)
+            server.stdin.close()
+            netns = ["nsenter", f"--net={box.netns}", "ss", "-Hltn", f"sport = :{port}"]
+            assert until(lambda: bool(subprocess.run(netns, capture_output=True).stdout))
+            try:
+                yield
+            finally:
+                server.kill()
+
+    def fetch(self, address: str, port: int, netns: str = "") -> str:
+        """Return what is said at a port, to the host or to another network namespace; nothing if nobody is there."""
+        where = ["nsenter", f"--net={netns}"] if netns else self._net()
+        command = [*where, BUSYBOX, "timeout", "3", BUSYBOX, "nc", address, str(port)]
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+
+    @contextmanager
+    def outside(self, ours: str, theirs: str) -> Iterator[str]:
+        """Have another machine on a link of the host's, with these addresses; gives the path of its namespace."""
+        other = ["unshare", "--net", "--kill-child", "sh", "-c", "echo ready; read line"]
+        with subprocess.Popen(other, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
+            assert machine.stdout is not None
+            assert machine.stdin is not None
+            machine.stdout.readline()
+            path = f"/proc/{machine.pid}/ns/net"
+            link = ["ip", "link", "add", "far0", "type", "veth", "peer", "name", "eth0", "netns", str(machine.pid)]
+            into = ["nsenter", f"--net={path}"]
+            for command in (
+                [*self._net(), *link],
+                [*self._net(), "ip", "addr", "add", ours, "dev", "far0"],
+                [*self._net(), "ip", "link", "set", "far0", "up"],
+                [*into, "ip", "addr", "add", theirs, "dev", "eth0"],
+                [*into, "ip", "link", "set", "eth0", "up"],
+            ):
+                subprocess.run(command, check=True)
+            try:
+                yield path
+            finally:
+                subprocess.run([*self._net(), "ip", "link", "del", "far0"], check=True)
+                machine.kill()
 
     def inside(self, box: Container) -> dict[str, dict[str, Any]]:
         """Links inside a container, by name."""

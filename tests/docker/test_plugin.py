@@ -151,15 +151,40 @@ def test_twenty_at_once(host: Host) -> None:
     host.remove_networks("net")
 
 
-def test_published_ports_are_refused(host: Host) -> None:
-    """In words, and before the container runs."""
-    host.network("net")
-    with pytest.raises(EngineError, match="portmap"):
-        host.run("one", "net", port=80, PortBindings={"80/tcp": [{"HostPort": "8080"}]})
+def test_published_ports(kept: Host) -> None:
+    """Reached from the host and from beyond it, over restarts of the plugin, until the container ends."""
+    kept.network("net")
+    one = kept.run("one", "net", port=80, PortBindings={"80/tcp": [{"HostPort": "8080"}]})
+    gateway = kept.engine.endpoint("one", "net")["Gateway"]
+    with kept.outside("10.66.0.1/30", "10.66.0.2/30") as beyond:
+        for again in (False, True):
+            if again:
+                kept.stop(signal.SIGKILL)
+                kept.start(*kept.state)
+            with kept.answering(one, 80, "well"):
+                assert kept.fetch(gateway, 8080) == "well"
+            with kept.answering(one, 80, "far"):
+                assert kept.fetch("10.66.0.1", 8080, beyond) == "far"
+        with pytest.raises(EngineError, match="8080"):  # it is taken
+            kept.run("two", "net", port=80, PortBindings={"80/tcp": [{"HostPort": "8080"}]})
+        kept.remove("one", "two")
+        kept.run("three", "net", port=80, PortBindings={"80/tcp": [{"HostPort": "8080"}]})
+        kept.remove("three")
+        kept.run("four", "net", port=80)  # one that is only exposed
+        assert kept.fetch(gateway, 8080) == ""
+    kept.remove("four")
+    kept.remove_networks("net")
+
+
+def test_prune(host: Host) -> None:
+    for name in ("left", "right"):
+        host.network(name)
+    host.run("one", "left")
+    told = host.engine.request("POST", "/networks/prune")
+    assert told["NetworksDeleted"] == ["right"]
     host.remove("one")
-    host.run("two", "net", port=80)  # one that is only exposed needs no rule
-    host.remove("two")
-    host.remove_networks("net")
+    assert host.engine.request("POST", "/networks/prune")["NetworksDeleted"] == ["left"]
+    assert host.links() == set()
 
 
 def test_a_second_plugin_of_that_name_is_refused(host: Host) -> None:

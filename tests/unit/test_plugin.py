@@ -158,9 +158,52 @@ def test_8_the_mac_of_an_option(network: Engine, mac: str) -> None:
     assert network.endpoint(Options=options) == {"Interface": {"MacAddress": "02:42:aa:bb:cc:dd"}}
 
 
+PORT = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}
+
+
+def program(engine: Engine, *ports: Any) -> Any:
+    options = {"com.docker.network.portmap": list(ports), "com.docker.network.endpoint.exposedports": []}
+    return engine.ask("ProgramExternalConnectivity", NetworkID=NET, EndpointID=END, Options=options)
+
+
 def test_8_ports(network: Engine) -> None:
-    network.endpoint(Options={"com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}]})
+    exposed = [{"Proto": 6, "Port": 80}]
+    network.endpoint(
+        Options={"com.docker.network.endpoint.exposedports": exposed, "com.docker.network.portmap": [PORT]}
+    )
     assert network.join()["InterfaceName"]["DstPrefix"] == "eth"
+    assert network.dataplane.ports == {}
+    for _ in range(2):
+        assert program(network, PORT) == {}
+        [told] = network.ask("EndpointOperInfo", NetworkID=NET, EndpointID=END)["Value"]["com.docker.network.portmap"]
+        assert (told["HostPort"], told["Port"], told["IP"]) == (8080, 80, "10.9.0.2")
+        assert len(network.dataplane.ports) == 1
+    program(network, {**PORT, "HostPort": 8081, "HostPortEnd": 8081})  # and nothing else
+    assert [one.host_port for one in network.dataplane.ports.values()] == [8081]
+    with pytest.raises(AskedError, match="70000"):
+        program(network, {**PORT, "HostPort": 70000})
+    for _ in range(2):
+        assert network.ask("RevokeExternalConnectivity", NetworkID=NET, EndpointID=END) == {}
+        assert network.dataplane.ports == {}
+    program(network, PORT)
+    assert network.undo is not None
+    network.undo()  # nobody heard of it
+    assert network.dataplane.ports == {}
+    program(network, PORT)
+    network.ask("DeleteEndpoint", NetworkID=NET, EndpointID=END)  # without Revoke
+    assert network.dataplane.ports == {}
+
+
+def test_8_ports_of_a_driver_without() -> None:
+    """Before the container starts."""
+    own = Engine(OwnDriver(), name="own")
+    own.ask("CreateNetwork", NetworkID=NET)
+    with pytest.raises(AskedError, match="publishes no ports") as refused:
+        own.endpoint(Options={"com.docker.network.portmap": [PORT]})
+    assert refused.value.status == 501
+    own.endpoint(address="", Options={"com.docker.network.portmap": []})
+    own.ask("DeleteNetwork", NetworkID=NET)
+    own.close()
 
 
 @pytest.mark.parametrize(

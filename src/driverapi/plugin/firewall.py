@@ -1,9 +1,10 @@
-"""What lets bridged packets pass on a host with a Docker engine: one rule in the chain that is its users'.
+"""What lets packets pass on a host with a Docker engine: some rules in the chain that is its users'.
 
 The engine has the kernel show bridged packets to iptables (``br_netfilter``) and drops what no rule of its own
 accepts; so two sandboxes on one of our bridges would not hear of each other. A table of our own cannot help: what
 one table accepts, another may yet drop. The engine leaves ``DOCKER-USER`` as it finds it, also when it starts again.
-Routed packets are none of this rule's business (``--physdev-is-bridged``).
+Of routed packets those of published ports pass, and what belongs to connections; the engine drops the rest as it does
+between networks of its own.
 """
 
 from __future__ import annotations
@@ -71,8 +72,7 @@ class Firewall:
                 return
             self._fresh = True
             for program in _programs():
-                for bridge in sorted(self._bridges):
-                    rule = self._rule(bridge)
+                for rule in [rule for bridge in sorted(self._bridges) for rule in self._rules(bridge)]:
                     if _run([program, "-C", CHAIN, *rule]) and not _run([program, "-n", "-L", CHAIN]):
                         refused = _run([program, "-I", CHAIN, *rule])
                         if refused:
@@ -84,11 +84,18 @@ class Firewall:
             gone = set(self._bridges if bridges is None else bridges)
             self._bridges -= gone
             for program in _programs():
-                for bridge in sorted(gone):
-                    _run([program, "-D", CHAIN, *self._rule(bridge)])
+                for rule in [rule for bridge in sorted(gone) for rule in self._rules(bridge)]:
+                    _run([program, "-D", CHAIN, *rule])
 
-    def _rule(self, bridge: str) -> tuple[str, ...]:
-        return ("-i", bridge, "-m", "physdev", "--physdev-is-bridged", *self._comment, "-j", "ACCEPT")
+    def _rules(self, bridge: str) -> list[tuple[str, ...]]:
+        end = (*self._comment, "-j", "ACCEPT")
+        tracked = ("-m", "conntrack", "--ctstate")
+        return [
+            ("-i", bridge, "-m", "physdev", "--physdev-is-bridged", *end),
+            # What comes in by a published port, and the answers of both ways.
+            ("-o", bridge, *tracked, "DNAT,RELATED,ESTABLISHED", *end),
+            ("-i", bridge, *tracked, "RELATED,ESTABLISHED", *end),
+        ]
 
 
 def _programs() -> list[str]:

@@ -18,6 +18,7 @@ from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse
 from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
 from driverapi.plan import BridgeLink
 from driverapi.plugin.addresses import SPACE
+from driverapi.plugin.external import External, take_ports_out
 from driverapi.plugin.turns import Made, Recent, Turns
 from driverapi.plugin.wire import (
     EMPTY,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkVerbs", "network_options"]
 
-_ENDPOINT_ONLY: Final = (labels.ENDPOINT_EXPOSED_PORTS, labels.ENDPOINT_MAC)
+_ENDPOINT_ONLY: Final = (labels.ENDPOINT_EXPOSED_PORTS, labels.ENDPOINT_MAC, labels.PORT_MAP)
 _DNS: Final = labels.PREFIX + "endpoint.dnsservers"  # for the engine's own resolver
 _ROUTE_BY_HOP: Final = 0  # libnetwork's types.NEXTHOP
 _ROUTE_ON_LINK: Final = 1  # types.CONNECTED
@@ -70,6 +71,7 @@ class NetworkVerbs:
         self._driver = driver
         self._lifecycle = lifecycle
         self._dataplane = dataplane
+        self._external = External(lifecycle)
         self._turns = Turns()
         self._gone = Recent()
         self.begun: Callable[[str], object] = lambda endpoint: None  # told of an endpoint that the engine begins with
@@ -198,6 +200,7 @@ class NetworkVerbs:
         request, network, endpoint = self._endpoint_request(body)
         asked = encode(request)
         options = _endpoint_options(request.options)
+        take_ports_out(self._driver, options)
         info, given = _info_of(request, options)
         old: CreateRequest | None = None
         told: tuple[Any, bool | None] = None, None
@@ -256,6 +259,7 @@ class NetworkVerbs:
         record = self._lifecycle.endpoint(endpoint)
         self._part(record)
         _done(self._lifecycle.delete([endpoint]))
+        self._external.forget(endpoint)
         self._forms.pop(endpoint, None)
         self._answers.pop(endpoint, None)
         self._gone.add((record.network.id, endpoint))
@@ -314,7 +318,7 @@ class NetworkVerbs:
     def _oper_info(self, body: bytes) -> dict[str, Any]:
         _, network, endpoint = self._endpoint_request(body)
         self._record(network, endpoint)
-        return {"Value": dict(self._lifecycle.oper_info(endpoint))}
+        return {"Value": {**self._lifecycle.oper_info(endpoint), **self._external.told(endpoint)}}
 
     def _join(self, body: bytes) -> dict[str, Any] | Made:
         request, network, endpoint = self._endpoint_request(body)
@@ -351,17 +355,25 @@ class NetworkVerbs:
             self._part(self._record(network, endpoint))
         return EMPTY
 
-    def _program(self, body: bytes) -> dict[str, Any]:
+    def _program(self, body: bytes) -> dict[str, Any] | Made:
         request, network, endpoint = self._endpoint_request(body)
-        self._record(network, endpoint)
-        if (request.options or {}).get(labels.PORT_MAP):
-            raise errors.NotImplementedYetError(
-                f"driver {self._driver.type()!r} publishes no ports in this version; leave -p and -P out"
-            )
-        return EMPTY
+        with self._turns.hold((network, endpoint)):
+            self._record(network, endpoint)
+            self._external.program(endpoint, request)
+        if self._firewall is not None:
+            self._firewall.settle()
+        return Made(EMPTY, lambda: self._undo_program(network, endpoint))
+
+    def _undo_program(self, network: str, endpoint: str) -> None:
+        with self._turns.hold((network, endpoint)):
+            self._external.revoke(endpoint)
 
     def _revoke(self, body: bytes) -> dict[str, Any]:
-        self._endpoint_request(body)
+        _, network, endpoint = self._endpoint_request(body)
+        with self._turns.hold((network, endpoint)):
+            if endpoint in self._lifecycle:
+                self._record(network, endpoint)
+                self._external.revoke(endpoint)
         return EMPTY
 
     def _record(self, network: str, endpoint: str) -> EndpointRecord:
@@ -449,9 +461,8 @@ def _endpoint_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
     options = labels.normalise(given)
     _check_ours(options)
     options.pop(_DNS, None)
-    for name in (labels.PORT_MAP, labels.ENDPOINT_EXPOSED_PORTS):
-        if not options.get(name):
-            options.pop(name, None)
+    if not options.get(labels.ENDPOINT_EXPOSED_PORTS):
+        options.pop(labels.ENDPOINT_EXPOSED_PORTS, None)
     return options
 
 

@@ -16,8 +16,8 @@ from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import Driver, IPAMData, PlansNetwork
 from driverapi.asking import ask, plan_of
-from driverapi.dataplane.contract import Ownership, Survey, Work
-from driverapi.events import emit
+from driverapi.dataplane.contract import Ownership, Publishes, Survey, Work
+from driverapi.events import emit, of_fault
 from driverapi.plan import check_network_plan
 from driverapi.records import EndpointRecord, NetworkRecord
 from driverapi.restore import Restored, endpoint_again, join_again
@@ -94,10 +94,13 @@ def restore(
     for again, _ in endpoints:
         lifecycle.take_back(again)
     down = _take_endpoints(survey, endpoints)
+    lost = _take_ports(survey, dataplane, [again for again, _ in endpoints])
     swept = survey.sweep()
     for again, record in endpoints:
         if again.state is not State.JOINED and record.state not in (State.CREATED, State.DELETING):
             writes.append(Record(again.id, again.network.id, State.CREATED, made=b""))
+        elif again in lost and (note := lifecycle.notes.endpoint(again, again.state)) is not None:
+            writes.append(note)
     store.put(writes, gone)
     for again, record in endpoints:
         if record.state is State.DELETING:
@@ -111,6 +114,7 @@ def restore(
         endpoints=len(endpoints),
         joined=sum(again.state is State.JOINED for again, _ in endpoints),
         rebuilt=tuple(rebuilt),
+        ports_lost=tuple((again.network.id[:12], again.id[:12]) for again in lost),
         down=tuple((again.network.id[:12], again.id[:12]) for again in down),
         undone=undone + sum(record.state is State.CREATING for record in records[Kind.NETWORK]),
         finished=finished + sum(record.state is State.DELETING for record in records[Kind.NETWORK]),
@@ -143,6 +147,20 @@ def prefixes_of(data: NetworkData) -> tuple[IPAMData, ...]:
         IPAMData(Address(one.ip, one.length), None if one.gateway is None else Address(one.gateway, one.length))
         for one in data.prefixes
     )
+
+
+def _take_ports(survey: Survey, dataplane: Any, endpoints: list[EndpointRecord]) -> list[EndpointRecord]:
+    """Have ports published again; return the endpoints whose ports somebody has since."""
+    if not isinstance(dataplane, Publishes):
+        return []
+    having = [one for one in endpoints if one.ports]
+    lost = []
+    for one, refused in zip(having, survey.ports([(one.network.id, one.ports) for one in having]), strict=True):
+        if refused is not None:
+            one.ports = ()
+            lost.append(one)
+            emit("ports.lost", endpoint=one.id, endpoint_name="", network=one.network.id, **of_fault(refused))
+    return lost
 
 
 def _take_endpoints(survey: Survey, endpoints: list[tuple[EndpointRecord, Record]]) -> list[EndpointRecord]:
