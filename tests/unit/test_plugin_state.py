@@ -126,7 +126,7 @@ def test_15_what_the_engine_has_forgotten_goes(engine: Engine, state: Path, capl
     with caplog.at_level(logging.WARNING, "driverapi"):
         engine.ask("Plugin.Activate")
         assert engine.plugin.health()["Endpoints"] == 3  # not at once
-        until(lambda: engine.plugin.health()["Endpoints"] == 1)
+        until(lambda: engine.plugin._reconciler.doubted == [lives])
     assert list(engine.dataplane.endpoints) == [lives]
     told = {record.endpoint: record for record in caplog.records if record.event == "plugin.reconciled"}  # type: ignore[attr-defined]
     assert set(told) == {dies, never}
@@ -162,7 +162,7 @@ def test_15_another_ipams_addresses_are_left_alone(engine: Engine) -> None:
     mine = address(engine, id)
     engine.endpoint(address=mine)
     engine.ask("Plugin.Activate")
-    until(lambda: engine.plugin.health()["Endpoints"] == 0)
+    until(lambda: engine.plugin._reconciler.doubted == [])
     assert address(engine, id) != mine
 
 
@@ -177,7 +177,7 @@ def test_containers_that_stopped_while_the_plugin_was_away(engine: Engine) -> No
     engine.restart(killed=True)
     assert engine.plugin.restored is not None
     assert engine.plugin.restored.down == ((NET[:12], END[:12]),)
-    until(lambda: engine.plugin.health()["Endpoints"] == 0)
+    until(lambda: engine.plugin._reconciler.doubted == [])
     assert address(engine, id) == mine
     engine.ask("DeleteNetwork", NetworkID=NET)
 

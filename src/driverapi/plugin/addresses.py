@@ -103,7 +103,9 @@ class AddressVerbs:
                     return {"PoolID": id, "Pool": str(held.prefix), "Data": EMPTY}
             # Only where we choose: a prefix that a user wants is his business.
             avoid = in_use(self._dataplane) if prefix is None else ()
-            pool = self._ipam.request_pool(prefix, version=version, within=within, avoid=avoid)
+            # Only where somebody asked: not every IPAM has it.
+            part: dict[str, Any] = {} if within is None else {"within": within}
+            pool = self._ipam.request_pool(prefix, version=version, avoid=avoid, **part)
             id = _pool_id(pool.prefix, within)
             self._pools[id] = _Held(pool.id, pool.prefix, within, self._age)
             try:
@@ -199,7 +201,8 @@ class AddressVerbs:
                 if record.kind is Kind.POOL:
                     prefix, _, part = record.network.partition(",")
                     whole, within = parse_network(prefix), parse_network(part) if part else None
-                    pool = self._ipam.request_pool(whole, version=whole.version, within=within)
+                    more: dict[str, Any] = {} if within is None else {"within": within}
+                    pool = self._ipam.request_pool(whole, version=whole.version, **more)
                     self._pools[record.network] = _Held(pool.id, pool.prefix, within, self._age)
             for record in records:
                 held = self._pools.get(record.network)
