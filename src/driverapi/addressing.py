@@ -51,6 +51,8 @@ class Addressing:
         Who gives them.
     gives : bool
         Whether endpoints that bring no addresses are given some: the driver wants it.
+    changed : callable
+        Told when addresses were taken or given back.
 
     Notes
     -----
@@ -63,6 +65,7 @@ class Addressing:
         self.pools: dict[int, Pool] = {}
         self.gateways: dict[int, Address] = {}
         self.gives = False
+        self.changed: Callable[[], object] = lambda: None
         self._released = threading.Condition()
         self._remembered: dict[bytes, bytes] = {}  # of free addresses: the MAC that they had last
         self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
@@ -94,6 +97,7 @@ class Addressing:
             if endpoints[position].error is None:
                 ipv4, ipv6 = chosen[position].get(4), chosen[position].get(6)
                 endpoints[position]._info._append(0, wanted[position].mac, ipv4, ipv6)
+        self.changed()
 
     def _take_wanted(self, endpoint: Endpoint, wanted: Wanted, version: int, chosen: dict[int, Address]) -> None:
         ip = _pick(wanted, version)
@@ -204,6 +208,8 @@ class Addressing:
                 del self._remembered[ip]  # the oldest
         for pool, addresses in taken.items():
             self.ipam.release_addresses(pool, addresses)
+        if taken:
+            self.changed()
 
 
 def _pick(wanted: Wanted, version: int) -> bytes | None:

@@ -20,20 +20,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
 from driverapi import controller as blocking
 from driverapi import errors
+from driverapi.aiostream import Events
+from driverapi.aioworker import Abandoned, Worker
 from driverapi.endpoint import Endpoint as BlockingEndpoint
-from driverapi.events import emit, of_fault
 from driverapi.gate import check_progress
 from driverapi.network import Network as BlockingNetwork
 from driverapi.sandbox import Sandbox as BlockingSandbox
+from driverapi.stream import QUEUE
 
 if TYPE_CHECKING:
     import netaddr
@@ -50,92 +51,6 @@ __all__ = ["Controller", "Endpoint", "Network", "Sandbox"]
 
 T = TypeVar("T")
 
-THREADS: Final = 8
-"""Verbs of one controller that run at once; further ones queue. The kernel makes links one after the other anyway."""
-
-
-class _Abandoned(BaseException):
-    """Raised inside a bulk call whose task was cancelled: it undoes itself as after an interrupt."""
-
-
-@final
-class _Worker:
-    """Runs verbs in threads.
-
-    Thread safety: all methods.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="driverapi-aio")
-        self._pid = os.getpid()
-        self.closed = False
-
-    @property
-    def ours(self) -> bool:
-        """Whether this is the process that made the threads."""
-        return os.getpid() == self._pid
-
-    def _submit(self, call: Callable[[], T]) -> Future[T]:
-        if not self.ours:  # where no thread is, and nothing would ever be done
-            raise errors.ForkedError("this controller belongs to the parent process; make one in the child")
-        try:
-            return self._threads.submit(call)
-        except RuntimeError:
-            if not self.closed:
-                raise
-            raise errors.ClosedError("the controller is closed; make another") from None
-
-    async def run(
-        self,
-        call: Callable[[], T],
-        undo: Callable[[T], object] | None = None,
-        abandon: Callable[[], object] | None = None,
-    ) -> T:
-        """Run a verb that makes things; cancelled, abandon it or wait for it, undo it, and only then pass that on."""
-        work = self._submit(call)
-        future = asyncio.wrap_future(work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if work.cancel():  # it has not begun
-                raise
-            if abandon is not None:
-                abandon()
-            fault = await _outlast(future)
-            if undo is not None and (fault is None or isinstance(fault, errors.BulkError)):
-                made: Any = future.result() if fault is None else fault.results
-                with suppress(errors.ClosedError):  # then it went with the controller
-                    fault = await _outlast(asyncio.wrap_future(self._submit(partial(undo, made))))
-            _report(fault)
-            raise
-
-    async def carry(self, call: Callable[[], T]) -> T:
-        """Run a verb that takes things away; cancelled, carry it to its end, also if it has not begun."""
-        future = asyncio.wrap_future(self._submit(call))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            _report(await _outlast(future))
-            raise
-
-    def close(self) -> None:
-        """Let the threads end."""
-        self.closed = True
-        self._threads.shutdown(wait=False)
-
-
-def _report(fault: BaseException | None) -> None:
-    if fault is not None and not isinstance(fault, _Abandoned | errors.ClosedError):
-        emit("aio.cancelled_failed", **of_fault(fault))
-
-
-async def _outlast(future: asyncio.Future[Any]) -> BaseException | None:
-    """Wait for a future's end, whatever is cancelled meanwhile; give what it raised."""
-    while not future.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([future])
-    return future.exception()
-
 
 class _Face(Generic[T]):
     """One object of the blocking API as asyncio sees it; two of the same object are equal.
@@ -148,7 +63,7 @@ class _Face(Generic[T]):
 
     __slots__ = ("_worker", "sync")
 
-    def __init__(self, worker: _Worker, sync: T) -> None:
+    def __init__(self, worker: Worker, sync: T) -> None:
         self._worker = worker
         self.sync = sync
 
@@ -376,13 +291,13 @@ class Network(_Face[BlockingNetwork]):
 
         def report(done: int) -> None:
             if cancelled.is_set() or reports.fault is not None:
-                raise _Abandoned
+                raise Abandoned
             reports(done)
 
         call = partial(self.sync.attach, wanted, strict=strict, progress=report)
         try:
             made = await self._worker.run(call, self.sync.detach, cancelled.set)
-        except _Abandoned:
+        except Abandoned:
             assert reports.fault is not None
             raise reports.fault from None
         except errors.BulkError as failed:
@@ -462,7 +377,7 @@ class Controller:
 
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._worker = _Worker()
+        self._worker = Worker()
         self._sync: blocking.Controller | None = None
 
     @property
@@ -561,6 +476,18 @@ class Controller:
         """See :meth:`driverapi.Controller.create_sandbox`; cancelled, it is deleted again."""
         call = partial(self.sync.create_sandbox, name, netns=netns, host=host, services=services)
         return Sandbox(self._worker, await self._worker.run(call, lambda made: made.delete()))
+
+    def events(self, size: int = QUEUE) -> Events:
+        """See :meth:`driverapi.Controller.events`: used with ``async with``, and iterated with ``async for``."""
+        return Events(self.sync, size)
+
+    async def discover_new(self, kind: str, data: Any) -> None:
+        """See :meth:`driverapi.Controller.discover_new`; cancelled, it is carried to its end."""
+        await self._worker.carry(partial(self.sync.discover_new, kind, data))
+
+    async def discover_delete(self, kind: str, data: Any) -> None:
+        """See :meth:`driverapi.Controller.discover_delete`; cancelled, it is carried to its end."""
+        await self._worker.carry(partial(self.sync.discover_delete, kind, data))
 
     async def gc(self, owners: Collection[str]) -> list[AddressLease]:
         """See :meth:`driverapi.Controller.gc`; cancelled, it is carried to its end."""

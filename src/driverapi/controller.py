@@ -19,6 +19,7 @@ from driverapi.api import Driver
 from driverapi.checks import check_name, checked_options, checked_path
 from driverapi.dataplane.contract import Dataplane, Keeps, Netns
 from driverapi.gate import Gate, changes, reads
+from driverapi.hub import Hub
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
@@ -34,6 +35,7 @@ from driverapi.sandboxfiles import SandboxFiles
 from driverapi.services import Services, services_of
 from driverapi.store.contract import Store
 from driverapi.store.memory import MemoryStore
+from driverapi.streaming import Tells
 from driverapi.warm import WarmPool
 from driverapi.watching import closing, opened, sandbox_made
 
@@ -48,7 +50,7 @@ _open: weakref.WeakSet[Controller] = weakref.WeakSet()
 
 
 @final
-class Controller:
+class Controller(Tells):
     """Makes networks and sandboxes; without state, takes away all that it made when it is closed.
 
     Parameters
@@ -127,6 +129,7 @@ class Controller:
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._sandboxes: dict[str, Sandbox] = {}
+        self._hub = Hub(self)
         self._leasing = threading.Lock()  # while leases begin and end, in the IPAM and in the store
         self._instance: Instance | None = None
         if quarantine and ipam is not None:
@@ -534,6 +537,7 @@ class Controller:
     @closing
     def _end(self) -> None:
         faults: list[Exception] = []
+        self._hub.close()
 
         def attempt(step: Callable[[], object]) -> None:
             try:

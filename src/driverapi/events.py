@@ -331,6 +331,12 @@ EVENTS: Final = MappingProxyType(
             "A request met an error that is none of this package's: a fault of a driver, or ours.",
             ("verb", *_FAULT),
         ),
+        "stream.failed": Event(
+            ERROR,
+            "what the kernel says could not be read: %(error)s",
+            "Readers of Controller.events may miss something about links.",
+            _FAULT,
+        ),
         "watch.failed": Event(
             ERROR,
             "an observer failed and is told no more: %(error)s",

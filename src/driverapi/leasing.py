@@ -103,6 +103,7 @@ class Leases:
             except BaseException:
                 network._addressing.ipam.release_addresses(pool.id, [lease.address.ip])
                 raise
+        network._addressing.changed()
         return _told(network, lease)
 
     @changes
@@ -120,6 +121,7 @@ class Leases:
                 if lease.address.ip == ip:
                     network._controller._store.put([], [_id(network, lease)])
                     network._addressing.ipam.release_addresses(lease.pool, [ip])
+                    network._addressing.changed()
                     return
         raise errors.NotFoundError(f"network {network.name!r} has no lease of {format_ip(ip)}")
 
@@ -161,6 +163,8 @@ def collect(controller: Controller, owners: Collection[str]) -> list[AddressLeas
             pools.setdefault(id(ipam), (ipam, set()))[1].add(lease.pool)
         for keeper, some in pools.values():
             keeper.gc(living, some)
+    for network in {id(network): network for network, _ in dead}.values():
+        network._addressing.changed()
     return [_told(network, lease) for network, lease in dead]
 
 

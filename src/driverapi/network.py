@@ -80,6 +80,7 @@ class Network:
         self._gate = controller._gate
         self._watch = controller._lifecycle.watch
         self.leases = Leases(self)
+        self._addressing.changed = lambda: controller._hub.pools_changed(self)
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -421,6 +422,10 @@ class Network:
             except BaseException:
                 self._warm.put_back(ready)
                 raise
+        hub = self._controller._hub
+        if hub.active:
+            for endpoint in ready:
+                hub.came_up(endpoint)
 
     @changes
     def _keep_warm(self, size: object) -> WarmPool:

@@ -118,6 +118,11 @@ class DriverRegistry:
                 )
         return driver
 
+    def loaded(self) -> list[Driver]:
+        """Return the drivers that are registered, or were found: in no order."""
+        with self._lock:
+            return list(self._drivers.values())
+
     def names(self) -> list[str]:
         """Return all network types that :meth:`get` would find, sorted."""
         with self._lock:

@@ -152,6 +152,7 @@ class Sandbox:
 
     def _note(self, endpoint: Endpoint, inside: bool) -> None:
         """Take from the lifecycle whether an endpoint is in here."""
+        before = endpoint.sandbox
         with self._controller._lock:
             if inside:
                 self._endpoints.add(endpoint)
@@ -160,6 +161,12 @@ class Sandbox:
                 self._endpoints.discard(endpoint)
                 if endpoint.sandbox is self:
                     endpoint.sandbox = None
+        hub = self._controller._hub
+        if hub.active and not endpoint._warm:
+            if inside:
+                hub.came_up(endpoint)
+            elif before is self:
+                hub.went_down(endpoint, self._place().key)
         self._controller._files.moved(endpoint, self)
 
     def __repr__(self) -> str:

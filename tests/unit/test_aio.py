@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from driverapi import DriverRegistry, aio, errors
+from driverapi.aioworker import THREADS
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.testing import FakeDataplane
@@ -201,7 +202,7 @@ def test_a_verb_that_has_not_begun_never_does() -> None:
     async def queued(place: Place) -> None:
         web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
         held = Held(place.dataplane, "realise")
-        busy = [asyncio.ensure_future(web.attach(1)) for _ in range(aio.THREADS)]
+        busy = [asyncio.ensure_future(web.attach(1)) for _ in range(THREADS)]
         assert await asyncio.to_thread(held.reached.wait, 30)
         await asyncio.sleep(0.05)
         late = asyncio.ensure_future(web.attach(1))
@@ -211,7 +212,7 @@ def test_a_verb_that_has_not_begun_never_does() -> None:
             await late  # at once: it waits for nobody
         held.go.set()
         made = [endpoint for task in busy for endpoint in await task]
-        assert len(web.endpoints) == len(made) == aio.THREADS
+        assert len(web.endpoints) == len(made) == THREADS
         await web.detach(made)
 
     run(queued)
@@ -306,7 +307,7 @@ def test_what_takes_away_is_done_though_it_had_not_begun(verb: str) -> None:
         web = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
         many = await web.attach(3)
         held = Held(place.dataplane, "realise")
-        busy = [asyncio.ensure_future(web.attach(1)) for _ in range(aio.THREADS)]
+        busy = [asyncio.ensure_future(web.attach(1)) for _ in range(THREADS)]
         assert await asyncio.to_thread(held.reached.wait, 30)
         await asyncio.sleep(0.05)
         late = asyncio.ensure_future(web.detach(many) if verb == "detach" else place.ctl.close())
@@ -321,7 +322,7 @@ def test_what_takes_away_is_done_though_it_had_not_begun(verb: str) -> None:
         if verb == "close":
             assert place.dataplane.endpoints == {}
         else:
-            assert len(web.endpoints) == len(made) == aio.THREADS
+            assert len(web.endpoints) == len(made) == THREADS
 
     run(queued)
 

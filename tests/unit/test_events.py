@@ -67,6 +67,7 @@ STABLE = {
     "warm.refill_failed": "WARNING",
     "warm.refilled": "DEBUG",
     "warm.takeaway_failed": "ERROR",
+    "stream.failed": "ERROR",
     "watch.failed": "ERROR",
 }
 STABLE_FIELDS = {

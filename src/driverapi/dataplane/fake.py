@@ -15,6 +15,7 @@ from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.counters import InterfaceStatistics
 from driverapi.dataplane.contract import Ownership, Progress, Swept, Work
+from driverapi.hub import HostLink, Hub
 from driverapi.plan import (
     BridgeLink,
     EndpointPlan,
@@ -72,6 +73,8 @@ class FakeDataplane:
         Published ports, by protocol, address and port of the host.
     foreign_ports : set
         Ports of the host that somebody else has.
+    hub : Hub or None
+        Who is to be told of links, while anybody reads ``Controller.events``.
     stuck : dict
         The same for taking it away; what is stuck stays as it is.
     lost : set
@@ -95,6 +98,7 @@ class FakeDataplane:
         self.ports: dict[tuple[str, bytes, int], PortMap] = {}
         self.foreign_ports: set[int] = set()
         self.closed = False
+        self.hub: Hub | None = None
         self._number = 0
         self._vlans: set[str] = set()  # that were made for networks
 
@@ -365,6 +369,17 @@ class FakeDataplane:
                 for sysctl in one.plan.sysctls
             }
 
+    def listen(self, hub: Hub) -> FakeMonitor:
+        """Have a hub told by whoever holds ``hub``."""
+        self.hub = hub
+        return FakeMonitor(self)
+
+    def host_links(self, realised: FakeRealised) -> list[HostLink]:
+        """Return one end for each endpoint that has an interface, on a bridge of the number 1."""
+        owner = realised.plan.owner
+        index = int(owner[:7], 16) + 2
+        return [HostLink(index, f"fake-{owner[:7]}", 1, 1)] if realised.plan.interfaces else []
+
     def host_prefixes(self) -> list[Address]:
         """Return none: this host has no routes."""
         return []
@@ -388,6 +403,21 @@ class FakeDataplane:
         """Look at what is there: give the same dataplane to another controller, as the kernel would be the same."""
         self.closed = False
         return FakeSurvey(self)
+
+
+@final
+class FakeMonitor:
+    """Listens to nothing.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, dataplane: FakeDataplane) -> None:
+        self._dataplane = dataplane
+
+    def close(self) -> None:
+        """Let go of the hub."""
+        self._dataplane.hub = None
 
 
 @final

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
 from driverapi._native import NetlinkError, NetlinkSocket
@@ -23,8 +23,13 @@ from driverapi.dataplane.kernel import Kernel, LinuxRealised
 from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
+from driverapi.hub import HostLink
 from driverapi.instance import LINK_MARK, Instance
 from driverapi.plan import NetworkPlan, PortMap, PortWish
+
+if TYPE_CHECKING:
+    from driverapi.dataplane.monitor import LinuxMonitor
+    from driverapi.hub import Hub
 
 __all__ = ["LinuxDataplane", "ids_in_use"]
 
@@ -71,6 +76,22 @@ class LinuxDataplane:
     def survey(self) -> LinuxSurvey:
         """Look at what an earlier process of this instance made."""
         return LinuxSurvey(self._kernel, self._networks, self._sandboxes)
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def listen(self, hub: Hub) -> LinuxMonitor:
+        """Tell a hub what happens to links, until what is returned is closed."""
+        from driverapi.dataplane.monitor import LinuxMonitor  # imported late: few need it
+
+        return LinuxMonitor(self._kernel, hub)
+
+    def host_links(self, realised: LinuxRealised) -> list[HostLink]:
+        """Return an endpoint's ends on the host."""
+        return [
+            HostLink(one.host_index, one.host_name, one.bridge, one.master)
+            for one in realised.interfaces
+            if one.host_index
+        ]
 
     # --- sandboxes ------------------------------------------------------------------------------
 

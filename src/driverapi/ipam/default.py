@@ -172,6 +172,10 @@ class _Taken:
         if len(self.macs) > REMEMBERED:
             del self.macs[next(iter(self.macs))]
 
+    def use(self) -> PoolUse:
+        pool = self.pool
+        return PoolUse(self.id, self.prefix, self.owner, pool.size, len(pool), pool.quarantined, pool.free)
+
     def lease_of(self, address: bytes) -> Lease:
         owner, mac = self.leases[address]
         return Lease(self.id, Address(address, self.prefix.prefix), owner, mac)
@@ -428,13 +432,15 @@ class DefaultIPAM:
         with self._lock:
             return self._get(pool).pool.free
 
+    def use(self, pool: str) -> PoolUse:
+        """Return what is in use of a pool."""
+        with self._lock:
+            return self._get(pool).use()
+
     def pools(self) -> list[PoolUse]:
         """Return what is in use of each pool."""
         with self._lock:
-            return [
-                PoolUse(id, one.prefix, one.owner, one.pool.size, len(one.pool), one.pool.quarantined, one.pool.free)
-                for id, one in self._pools.items()
-            ]
+            return [one.use() for one in self._pools.values()]
 
     # --- leases ---------------------------------------------------------------------------------
 

@@ -1,0 +1,90 @@
+"""What drivers are told of other machines: libnetwork's ``DiscoverNew`` and ``DiscoverDelete``.
+
+``Controller.discover_new("node", Node("10.0.0.5"))`` tells every driver that is in use and has the methods of
+:class:`Discovers`, and the readers of ``Controller.events``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+from driverapi import errors
+from driverapi.addresses import format_ip, parse_ip
+from driverapi.asking import ask
+from driverapi.stream import NodeDiscovered, NodeGone, StreamEvent
+
+if TYPE_CHECKING:
+    from driverapi.controller import Controller
+
+__all__ = ["NODE", "Discovers", "Node", "tell_gone", "tell_new"]
+
+NODE: Final = "node"
+"""Kind of what is discovered: another machine (libnetwork: ``NodeDiscovery``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine (libnetwork: ``NodeDiscoveryData``).
+
+    Attributes
+    ----------
+    address : str
+        By which the others know it.
+    bind_address : str
+        On which it takes traffic; by default the same.
+    is_self : bool
+        Whether it is this one.
+    """
+
+    address: str
+    bind_address: str = ""
+    is_self: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", format_ip(parse_ip(self.address, "address of a node")))
+        bound = self.bind_address or self.address
+        object.__setattr__(self, "bind_address", format_ip(parse_ip(bound, "bind_address of a node")))
+
+
+@runtime_checkable
+class Discovers(Protocol):
+    """A driver that wants to know of other machines (libnetwork: ``discoverapi.Discover``).
+
+    Thread safety: both methods.
+    """
+
+    def discover_new(self, kind: str, data: Any) -> None:
+        """Take note of something new; the same may come again."""
+
+    def discover_delete(self, kind: str, data: Any) -> None:
+        """Take note that it is gone; what was never known may come."""
+
+
+def tell_new(controller: Controller, kind: str, data: object) -> None:
+    """Tell drivers and readers of something new."""
+    _tell(controller, kind, data, "discover_new", NodeDiscovered(kind=kind, data=data))
+
+
+def tell_gone(controller: Controller, kind: str, data: object) -> None:
+    """Tell drivers and readers that something is gone."""
+    _tell(controller, kind, data, "discover_delete", NodeGone(kind=kind, data=data))
+
+
+def _tell(controller: Controller, kind: str, data: object, verb: str, event: StreamEvent) -> None:
+    if not isinstance(kind, str) or not kind:
+        raise errors.InvalidError(f"kind of what is discovered {kind!r} must be text that is not empty")
+    if kind == NODE and not isinstance(data, Node):
+        raise errors.InvalidError(f"{data!r} is no driverapi.discovery.Node")
+    faults: list[Exception] = []
+    for driver in controller.registry.loaded():
+        if isinstance(driver, Discovers):
+            step: Callable[[str, Any], None] = getattr(driver, verb)
+            try:
+                ask(driver, lambda step=step: step(kind, data), verb)  # type: ignore[misc]
+            except errors.DriverAPIError as fault:
+                faults.append(fault)
+    controller._hub.publish(event)
+    if faults:
+        raise errors.BulkError(f"{verb} of {kind}: {len(faults)} drivers failed; the others know it", faults)
