@@ -30,6 +30,7 @@ PEERS = {
     "bringup": {"pyroute2", "pyroute2-nofork", "pyroute2-plain"},
     "churn": {"pyroute2", "pyroute2-nofork", "pyroute2-plain", "ip -batch"}
     | {"CNI", "netavark", "netavark-internal", "docker", "docker-own"},
+    "docker": {"http.server", "docker"},
 }
 # How many times faster bringing up must be. Loose, for a short run on a busy machine: what is
 # aimed at (and measured by a full run) stands in the second column.

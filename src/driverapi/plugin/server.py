@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -170,6 +171,25 @@ class Plugin:
         self._http.listen(listening, context)
         host, port = listening.getsockname()[:2]
         return host, port
+
+    def serve(self, socket: str | os.PathLike[str] | None = None) -> None:
+        """Listen as :meth:`listen` does, until SIGTERM or SIGINT; of the main thread.
+
+        Raises
+        ------
+        errors.InvalidError
+            The calling thread is not the main one: only that hears of signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise errors.InvalidError("serve() is of the main thread, which hears of signals; use listen()")
+        stop = threading.Event()
+        before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self.listen(socket)
+            stop.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     # --- requests ---------------------------------------------------------------------------------
 

@@ -7,18 +7,27 @@ family, a peer's in ``peers``. Runner, command line, report and ``benchmarks/`` 
 from __future__ import annotations
 
 from driverapi.bench.task import Workload
-from driverapi.bench.workloads import alloc, bringup, churn, decode, encode, iflist, ipam
+from driverapi.bench.workloads import alloc, bringup, churn, decode, docker, encode, iflist, ipam
 
 __all__ = ["DEFAULT_FAMILIES", "FAMILIES", "find", "workloads"]
 
-FAMILIES = ("alloc", "ipam", "iflist", "encode", "decode", "bringup", "churn")
+FAMILIES = ("alloc", "ipam", "iflist", "encode", "decode", "bringup", "churn", "docker")
 DEFAULT_FAMILIES = ("alloc", "ipam", "iflist", "encode", "decode")
 """Families that take a minute or so each; some rows need namespaces, and say so where they cannot be had."""
 
 
 def workloads() -> tuple[Workload, ...]:
     """Return every workload, in the order of the tables."""
-    return (*alloc.rows(), *ipam.rows(), *iflist.rows(), *encode.rows(), *decode.rows(), *bringup.rows(), *churn.rows())
+    return (
+        *alloc.rows(),
+        *ipam.rows(),
+        *iflist.rows(),
+        *encode.rows(),
+        *decode.rows(),
+        *bringup.rows(),
+        *churn.rows(),
+        *docker.rows(),
+    )
 
 
 def find(family: str, name: str) -> Workload:
