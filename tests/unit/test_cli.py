@@ -71,7 +71,7 @@ def test_help_names_the_commands_and_imports_none() -> None:
     *text, status, imported = done.stdout.splitlines()
     assert (status, imported) == ("0", "[]")
     commands = [line.split()[0] for line in text[text.index("Commands:") + 1 :]]
-    assert commands == ["bench", "demo", "doctor", "endpoint", "network", "pool", "sandbox", "serve"]
+    assert commands == ["bench", "demo", "doctor", "endpoint", "network", "pool", "sandbox", "serve", "top"]
 
 
 @pytest.mark.parametrize("name", ["click", "rich"])

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "pool": "Address pools: list them, and how much is in use.",
     "sandbox": "Sandboxes: create, list, inspect and remove them.",
     "serve": "Serve a driver to a Docker engine, as its network plugin.",
+    "top": "Show networks, endpoints, rates and pool use, live.",
 }
 
 
