@@ -280,6 +280,7 @@ def test_little_memory(place: Place, tmp_path: Path, room: int) -> None:
     CPython itself may wait, or go round, for ever when it finds none for an error or a thread: it is killed then.
     """
     root, disk = Path(__file__).parents[2], tmp_path / "disk"
+    _mount("-o", "remount,size=32m", str(disk))  # it is not to be full, too
     ctl = place.start()
     kept = ctl.create_network("bridge", "web", **DUAL).attach(10, strict=True)
     before = facts(ctl)

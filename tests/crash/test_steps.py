@@ -63,18 +63,20 @@ class Machine:
         """Run a scenario in a process, to its end or the process's."""
         ctl = self.start()
         with mortal.living():
-            for call in scenario(ctl):
-                if call is ARM:
-                    mortal.armed = True
-                    continue
-                self.ledger.intend(call.intent)
-                call.do()
-                if mortal.dead:  # another thread was at that step
-                    break
-                self.ledger.done(_changes(self.ledger.known, facts(ctl)))
-        mortal.armed = False
-        mortal.dead = True
-        self.bury(ctl)
+            try:
+                for call in scenario(ctl):
+                    if call is ARM:
+                        mortal.armed = True
+                        continue
+                    self.ledger.intend(call.intent)
+                    call.do()
+                    if mortal.dead:  # another thread was at that step
+                        break
+                    self.ledger.done(_changes(self.ledger.known, facts(ctl)))
+            finally:  # still in its life: its other threads die of it, too
+                died, mortal.dead = mortal.dead, True
+                self.bury(ctl)
+                mortal.dead = died
 
     def check(self) -> Restored:
         """Start, and find all as it was reported, whole, and nothing over; start again, and find nothing to mend."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +128,22 @@ def test_a_name_never_becomes_a_path(run: Run, tmp_path: Path) -> None:
     key = run("sandbox", "create", "../../up").stdout.strip()
     assert Path(key).resolve().parent.parent.parent == tmp_path.resolve()
     run("sandbox", "rm", "../../up")
+
+
+def test_what_the_readme_shows(run: Run) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme.partition("## State and the command line\n")[2].partition("\n## ")[0]
+    [block] = re.findall(r"^```console\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("# driverapi ").split() for line in block.splitlines()]
+    assert len(lines) > 5
+    for words in lines:
+        run(*words)
+    [one] = loaded(run("endpoint", "ls", "--json"))
+    assert one["sandbox"] == "box"
+    for shell in re.findall(r"_DRIVERAPI_COMPLETE=(\w+)_source", section):
+        assert "_DRIVERAPI_COMPLETE" in run(_DRIVERAPI_COMPLETE=f"{shell}_source").stdout
+    run("network", "rm", "-f", "web")
+    run("sandbox", "rm", "box")
 
 
 def test_completion(run: Run) -> None:
