@@ -244,7 +244,8 @@ def _join(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
     if endpoint is None or not (boxes := _boxes(ctl, endpoint.network)):
         return None
     box = dice.choice(boxes)
-    return Call("join", lambda: endpoint.join(box), [_key(endpoint)])
+    priority = dice.choice([None, None, -1, 5])
+    return Call("join", lambda: endpoint.join(box, priority=priority), [_key(endpoint)])
 
 
 @verb("leave", 3)
@@ -267,7 +268,8 @@ def _create_sandbox(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
     name = _free_name(dice, "s", {one.name for one in boxes})
     paths = sorted(set(limits.theirs) - {one.key for one in boxes})
     path = dice.choice(paths) if paths and dice.random() < 0.5 else None
-    return Call("create_sandbox", lambda: ctl.create_sandbox(name, netns=path), [f"box:{name}"])
+    served = dice.random() < 0.3
+    return Call("create_sandbox", lambda: ctl.create_sandbox(name, netns=path, services=served), [f"box:{name}"])
 
 
 @verb("delete_sandbox", 4)

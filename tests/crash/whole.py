@@ -34,6 +34,7 @@ KINDS: Final = (
     "route",
     "neighbour",
     "sandbox",  # what is in it is not what its endpoints have
+    "file",  # of a sandbox: it is missing, not up to date, or nobody's
     "traffic",
     "mended twice",
     "verb",  # one failed that had no reason to
@@ -83,7 +84,7 @@ def wrong_in_kernel(
     ctl: Controller, run_dir: str, theirs: Collection[str], dice: random.Random, *, sandboxes: int, pings: int
 ) -> list[str]:
     """Compare the kernel with the controller: all on the host, and what is in some of the sandboxes."""
-    wrong = [*_links(ctl), *_namespaces(ctl, run_dir, theirs), *_routes(ctl), *_neighbours(ctl)]
+    wrong = [*_links(ctl), *_namespaces(ctl, run_dir, theirs), *_routes(ctl), *_neighbours(ctl), *_files(ctl)]
     boxes = [box for box in ctl.sandboxes if box.endpoints or box.ownership.value != "host"]
     for box in dice.sample(boxes, min(len(boxes), sandboxes)):
         wrong += _inside(ctl, box)
@@ -193,6 +194,22 @@ def _is_multicast(ip: bytes) -> bool:
     return ip[0] == 0xFF if len(ip) == 16 else ip[0] >> 4 == 0xE
 
 
+def _files(ctl: Controller) -> Iterator[str]:
+    assert ctl._instance is not None
+    served = {box: box._files for box in ctl._sandboxes.values() if box._files is not None}
+    place = ctl._instance.directory / "files"
+    found = set(os.listdir(place)) if place.exists() else set()
+    if (known := {files.id for files in served.values()}) != found:
+        yield f"file: directories {sorted(found - known)} too many, {sorted(known - found)} missing"
+    for box, files in served.items():
+        if names := set(os.listdir(files.directory)) ^ {"hosts", "resolv.conf"}:
+            yield f"file: of {box.name} {sorted(names)} are missing, or too many"
+        writes = files.writes
+        box.refresh()
+        if files.writes != writes:
+            yield f"file: of {box.name}, {files.writes - writes} were not up to date"
+
+
 def _inside(ctl: Controller, box: Sandbox) -> Iterator[str]:
     jobs = [job for job in _realised(ctl) if job.netns.key == box.key]
     names = {"lo", *(name for job in jobs for name in job.names.values())}
@@ -210,6 +227,15 @@ def _inside(ctl: Controller, box: Sandbox) -> Iterator[str]:
         yield f"sandbox: {box.name} has addresses {sorted(found)}, not {sorted(addresses)}"
     if (has := Counter(4 if len(one.gateway) == 4 else 6 for one in routes)) != Counter(versions):
         yield f"sandbox: {box.name} has default routes {dict(has)}, its endpoints ask for IPv{sorted(versions)}"
+    of = {one.index: job.plan.priority for job in jobs for one in job.interfaces}
+    for route in routes:
+        wanting = [job for job in jobs if any(_is_default(one) and _alike(one, route) for one in job.plan.routes)]
+        if wanting and of.get(route.index) != (highest := max(job.plan.priority for job in wanting)):
+            yield f"sandbox: {box.name} has a default route of priority {of.get(route.index)}, not {highest}"
+
+
+def _alike(one: Any, route: Any) -> bool:
+    return len(one.gateway) == len(route.gateway)
 
 
 def _is_default(route: Any) -> bool:
