@@ -142,6 +142,9 @@ class DriverConformance(ABC):
     refuses_notices: ClassVar[bool] = False
     """True for a driver that refuses to take note of endpoints on other hosts."""
 
+    one_network: ClassVar[bool] = False
+    """True for a driver that has one network at most, and refuses another."""
+
     @abstractmethod
     def make_driver(self) -> Driver:
         """Make a new driver."""
@@ -295,7 +298,7 @@ class DriverConformance(ABC):
             assert not dataplane.sandboxes
 
     def test_two_networks(self) -> None:
-        """Networks of one driver do not see each other."""
+        """Networks of one driver do not see each other, or (``one_network``) there is no second."""
         driver = self.make_driver()
         registry = DriverRegistry()
         registry.register("conformance", driver)
@@ -303,10 +306,18 @@ class DriverConformance(ABC):
         dataplane.links |= self.devices
         with Controller(dataplane=dataplane, registry=registry) as controller:
             one = controller.create_network("conformance", "one", **self.network_arguments)
-            two = controller.create_network("conformance", "two", **self._second())
+            if self.one_network:
+                with _raises(errors.ConflictError):
+                    controller.create_network("conformance", "two", **self._second())
+                assert controller.networks == [one]
+                one.delete()
+                one = controller.create_network("conformance", "again", **self._second())
+            else:
+                two = controller.create_network("conformance", "two", **self._second())
             box = self._box(controller, one)
             endpoint = one.create_endpoint("ep")
-            two.delete()
+            if not self.one_network:
+                two.delete()
             endpoint.join(box)
             endpoint.leave()
 

@@ -30,6 +30,8 @@ class TestNull(DriverConformance):
 
 
 class TestHost(DriverConformance):
+    one_network = True
+
     def make_driver(self) -> Driver:
         return HostDriver()
 

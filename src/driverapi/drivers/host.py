@@ -4,40 +4,33 @@ from __future__ import annotations
 
 from typing import final
 
-from driverapi.api import Driver, EndpointInfo, JoinInfo, Options
+from driverapi import labels
+from driverapi.drivers.bare import BareDriver, bare_rules
 
 __all__ = ["HostDriver"]
 
 
 @final
-class HostDriver(Driver):
+class HostDriver(BareDriver):
     """Endpoints that share the host's interfaces: nothing is realised, so nothing is ever undone there.
 
-    Its endpoints join only sandboxes made with ``create_sandbox(name, host=True)``;
-    ``attach`` makes such by itself.
+    There is one host, so there is one network. Its endpoints join only sandboxes made with
+    ``create_sandbox(name, host=True)``; ``attach`` makes such by itself. Options that ask for
+    anything are refused.
 
-    Thread safety: all methods; there is no state.
+    Thread safety: all methods.
     """
 
     host_sandbox = True
-
-    def create_network(self, network_id: str, options: Options) -> None:
-        """Nothing to make."""
-
-    def delete_network(self, network_id: str) -> None:
-        """Nothing to undo."""
-
-    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
-        """Add no interface to the list: the host has its own."""
-
-    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Nothing to undo."""
-
-    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
-        """Nothing to declare."""
-
-    def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Nothing to undo."""
+    most = 1
+    rules = bare_rules(
+        "host",
+        "a sandbox listens on the host's own ports",
+        {
+            labels.INTERNAL: "the host's interfaces reach what the host reaches",
+            labels.ENDPOINT_SYSCTLS: "they would be the host's own",
+        },
+    )
 
     def type(self) -> str:
         """Return ``"host"``."""

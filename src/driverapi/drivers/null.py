@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from typing import final
 
-from driverapi.api import Driver, EndpointInfo, JoinInfo, Options
+from driverapi.drivers.bare import BareDriver, bare_rules
 
 __all__ = ["NullDriver"]
 
 
 @final
-class NullDriver(Driver):
-    """Endpoints without interfaces.
+class NullDriver(BareDriver):
+    """Endpoints without interfaces: a sandbox has ``lo``, up, and reaches nobody else.
 
-    Thread safety: all methods; there is no state.
+    Any number of networks, all alike. Options that ask for anything are refused.
+
+    Thread safety: all methods.
     """
 
-    def create_network(self, network_id: str, options: Options) -> None:
-        """Nothing to make."""
-
-    def delete_network(self, network_id: str) -> None:
-        """Nothing to undo."""
-
-    def create_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
-        """Add no interface to the list."""
-
-    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Nothing to undo."""
-
-    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
-        """Nothing to declare."""
-
-    def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Nothing to undo."""
+    rules = bare_rules("null", "nobody reaches the sandbox")
 
     def type(self) -> str:
         """Return ``"null"``."""
