@@ -23,6 +23,7 @@ from driverapi.hub import Hub
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
+from driverapi.ipam.options import prefixes_asked
 from driverapi.ipam.registry import IPAMRegistry
 from driverapi.ipam.wishes import wishes_of
 from driverapi.leasing import AddressLease, collect, forget_leases
@@ -253,6 +254,7 @@ class Controller(Tells):
         found = self._configured(driver)
         serial, space, more = ipam_wishes(ipam_options, serial=serial)
         self._check_kept(more, f"network {name!r}")
+        ipv4, ipv6, ip_range = prefixes_asked(options if found.requires_ipam else {}, ipv4, ipv6, ip_range)
         wishes = wishes_of(
             ipv4, ipv6, gateway, gateway_ipv6, ip_range, aux_addresses, serial=serial, space=space, options=more
         )
@@ -262,7 +264,7 @@ class Controller(Tells):
                 if name in self._networks:
                     raise errors.NetworkExistsError(f"network {name!r} exists already; choose another name")
                 self._networks[name] = network
-            data = take_pools(self, network, found, wishes, allow_overlap=allow_overlap)
+            data = take_pools(self, network, found, wishes, options, allow_overlap=allow_overlap)
             for ours in (labels.IPAM_DATA, labels.MEMORY):
                 if ours in options:
                     raise errors.InvalidError(f"option {ours!r} is not for users; leave it out")

@@ -30,7 +30,7 @@ from driverapi.paths import check_id, private_directory
 if TYPE_CHECKING:
     from driverapi.store.sqlite import SqliteStore
 
-__all__ = ["GROUPS", "GROUP_MARK", "LINK_MARK", "STATE", "Instance", "default_run_dir"]
+__all__ = ["GROUPS", "GROUP_MARK", "LINK_MARK", "STATE", "Instance", "default_run_dir", "is_marked_group"]
 
 LINK_MARK: Final = "dv"
 """How the names of all our links begin; the instance id follows."""
@@ -53,6 +53,11 @@ _INDEXES: Final = (1 << 30) - 1
 _NUMBERS: Final = 1 << 15  # of namespaces, for each instance: 2**31 are there for 2**16 of them
 
 _open: weakref.WeakSet[Instance] = weakref.WeakSet()
+
+
+def is_marked_group(group: int) -> bool:
+    """Tell whether a link group is one of any instance's."""
+    return GROUP_MARK <= group < GROUP_MARK << 1
 
 
 def default_run_dir() -> Path:

@@ -7,7 +7,7 @@ parsed by what the option is; a value of the right type is taken as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from driverapi import errors
@@ -29,6 +29,7 @@ __all__ = [
     "ENDPOINT_MAC",
     "ENDPOINT_ROUTES",
     "ENDPOINT_SYSCTLS",
+    "FIXED",
     "FORWARDING",
     "GENERIC",
     "GUARD",
@@ -51,6 +52,8 @@ __all__ = [
     "SERVED",
     "as_bool",
     "as_int",
+    "as_word",
+    "as_words",
     "canonical",
     "normalise",
 ]
@@ -117,6 +120,9 @@ IPVLAN_FLAG: Final = "ipvlan_flag"
 _BARE: Final[Mapping[str, str]] = {PREFIX + one: one for one in (PARENT, MACVLAN_MODE, IPVLAN_MODE, IPVLAN_FLAG)}
 """Names that are read with a prefix too."""
 
+FIXED: Final[Mapping[str, int]] = {"FixedCIDR": 4, "FixedCIDRv6": 6}
+"""The seed's names for the part of a prefix that addresses are given from, and their families."""
+
 SEED_NAMES: Final[Mapping[str, str]] = {
     "BridgeName": BRIDGE_NAME,
     "EnableIPMasquerade": BRIDGE_MASQUERADE,
@@ -178,6 +184,23 @@ def as_bool(name: str, value: object) -> bool:
     if text in _FALSE:
         return False
     raise errors.InvalidError(f"option {name!r}: {value!r} is not a truth value; write true or false")
+
+
+def as_word(name: str, value: object, allowed: Sequence[str]) -> str:
+    """Value of an option that is one of some words; the first of them where nothing is said."""
+    if value is None or value == "":
+        return allowed[0]
+    if not isinstance(value, str) or value not in allowed:
+        raise errors.InvalidError(f"option {name!r}: {value!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def as_words(name: str, value: object, separator: str) -> tuple[str, ...]:
+    """Value of an option that is several words: a sequence of them, or text with a separator between them."""
+    words = value.split(separator) if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(one, str) for one in words):
+        raise errors.InvalidError(f"option {name!r}: {value!r} is not text, words with {separator!r} between them")
+    return tuple(one.strip() for one in words if one.strip())
 
 
 def as_int(name: str, value: object, low: int, high: int) -> int:

@@ -37,9 +37,21 @@ def ipam_wishes(options: Mapping[str, Any] | None, *, serial: bool) -> tuple[boo
 
 
 def take_pools(
-    controller: Controller, network: Network, driver: Driver, wishes: Sequence[Wish], *, allow_overlap: bool
+    controller: Controller,
+    network: Network,
+    driver: Driver,
+    wishes: Sequence[Wish],
+    options: Mapping[str, Any],
+    *,
+    allow_overlap: bool,
 ) -> tuple[IPAMData, ...]:
-    """Take the pools that are wished for, or a default one where the driver wants addresses, and the gateways."""
+    """Take the pools that are wished for, or a default one where the driver wants addresses, and the gateways.
+
+    Parameters
+    ----------
+    options : mapping
+        The network's: what the host has on the bridge that it names is the network's own.
+    """
     ipam = network._addressing.ipam
     gives = network._addressing.gives = driver.requires_ipam and getattr(ipam, "gives_addresses", True)
     none_given = all(wish.prefix is None and wish.size is None for wish in wishes)
@@ -51,7 +63,7 @@ def take_pools(
             wish.check_unused(network.name)
             continue
         if of_host is None:
-            of_host = [] if allow_overlap else in_use(controller._dataplane)
+            of_host = [] if allow_overlap else in_use(controller._dataplane, str(options.get(labels.BRIDGE_NAME) or ""))
         avoid = [] if allow_overlap else _of_others(controller, network, ipam)
         if not driver.shares_prefixes or wish.prefix is None:
             avoid = of_host + avoid

@@ -48,12 +48,14 @@ def wire(tmp_path: Path, same_descriptors: None) -> Iterator[Namespace]:
             batch.add_address(7, ip, prefix)
         assert far.socket.execute(batch).ok
         before = near.dump_links()
-        yield far
-        assert [link.name for link in near.dump_links()] == [link.name for link in before]
-        batch.clear()
-        batch.delete_link(PARENT)
-        near.execute(batch)
-    drop([path])
+        try:
+            yield far
+            assert [link.name for link in near.dump_links()] == [link.name for link in before]
+        finally:
+            batch.clear()
+            batch.delete_link(PARENT)
+            near.execute(batch)
+            drop([path])
 
 
 @pytest.fixture

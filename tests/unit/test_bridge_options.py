@@ -7,23 +7,24 @@ from typing import Any
 
 import pytest
 
-from driverapi import errors, labels
+from driverapi import Controller, errors, labels
 from driverapi.drivers.bridge import BridgeDriver
+from driverapi.drivers.bridge_options import check_values
 from driverapi.labels import PREFIX
+from driverapi.plan import BridgeLink
+from driverapi.testing import FakeDataplane
 from tests.support import World, unchanged
 
 REFUSED = [
-    ("FixedCIDR", "10.1.1.0/24", r"create_network\(ipv4="),
-    ("FixedCIDRv6", "fd01::/80", r"create_network\(ipv6="),
     ("DefaultGatewayIPv4", "10.1.0.9", r"create_network\(gateway="),
     ("DefaultGatewayIPv6", "fd01::9", r"create_network\(gateway_ipv6="),
     ("AddressIPv4", "10.1.0.9/16", r"create_network\(ipv4=…, gateway="),
-    ("EnableIPv6", True, r"create_network\(ipv6="),
     (PREFIX + "enable_ipv4", "false", "has an IPv4 prefix"),
     ("EnableIPTables", "true", "packet filter"),
     ("AllowNonDefaultBridge", False, "any name"),
     ("PortBindings", {"80/tcp": []}, "of an endpoint"),
     (PREFIX + "bridge.default_bridge", True, "default"),
+    (PREFIX + "bridge.trusted_host_interfaces", "eth0:eth1", "published ports alone"),
     ("ParentEndpoints", ["other"], "without links"),
     ("ChildEndpoints", ["other"], "without links"),
 ]
@@ -48,6 +49,90 @@ ANYWAY = [
 def test_what_is_done_anyway_is_taken(world: World, options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     world.ctl.create_network("bridge", "web", ipv4="10.1.0.0/16", options=options)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("bridge.gateway_mode_ipv4", "nap", "'nap' is not one of nat, nat-unprotected, routed, isolated"),
+        ("bridge.gateway_mode_ipv6", 6, "6 is not one of nat"),
+        ("bridge.trusted_host_interfaces", "eth0:e/1", "'e/1' has a character"),
+        ("bridge.trusted_host_interfaces", 7, "7 is not text"),
+        ("bridge.enable_icc", "perhaps", "truth value"),
+        ("bridge.default_bridge", "perhaps", "truth value"),
+        ("bridge.inhibit_ipv4", "perhaps", "truth value"),
+        ("bridge.name", 7, "must be text"),
+        ("bridge.name", "b" * 16, "15 bytes"),
+        ("enable_ipv6", "perhaps", "truth value"),
+    ],
+)
+def test_values_that_are_none(world: World, name: str, value: Any, says: str) -> None:
+    with unchanged(world), pytest.raises(errors.InvalidError, match=says) as caught:
+        world.ctl.create_network("bridge", "web", ipv4="10.1.0.0/16", options={PREFIX + name: value})
+    assert name in str(caught.value)
+
+
+def test_links_that_are_trusted() -> None:
+    """Who is to make rules of it finds it as names."""
+    options = {"io.docker.network.bridge.trusted_host_interfaces": "vxlan.1: eth1"}
+    assert check_values(labels.normalise(options)) == ("vxlan.1", "eth1")
+    assert check_values({}) == ()
+
+
+@pytest.mark.parametrize("driver", ["bridge", "routed", "macvlan"])
+def test_part_of_a_prefix(driver: str) -> None:
+    with Controller(dataplane=FakeDataplane()) as ctl:
+        options = {"FixedCIDR": "10.1.7.0/30", "FixedCIDRv6": "fd01::700:0/126"}
+        net = ctl.create_network(driver, "net", ipv4="10.1.0.0/16", ipv6="fd01::/64", options=options)
+        endpoints = net.attach(4)
+        assert str(net.gateway) == "10.1.7.0"
+        assert [str(one.interfaces[0].address.ip) for one in endpoints[:3]] == ["10.1.7.1", "10.1.7.2", "10.1.7.3"]
+        assert isinstance(endpoints[3].error, errors.AddressesExhaustedError)
+        for bad in ({"FixedCIDR": "10.9.0.0/24"}, {"FixedCIDR": "fd01::/80"}, {"FixedCIDR": "all"}, {"FixedCIDRv6": 6}):
+            with pytest.raises(errors.InvalidError):
+                ctl.create_network(driver, "bad", ipv4="10.2.0.0/16", ipv6="fd02::/64", options=bad)
+        with pytest.raises(errors.InvalidError, match="given twice"):
+            ctl.create_network(
+                driver, "bad", ipv4="10.2.0.0/16", ip_range="10.2.1.0/24", options={"FixedCIDR": "10.2.2.0/24"}
+            )
+        assert ctl.networks == [net]
+
+
+def test_families_that_are_asked_for(world: World) -> None:
+    both = world.ctl.create_network("bridge", "both", options={"EnableIPv6": "true"})
+    assert both.ipv4 is not None
+    assert both.ipv6 is not None
+    assert both.ipv6.prefixlen == 64
+    with_v4 = world.ctl.create_network("bridge", "four", ipv4="10.1.0.0/16", options={PREFIX + "enable_ipv6": True})
+    assert (str(with_v4.ipv4), with_v4.ipv6 is None) == ("10.1.0.0/16", False)
+    alone = world.ctl.create_network(
+        "bridge", "six", options={PREFIX + "enable_ipv6": True, PREFIX + "enable_ipv4": "false"}
+    )
+    assert (alone.ipv4, alone.ipv6 is None) == (None, False)
+
+
+def test_the_ipv4_gateway_is_another_machines(world: World) -> None:
+    options = {PREFIX + "bridge.inhibit_ipv4": "true"}
+    net = world.ctl.create_network("bridge", "net", ipv4="10.1.0.0/16", ipv6="fd01::/64", options=options)
+    [link] = world.dataplane.networks[net.id].links
+    assert isinstance(link, BridgeLink)
+    assert [str(one) for one in link.addresses] == ["fd01::1/64"]
+    [endpoint] = net.attach(1, strict=True)
+    plan = world.dataplane.endpoints[endpoint.id].plan
+    assert [one.ip for one in plan.neighbours] == [b"\xfd\1" + bytes(13) + b"\1"]
+    assert [one.gateway for one in plan.routes] == [b"\x0a\1\0\1", b"\xfd\1" + bytes(13) + b"\1"]
+
+
+def test_a_bridge_that_is_there(world: World) -> None:
+    world.dataplane.links |= {"br0", "eth0"}
+    world.dataplane.bridges.add("br0")
+    net = world.ctl.create_network("bridge", "net", ipv4="10.1.0.0/16", options={"BridgeName": "br0"})
+    for name in ("br0", "eth0"):
+        with unchanged(world), pytest.raises(errors.KernelConflictError):
+            world.ctl.create_network("bridge", "second", ipv4="10.2.0.0/16", options={"BridgeName": name})
+    net.delete()
+    assert world.dataplane.links == {"lo", "br0", "eth0"}
+    world.dataplane.links -= {"br0", "eth0"}
 
 
 def test_families_are_checked_against_the_prefixes(world: World) -> None:
@@ -96,6 +181,23 @@ def test_labels_of_others_pass_and_unknown_ones_of_ours_are_told(
     unknown, elsewhere = [record.getMessage() for record in caplog.records]
     assert unknown == f"bridge: option '{PREFIX}bridge.nam' is ignored here; did you mean '{labels.BRIDGE_NAME}'?"
     assert elsewhere == f"bridge: option '{labels.ENDPOINT_IFNAME}' is ignored here"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        (PREFIX + "brige.inhibit_ipv4", labels.BRIDGE_INHIBIT_IPV4),
+        ("com.docker.netwrok.driver.mtu", labels.MTU),
+        ("comm.docker.network.bridge.enable_icc", labels.BRIDGE_ENABLE_ICC),
+        ("org.example.driver.mtu", None),
+        ("com.docker.compose.network", None),
+    ],
+)
+def test_a_slip_in_a_label(world: World, caplog: pytest.LogCaptureFixture, name: str, nearest: str | None) -> None:
+    world.ctl.create_network("bridge", "web", options={name: "1"})
+    said = [record.getMessage() for record in caplog.records]
+    told = [f"bridge: option {name!r} is ignored here; did you mean {nearest!r}?"]
+    assert said == ([] if nearest is None else told)
 
 
 def test_configuration() -> None:

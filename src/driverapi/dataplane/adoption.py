@@ -159,15 +159,15 @@ class LinuxSurvey:
         found: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
         self._has_parents = self._has_parents or any(isinstance(link, ParentLink) for link in plan.links)
         if not all(link.name in found and self._is_whole(link, *found[link.name]) for link in plan.links):
-            self._delete([self._ours[index] for index, name, _ in found.values() if self._has(index, name)])
+            self._delete([self._ours[index] for index, name, *_ in found.values() if self._has(index, name)])
             self._make_room(plan)
             self._realise(network, plan)
             self._taken.update(index for (owner, _), index in self._kernel.masters.items() if owner == network)
             return False
         for link in plan.links:
-            index, name, star = found[link.name]
+            index, name, star, *added = found[link.name]
             self._taken.add(index)
-            self._networks.adopt(network, link, index, name, ours=index in self._ours)
+            self._networks.adopt(network, link, index, name, added, ours=index in self._ours)
             if star is not None:
                 self._take_star(network, link.name, star)
         self._networks.keep_rules(network, plan)
@@ -208,8 +208,10 @@ class LinuxSurvey:
         if refused is not None:
             raise refused
 
-    def _is_whole(self, link: BridgeLink | GatewayLink | ParentLink, index: int, name: str, star: Any) -> bool:
-        if isinstance(link, ParentLink) and link.source is not None:  # somebody else's, as a rule
+    def _is_whole(
+        self, link: BridgeLink | GatewayLink | ParentLink, index: int, name: str, star: Any, *added: Any
+    ) -> bool:
+        if added or (isinstance(link, ParentLink) and link.source is not None):  # somebody else's, as a rule
             return self._all.get(index) == name
         return self._has(index, name) and all(link in self._ours for link in (star[0] if star is not None else ()))
 
@@ -439,6 +441,8 @@ class LinuxSurvey:
         kernel = self._kernel
         known: dict[int, set[bytes]] = {}
         for (network, name), star in kernel.stars.items():
+            if star.instead_of is not None:  # what its bridge has is its owner's
+                continue
             master = kernel.masters[network, name]
             known.setdefault(master, set()).update(star.pinned())
             if star.answerer:

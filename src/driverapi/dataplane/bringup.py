@@ -50,6 +50,18 @@ _AGAIN: Final = (errno.EEXIST, errno.EBUSY, errno.ENOBUFS)
 """Refusals after which a link is asked for again, with other names: what is taken, or what was lost and not done."""
 
 
+def _host_mac(interface: Interface) -> bytes | None:
+    """Return the MAC address of the host end; None leaves it to the kernel.
+
+    A bridge whose address nobody has set has the lowest of its ports': that of somebody else must not become ours.
+    """
+    if interface.gateway is not None:
+        return interface.gateway.mac
+    if interface.star is not None and interface.star.instead_of is not None:
+        return b"\xfe" + secrets.token_bytes(5)
+    return None
+
+
 @final
 class BringUp:
     """One chunk of endpoints on their way up.
@@ -167,7 +179,7 @@ class BringUp:
             index=interface.host_index,
             peer_index=interface.index,
             namespace=-1 if job.netns.ownership is Ownership.FOREIGN else job.use().fileno(),
-            mac=None if interface.gateway is None else interface.gateway.mac,
+            mac=_host_mac(interface),
             peer_mac=interface.plan.mac,
             master=interface.bridge,
             mtu=interface.plan.link.mtu,

@@ -120,7 +120,9 @@ def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
         for address in plan.addresses:
             batch.add_address(index, address.ip, address.prefix)
     for neighbour in job.plan.neighbours:
-        batch.add_neighbour(towards(job, neighbour.ip).index, neighbour.ip, neighbour.mac)
+        interface = towards(job, neighbour.ip)
+        if interface.star is None or interface.star.instead_of != neighbour.mac:
+            batch.add_neighbour(interface.index, neighbour.ip, neighbour.mac)
     due = []
     displaced = Batch(0)
     last = []

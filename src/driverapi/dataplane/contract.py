@@ -145,8 +145,8 @@ class Dataplane(Protocol):
     def remove(self, realised: Sequence[Any], progress: Progress | None = None) -> list[Exception | None]:
         """Take away what was realised; what is gone already is passed over."""
 
-    def host_prefixes(self) -> list[Address]:
-        """Prefixes that the host has routes to, for choosing others."""
+    def host_prefixes(self, but: str = "") -> list[Address]:
+        """Prefixes that the host has routes to, for choosing others; but for those by a link of that name."""
 
     def close(self, keep: Collection[str] = ()) -> None:
         """Let go of descriptors; what was realised stays, and sandboxes whose keys are in ``keep``."""

@@ -62,6 +62,8 @@ class FakeDataplane:
     ----------
     links : set
         Names of links on the host; put a driver's own devices here.
+    bridges : set
+        Those of them that are bridges of somebody else, which a network may use.
     networks, endpoints, sandboxes : dict
         What is realised now, by id.
     counted : dict
@@ -88,6 +90,7 @@ class FakeDataplane:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.links: set[str] = {"lo"}
+        self.bridges: set[str] = set()
         self.networks: dict[str, NetworkPlan] = {}
         self.endpoints: dict[str, FakeRealised] = {}
         self.sandboxes: dict[str, FakeNetns] = {}
@@ -157,7 +160,8 @@ class FakeDataplane:
             raise fault
         with self._lock:
             exact = _exact(plan)
-            taken = exact & self.links
+            used: set[str] = set().union(*map(_exact, self.networks.values()))
+            taken = exact & (self.links - (self.bridges - used))
             if taken:
                 raise errors.KernelConflictError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
             kinds = {(one.source, one.kind) for there in self.networks.values() for one in _on(there)}
@@ -185,8 +189,8 @@ class FakeDataplane:
         with self._lock:
             plan = self.networks.pop(network, None)
             if plan is not None:
-                self.links -= _exact(plan)
-                used: set[str] = set().union(*map(_parents, self.networks.values()))
+                self.links -= _exact(plan) - self.bridges
+                used = set().union(*map(_parents, self.networks.values()))
                 self.links -= self._vlans - used
                 self._vlans &= used
 
@@ -380,7 +384,7 @@ class FakeDataplane:
         index = int(owner[:7], 16) + 2
         return [HostLink(index, f"fake-{owner[:7]}", 1, 1)] if realised.plan.interfaces else []
 
-    def host_prefixes(self) -> list[Address]:
+    def host_prefixes(self, but: str = "") -> list[Address]:
         """Return none: this host has no routes."""
         return []
 

@@ -86,6 +86,7 @@ class Kernel:
         self.masters: dict[tuple[str, str], int] = {}  # (network, name in its plan) → ifindex
         self.gateways: dict[tuple[str, str], GatewayLink] = {}  # those of them that have no ports
         self.stars: dict[tuple[str, str], Star] = {}  # those of them that have
+        self.borrowed: dict[tuple[str, str], list[tuple[bytes, int]]] = {}  # those that others made: what was added
         self.rules: dict[str, NetworkRules] = {}  # of networks that have any, or can have
         self.forwarding = Forwarding()
         self.orders = Orders()
@@ -244,5 +245,6 @@ def pinned(job: LinuxRealised) -> list[tuple[Interface, Address]]:
         for interface in job.interfaces
         if interface.there and isinstance(interface.plan.link, VethLink) and interface.plan.link.pin_neighbours
         if interface.master and interface.plan.mac is not None
+        if interface.star is None or interface.star.instead_of is None
         for address in interface.plan.addresses
     ]

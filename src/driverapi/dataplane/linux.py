@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
-from driverapi._native import NetlinkError, NetlinkSocket
+from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
 from driverapi.addresses import Address
 from driverapi.counters import InterfaceStatistics
 from driverapi.dataplane.adoption import LinuxSurvey, held, kept
@@ -20,6 +20,7 @@ from driverapi.dataplane.contract import CHUNK, PAUSE, Progress, Work
 from driverapi.dataplane.counting import count
 from driverapi.dataplane.failures import failure
 from driverapi.dataplane.kernel import Kernel, LinuxRealised
+from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
@@ -143,16 +144,24 @@ class LinuxDataplane:
         """Delete the network's links."""
         self._networks.remove(network)
 
-    def host_prefixes(self) -> list[Address]:
-        """Return the prefixes that the host has routes to, the default routes left out."""
+    def _named(self, name: str) -> LinkRecord | None:
+        try:
+            return find_link(self._kernel.host, name=name) if name else None
+        except ValueError:  # no link can have that name
+            return None
+
+    def host_prefixes(self, but: str = "") -> list[Address]:
+        """Return the prefixes that the host has routes to; the default routes, and those by one link, left out."""
         try:
             found = self._kernel.host.dump_routes()
+            beside = self._named(but)
         except NetlinkError as error:
             raise failure("read the host's routes", error) from error
         return [
             Address(route.destination, route.prefix)
             for route in found
             if route.prefix and len(route.destination) in _LOCAL
+            if beside is None or route.index != beside.index
         ]
 
     # --- published ports ------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from typing import final
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 from driverapi import errors
 from driverapi._native import Batch
+from driverapi.dataplane.borrowed import borrow, borrow_again, give_back
 from driverapi.dataplane.failures import failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
@@ -32,6 +34,7 @@ class Networks:
         self._parents = Parents(kernel)
         self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
         self._macs: dict[str, list[bytes]] = {}  # of a network's bridges
+        self._borrowing = threading.Lock()
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
         """Make the links of a plan with their addresses, all or nothing."""
@@ -77,8 +80,7 @@ class Networks:
         ipv6 = any(prefix.version == 6 for prefix in rules.prefixes)
         if ipv6 and not rules.internal:
             kernel.forwarding.check(what)
-        macs = self._macs.get(network, [])
-        kernel.firewall.add_network(network, rules, links, macs)
+        kernel.firewall.add_network(network, rules, links, self._macs_of(network))
         if rules.internal:
             return
         try:
@@ -96,12 +98,38 @@ class Networks:
             kernel.firewall.remove_network(network)
             raise
 
+    def _macs_of(self, network: str) -> list[bytes]:
+        """Return the MAC addresses that the host has on a network's bridges."""
+        kernel = self._kernel
+        lent = [index for (owner, _), index in list(kernel.masters.items()) if owner == network]
+        if not any(owner == network for owner, _ in list(kernel.borrowed)):
+            return self._macs.get(network, [])
+        found = [find_link(kernel.host, index=index) for index in lent]
+        return [link.mac for link in found if link is not None]
+
     def adopt(
-        self, network: str, link: BridgeLink | GatewayLink | ParentLink, index: int, name: str, *, ours: bool
+        self,
+        network: str,
+        link: BridgeLink | GatewayLink | ParentLink,
+        index: int,
+        name: str,
+        added: Sequence[Any],
+        *,
+        ours: bool,
     ) -> None:
-        """Take a link that an earlier process had, and put right what somebody may have changed of it if it is ours."""
+        """Take a link that an earlier process had, and put right what somebody may have changed of it if it is ours.
+
+        Parameters
+        ----------
+        added : sequence
+            What :meth:`kept` has of a bridge that is somebody else's, beyond the rest.
+        """
         kernel = self._kernel
         batch = Batch()
+        if added and isinstance(link, BridgeLink):
+            borrow_again(kernel, (network, link.name), link, index, added[0])
+            self._names[index] = name
+            return
         if isinstance(link, ParentLink):
             if link.source is not None:
                 self._parents.adopt((network, link.name), index, link.kind, ours=ours)
@@ -124,16 +152,25 @@ class Networks:
             raise refused
 
     def kept(self, network: str) -> dict[str, object]:
-        """Return what is needed to know a network's links again: by name in the plan, index, name, further bridges."""
+        """Return what is needed to know a network's links again, by their names in the plan.
+
+        Index, name, further bridges; of a bridge that is somebody else's, the addresses that it was given.
+        """
         kernel = self._kernel
         found: dict[str, object] = {}
         for (owner, name), index in list(kernel.masters.items()):
             if owner == network:
                 star = kernel.stars.get((owner, name))
-                found[name] = (index, self._names.get(index, name), None if star is None else star.kept())
+                added = [kernel.borrowed[owner, name]] if (owner, name) in kernel.borrowed else []
+                found[name] = (index, self._names.get(index, name), None if star is None else star.kept(), *added)
         return found
 
     def _make_bridge(self, network: str, link: BridgeLink) -> None:
+        if link.exact:
+            with self._borrowing:
+                if borrow(self._kernel, (network, link.name), link):
+                    self._names[self._kernel.masters[network, link.name]] = link.name
+                    return
         index = self._make_link(network, link, "b")
         batch = Batch()
         # With snooping the kernel goes over the multicast timers of all ports whenever one port comes up or goes
@@ -217,6 +254,8 @@ class Networks:
         kernel.rules.pop(network, None)
         for key in [key for key in list(kernel.masters) if key[0] == network and self._parents.has(key)]:
             self._parents.leave(key)
+        for key in [key for key in list(kernel.borrowed) if key[0] == network]:
+            give_back(kernel, key)
         keys = [key for key in list(kernel.masters) if key[0] == network]
         for key in keys:
             if key in kernel.stars:

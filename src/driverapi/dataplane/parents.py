@@ -18,7 +18,7 @@ from driverapi.dataplane.failures import carry_out, failure, first_failure
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import GONE, TRIES, Interface, Kernel, LinuxRealised, named
 from driverapi.dataplane.kernel import link as find_link
-from driverapi.instance import GROUP_MARK
+from driverapi.instance import is_marked_group
 from driverapi.plan import IpvlanLink, MacvlanLink, ParentLink
 
 __all__ = ["KINDS", "Parents", "delete_inside", "put_inside"]
@@ -121,7 +121,7 @@ class Parents:
                 f"{what}: {found.name!r} is a port of a {found.slave_kind}, and so cannot be a parent; "
                 f"name the {found.slave_kind}"
             )
-        if found.group & GROUP_MARK and not self._kernel.instance.has_group(found.group):
+        if is_marked_group(found.group) and not self._kernel.instance.has_group(found.group):
             raise errors.ConflictError(
                 f"{what}: {found.name!r} was made by another controller, and goes with what that has on it; "
                 "name a link that is nobody's"

@@ -52,6 +52,9 @@ FLOODED: int = 500
 """Endpoints of a network that floods reach. What one that comes up announces (MLD) is a frame for each of the others:
 with 1000 that is as much work as all the rest, and beyond them the kernel drops part of every flood."""
 
+_ALL_PORTS: Final = 1023
+"""BR_MAX_PORTS of net/bridge/br_private.h, less the number 0."""
+
 _NO_ANSWER: Final = 8
 """``arp_ignore``: do not reply for any local address (Documentation/networking/ip-sysctl.rst)."""
 
@@ -80,15 +83,23 @@ class _Leaf:
 class Star:
     """The bridges of one bridge network.
 
+    Attributes
+    ----------
+    instead_of : bytes or None
+        Of a bridge that somebody else made, which does not grow: the MAC address that it has not, but that the plan
+        says.
+
     Thread safety: all methods.
     """
 
-    def __init__(self, kernel: Kernel, what: str, bridge: int, mtu: int) -> None:
+    def __init__(self, kernel: Kernel, what: str, bridge: int, mtu: int, *, instead_of: bytes | None = None) -> None:
+        self.instead_of = instead_of
         self._kernel = kernel
         self._what = what
         self._mtu = mtu
         self._lock = threading.Lock()
-        self._leaves: dict[int, _Leaf] = {bridge: _Leaf(bridge, PORTS)}  # by ifindex; the network's own first
+        own = _Leaf(bridge, PORTS if instead_of is None else _ALL_PORTS)
+        self._leaves: dict[int, _Leaf] = {bridge: own}  # by ifindex; the network's own first
         self._members: dict[int, Interface] = {}  # endpoints that are up, by the ifindex of their host ends
         self._group = COMMON
         self._links: list[int] = []  # of the star's own making
@@ -244,6 +255,12 @@ class Star:
 
     def _grow(self) -> _Leaf:
         """Make a leaf; before the first one, the hub and the answerer too."""
+        if self.instead_of is not None:
+            raise errors.KernelLimitError(
+                f"{self._what}: the bridge has as many ports as the kernel allows, {_ALL_PORTS}; one that the network "
+                "makes itself would grow",
+                errno.EXFULL,
+            )
         if self._hub:
             return self._make_leaf()
         self._group = self._kernel.groups.take()

@@ -48,7 +48,7 @@ def differences(
         if record.kind is Kind.NETWORK and record.state is State.CREATED:
             made = decode(record.made, NetworkMade)
             kept: dict[str, Any] = made.realised if isinstance(made.realised, dict) else {}
-            for index, name, star in kept.values():
+            for index, name, star, *_ in kept.values():
                 look_for(index, name, f"network {decode(record.data, NetworkData).name!r}")
                 known.update(star[0] if star is not None else ())
         elif record.kind is Kind.ENDPOINT and record.state is State.JOINED:

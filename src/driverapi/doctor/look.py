@@ -19,7 +19,7 @@ from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
 from driverapi.dataplane.failures import failure
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
-from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir
+from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir, is_marked_group
 from driverapi.keeping import given_up, surroundings
 from driverapi.leftovers import namespace_mounts, unescaped
 from driverapi.paths import private_directory
@@ -213,7 +213,7 @@ def _add_state(path: str, found: dict[str, InstanceFound], findings: list[Findin
 
 def id_of_link(link: LinkRecord) -> str | None:
     """Return the id of the instance that a link carries, by its group and its name, but for bridges and VLANs."""
-    if not GROUP_MARK <= link.group < GROUP_MARK << 1:
+    if not is_marked_group(link.group):
         return None
     id = f"{(link.group - GROUP_MARK) // GROUPS:04x}"
     named = link.name.startswith(f"{LINK_MARK}{id}")

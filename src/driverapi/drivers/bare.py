@@ -30,10 +30,6 @@ class BareDriver(Driver):
         self._lock = threading.Lock()
         self._networks: dict[str, set[str]] = {}  # endpoints by network
 
-    def config(self, options: Options) -> None:
-        """Take no configuration."""
-        self.rules.check_configuration(options)
-
     def create_network(self, network_id: str, options: Options) -> None:
         """Note the network; nothing is made."""
         self.rules.check(options, versions={one.pool.version for one in options.get(labels.IPAM_DATA, ())})

@@ -12,7 +12,7 @@ from typing import Final, final
 from driverapi import labels
 from driverapi.addresses import Address
 from driverapi.api import JoinInfo, Options
-from driverapi.drivers.bridge_options import BRIDGE_RULES
+from driverapi.drivers.bridge_options import BRIDGE_RULES, check_values
 from driverapi.drivers.bridge_rules import RULE_OPTIONS, modes_of, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
 from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, VethLink, check_link_name
@@ -31,19 +31,22 @@ class _Bridge(PairNetwork):
     exact: bool = False
     rules: NetworkRules = field(default_factory=NetworkRules)
     policy: PortPolicy = field(default_factory=PortPolicy)
-    bare: tuple[int, ...] = ()  # families of which the bridge has no address
+    bare: tuple[int, ...] = ()  # families of which the network has no gateway
+    inhibit_ipv4: bool = False
 
     @property
     def own(self) -> tuple[Address, ...]:
         """Addresses of the bridge."""
-        return tuple(one for one in self.gateways if one.version not in self.bare)
+        bare = (*self.bare, 4) if self.inhibit_ipv4 else self.bare
+        return tuple(one for one in self.gateways if one.version not in bare)
 
 
 @final
 class BridgeDriver(PairDriver[_Bridge]):
     """Many networks, each a bridge of its own; IPv4, IPv6 or both.
 
-    Network options: ``bridge.name``, ``driver.mtu``, ``container_iface_prefix``, ``internal``
+    Network options: ``bridge.name`` (a bridge of that name that is there is used, and left), ``bridge.inhibit_ipv4``
+    (the IPv4 gateway is another machine's), ``driver.mtu``, ``container_iface_prefix``, ``internal``
     (no gateway), and those that need packet filter rules: see :mod:`driverapi.drivers.bridge_rules`.
     Endpoint options: ``endpoint.ifname``, ``portmap``. An option that cannot be honoured is an error
     (:mod:`driverapi.drivers.bridge_options`).
@@ -59,8 +62,9 @@ class BridgeDriver(PairDriver[_Bridge]):
         return "bridge"
 
     def _make(self, options: Options) -> _Bridge:
-        network = self._common(options, (labels.BRIDGE_NAME, *RULE_OPTIONS))
-        name = options.get(labels.BRIDGE_NAME)
+        check_values(options)
+        network = self._common(options, (labels.BRIDGE_NAME, labels.BRIDGE_INHIBIT_IPV4, *RULE_OPTIONS))
+        name = options.get(labels.BRIDGE_NAME) or None
         return _Bridge(
             network.data,
             network.mac,
@@ -77,6 +81,7 @@ class BridgeDriver(PairDriver[_Bridge]):
                 for version, mode in modes_of(options, network.data, internal=network.internal).items()
                 if mode == "isolated"
             ),
+            inhibit_ipv4=labels.as_bool(labels.BRIDGE_INHIBIT_IPV4, options.get(labels.BRIDGE_INHIBIT_IPV4, False)),
         )
 
     def port_policy(self, network_id: str) -> PortPolicy:
@@ -98,6 +103,7 @@ class BridgeDriver(PairDriver[_Bridge]):
             interface.set_link(link, prefix=bridge.prefix, name=endpoint.name)
         for gateway in bridge.own:
             info.add_neighbour(gateway.ip, bridge.mac)
+        for gateway in bridge.gateways:
             if bridge.internal:
                 continue
             if gateway.version == 4:

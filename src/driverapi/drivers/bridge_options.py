@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from driverapi import labels
+from driverapi.api import Options
 from driverapi.drivers.options import Rules
+from driverapi.plan import check_link_name
 
-__all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED"]
+__all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED", "check_values"]
 
 NO_PACKET_FILTER: Final = "packet filter rules are made where an option needs them: see bridge.gateway_mode_ipv4"
 
 _ONLY: Final[Mapping[str, tuple[bool, str]]] = {
-    labels.BRIDGE_INHIBIT_IPV4: (False, "the bridge has its gateway address, unless the network is internal"),
     labels.BRIDGE_DEFAULT: (False, "no network is a default one here"),
     "EnableIPTables": (False, NO_PACKET_FILTER),
     "AllowNonDefaultBridge": (True, "a bridge may have any name here"),
@@ -29,11 +30,27 @@ REFUSED: Final[Mapping[str, str]] = {
     "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
     "DefaultGatewayIPv4": "use create_network(gateway=…)",
     "DefaultGatewayIPv6": "use create_network(gateway_ipv6=…)",
-    "FixedCIDR": "a range inside of the prefix is not in this version; use create_network(ipv4=…)",
-    "FixedCIDRv6": "a range inside of the prefix is not in this version; use create_network(ipv6=…)",
     "ParentEndpoints": "endpoints of one network reach each other without links",
     "ChildEndpoints": "endpoints of one network reach each other without links",
 }
+
+
+def check_values(options: Options) -> tuple[str, ...]:
+    """Check values of options that :data:`BRIDGE_RULES` refuses as a whole.
+
+    Returns
+    -------
+    tuple of str
+        ``trusted_host_interfaces``: links of the host that reach ports published on its loopback addresses.
+
+    Raises
+    ------
+    errors.InvalidError
+        One is none of its option's.
+    """
+    trusted = labels.as_words(labels.BRIDGE_TRUSTED, options.get(labels.BRIDGE_TRUSTED) or (), ":")
+    return tuple(check_link_name(one, f"option {labels.BRIDGE_TRUSTED!r}") for one in trusted)
+
 
 BRIDGE_RULES: Final = Rules(
     driver="bridge",
@@ -41,6 +58,7 @@ BRIDGE_RULES: Final = Rules(
         {labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, labels.HOST_IPV4}
         | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4, labels.BRIDGE_ENABLE_ICC, labels.GUARD}
         | {labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6}
+        | {labels.BRIDGE_INHIBIT_IPV4, *labels.FIXED}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
     ),
     only=_ONLY,

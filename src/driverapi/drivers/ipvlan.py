@@ -12,7 +12,7 @@ from typing import final
 from driverapi import errors, labels
 from driverapi.addresses import format_mac
 from driverapi.api import InterfaceInfo, JoinInfo, Options, Origin
-from driverapi.drivers.parents import PARENT, ParentDriver, ParentNetwork, choice, parent_rules
+from driverapi.drivers.parents import PARENT, ParentDriver, ParentNetwork, parent_rules
 from driverapi.plan import IPVLAN_FLAGS, IPVLAN_MODES, IpvlanLink
 
 __all__ = ["IpvlanDriver"]
@@ -58,8 +58,8 @@ class IpvlanDriver(ParentDriver[_Ipvlan]):
             network.internal,
             network.macs,
             parent=network.parent,
-            mode=choice(options, labels.IPVLAN_MODE, IPVLAN_MODES),
-            flag=choice(options, labels.IPVLAN_FLAG, IPVLAN_FLAGS),
+            mode=labels.as_word(labels.IPVLAN_MODE, options.get(labels.IPVLAN_MODE), IPVLAN_MODES),
+            flag=labels.as_word(labels.IPVLAN_FLAG, options.get(labels.IPVLAN_FLAG), IPVLAN_FLAGS),
         )
 
     def _check_beside(self, network: _Ipvlan) -> None:

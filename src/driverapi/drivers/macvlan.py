@@ -11,7 +11,7 @@ from typing import Final, final
 from driverapi import errors, labels
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Options, Origin
-from driverapi.drivers.parents import PARENT, ParentDriver, ParentNetwork, choice, parent_rules
+from driverapi.drivers.parents import PARENT, ParentDriver, ParentNetwork, parent_rules
 from driverapi.plan import MACVLAN_MODES, MacvlanLink
 
 __all__ = ["MacvlanDriver"]
@@ -42,7 +42,7 @@ class MacvlanDriver(ParentDriver[ParentNetwork]):
 
     def _make(self, options: Options) -> ParentNetwork:
         network = self._on_parent(options, labels.MACVLAN_MODE)
-        network.mode = choice(options, labels.MACVLAN_MODE, MACVLAN_MODES)
+        network.mode = labels.as_word(labels.MACVLAN_MODE, options.get(labels.MACVLAN_MODE), MACVLAN_MODES)
         return network
 
     def _check_beside(self, network: ParentNetwork) -> None:

@@ -13,6 +13,8 @@ from driverapi.events import emit
 
 __all__ = ["Rules"]
 
+_SLIP: Final = 0.9
+"""How like a known name one of others is that is probably meant to be that (0…1)."""
 _FAMILIES: Final[Mapping[str, int]] = {labels.ENABLE_IPV4: 4, labels.ENABLE_IPV6: 6}
 
 
@@ -48,7 +50,8 @@ class Rules:
     def check(self, options: Options, acted_upon: Iterable[str] = (), versions: Iterable[int] | None = None) -> None:
         """Refuse the options that cannot be honoured, and those that nobody knows: without a dot, or of this package.
 
-        Labels of others pass. Labels of ``com.docker.network`` that are not acted upon here pass with a warning.
+        Labels of others pass, with a warning if they are all but a known one. Labels of ``com.docker.network`` that are
+        not acted upon here pass with a warning.
 
         Parameters
         ----------
@@ -85,6 +88,8 @@ class Rules:
             elif name.startswith(labels.PREFIX):
                 hint = "" if name in self._all else self._nearest(name)
                 emit("driver.option_ignored", driver=self.driver, option=name, hint=hint)
+            elif hint := self._nearest(name, _SLIP):  # another's, or is it?
+                emit("driver.option_ignored", driver=self.driver, option=name, hint=hint)
 
     def check_configuration(self, options: Options) -> None:
         """Refuse what :meth:`driverapi.Driver.config` cannot take: all but what the driver does anyway.
@@ -102,10 +107,10 @@ class Rules:
     def _unknown(self, name: str) -> errors.InvalidError:
         return errors.InvalidError(f"the {self.driver} driver knows no option {name!r}{self._nearest(name)}")
 
-    def _nearest(self, name: str) -> str:
+    def _nearest(self, name: str, least: float = 0.6) -> str:
         """Name the known option that is most like it, in either generation's names."""
         known = {one.lower(): one for one in self._all.union(labels.SEED_NAMES)}
-        found = difflib.get_close_matches(name.lower(), known, 1)
+        found = difflib.get_close_matches(name.lower(), known, 1, least)
         return f"; did you mean {known[found[0]]!r}?" if found else ""
 
 

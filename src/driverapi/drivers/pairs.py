@@ -24,7 +24,7 @@ MIN_MTU_IPV6: Final = 1280
 """IPV6_MIN_MTU (RFC 8200, section 5): below it the kernel takes IPv6 off the link."""
 
 _MAC: Final = "mac"  # in a network's memory
-_NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL)
+_NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED)
 _ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
 """What endpoints of all have; a derived class says in ``endpoint_options`` what else."""
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from driverapi import errors, labels
+from driverapi import labels
 from driverapi.api import JoinInfo, Options
 from driverapi.drivers.bridge_options import NO_PACKET_FILTER, REFUSED
 from driverapi.drivers.options import Rules
 from driverapi.drivers.pairs import PairDriver, PairNetwork
 from driverapi.plan import Link, NetworkPlan, ParentLink, check_link_name
 
-__all__ = ["PARENT", "ParentDriver", "ParentNetwork", "choice", "parent_rules"]
+__all__ = ["PARENT", "ParentDriver", "ParentNetwork", "parent_rules"]
 
 PARENT: Final = "parent"  # the link's name inside the network's plan
 
@@ -94,16 +94,6 @@ class ParentDriver(PairDriver[P]):
         """Return what an endpoint of the network has for a link."""
 
 
-def choice(options: Options, name: str, allowed: tuple[str, ...]) -> str:
-    """Return the value of an option that is one of some words; the first where nothing is said."""
-    value = options.get(name)
-    if value is None or value == "":
-        return allowed[0]
-    if not isinstance(value, str) or value not in allowed:
-        raise errors.InvalidError(f"option {name!r}: {value!r} is not one of {', '.join(allowed)}")
-    return value
-
-
 def parent_rules(driver: str, *own: str) -> Rules:
     """Make what such a driver says to options."""
     no_bridge = f"the {driver} driver makes no bridge"
@@ -118,7 +108,7 @@ def parent_rules(driver: str, *own: str) -> Rules:
     return Rules(
         driver=driver,
         known=frozenset(
-            {labels.PARENT, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *own}
+            {labels.PARENT, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED, *own}
             | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
         ),
         only={

@@ -28,7 +28,7 @@ _FORWARDING: Final[Mapping[str, bool]] = {"devices": True, "none": False}
 _RULES: Final = Rules(
     driver="routed",
     known=frozenset(
-        {labels.FORWARDING, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL}
+        {labels.FORWARDING, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
     ),
     only={

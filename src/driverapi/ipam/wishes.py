@@ -130,9 +130,9 @@ def _prefix_or_size(given: PrefixLike | None, version: int) -> tuple[Address | N
     return parse_network(given, what, version), None
 
 
-def in_use(dataplane: Dataplane) -> list[Avoid]:
-    """Return the prefixes that the host has routes to, and its name servers."""
-    return [Avoid(prefix, "the host's route to") for prefix in dataplane.host_prefixes()] + [
+def in_use(dataplane: Dataplane, but: str = "") -> list[Avoid]:
+    """Return the prefixes that the host has routes to, but for those by the link of a name, and its name servers."""
+    return [Avoid(prefix, "the host's route to") for prefix in dataplane.host_prefixes(but)] + [
         Avoid(server, "the host's name server") for server in _name_servers()
     ]
 
