@@ -1,4 +1,4 @@
-"""Bursts up and down for a while: descriptors, resident memory and the kernel's memory stay as they are.
+"""Bursts up and down for a while: descriptors, memory, the kernel's memory and the state's files stay as they are.
 
 ``DRIVERAPI_SOAK`` says for how many seconds, of which the first 10 are not looked at; without it, for 6::
 
@@ -27,6 +27,9 @@ FIRST = max(min(SECONDS / 3, 10), 1)
 OURS, KERNELS = 4096, 32768
 """Kilobytes that are no growth; of the kernel's, others on the machine have a part."""
 
+DISK = 4096 + 256
+"""Kilobytes that a state of few endpoints may have: SQLite's log begins anew after 1000 pages of 4 KiB."""
+
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
@@ -51,9 +54,16 @@ def settled(figure: Callable[[], int], most: int) -> int:
     return found
 
 
+def size_of(state: Path) -> int:
+    """Return the kilobytes of a state's files on the disk."""
+    return sum(one.stat().st_size for one in state.parent.glob(f"{state.name}*")) // 1024
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["", "state"])
 @pytest.mark.parametrize("driver", ["bridge", "routed"])
-def test_nothing_grows(driver: str) -> None:
-    with Controller() as ctl:
+def test_nothing_grows(driver: str, keeps: bool, tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state if keeps else None, run_dir=tmp_path / "run") as ctl:
         network = ctl.create_network(driver, "net", ipv4="10.77.0.0/16")
         links = probe.host_links()
 
@@ -71,4 +81,6 @@ def test_nothing_grows(driver: str) -> None:
         bursts(start + SECONDS)
         assert len(opened) == 1, f"open descriptors: {opened}"
         assert resident() <= memory + OURS
+        assert size_of(state) <= DISK, "the state grows with what was"
         assert settled(kernels, kernel + KERNELS) <= kernel + KERNELS
+        network.delete()
