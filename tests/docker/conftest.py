@@ -115,7 +115,7 @@ class Host:
         )
         assert self._plugin.stdout is not None
         line = self._plugin.stdout.readline()
-        assert line.startswith(f"{NAME}: driver bridge on "), line
+        assert line.startswith(f"{NAME}: driver "), line
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the plugin; return its exit status."""

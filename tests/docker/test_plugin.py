@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +177,59 @@ def test_published_ports(kept: Host) -> None:
         assert kept.fetch(gateway, 8080) == ""
     kept.remove("four")
     kept.remove_networks("net")
+
+
+def test_macvlan(plain: Host) -> None:
+    """The engine moves the link back to the host after Leave; then it goes."""
+    plain.start("--driver", "macvlan", *plain.state)
+    with plain.outside("10.66.0.1/24", "10.66.0.2/24"):
+        plain.network("net", config=[{"Subnet": "10.66.0.0/24", "Gateway": "10.66.0.254"}], Options={"parent": "far0"})
+        one, two = plain.run("one", "net", ip="10.66.0.9"), plain.run("two", "net", ip="10.66.0.10")
+        assert plain.inside(one)["eth0"]["address"] == plain.engine.endpoint("one", "net")["MacAddress"]
+        assert plain.pings(one, "10.66.0.2")
+        assert plain.pings(one, "10.66.0.10")
+        for how in (signal.SIGKILL, None):
+            if how is not None:
+                plain.stop(how)
+                plain.start("--driver", "macvlan", *plain.state)
+            plain.engine.disconnect("net", "two")
+            assert set(plain.inside(two)) == {"lo"}
+            assert plain.links() == set()
+            plain.engine.connect("net", "two")
+            assert plain.pings(two, "10.66.0.9")
+        plain.remove("one", "two")
+        assert plain.links() == set()
+        plain.remove_networks("net")
+    assert plain.stop() == 0
+
+
+def test_as_a_managed_plugin(plain: Host, tmp_path: Path) -> None:
+    """What ``driverapi serve --pack`` makes, as ``docker plugin`` takes it."""
+    packed = subprocess.run(
+        plain.command("--pack", str(tmp_path / "made")), capture_output=True, text=True, timeout=120
+    )
+    assert packed.stdout == f"docker plugin create {NAME} {tmp_path / 'made'} && docker plugin enable {NAME}\n"
+    tree = io.BytesIO()
+    with tarfile.open(fileobj=tree, mode="w") as tar:
+        tar.add(tmp_path / "made", ".")
+    engine, called = plain.engine, f"{NAME}:latest"
+    engine.request("POST", f"/plugins/create?name={NAME}", tree.getvalue())
+    try:
+        engine.request("POST", f"/plugins/{NAME}/enable?timeout=30")
+        engine.create_network("net", Driver=called, IPAM={"Driver": called})
+        one, two = plain.run("one", "net"), plain.run("two", "net")
+        assert plain.pings(one, engine.endpoint("two", "net")["IPAddress"])
+        engine.request("POST", f"/plugins/{NAME}/disable?force=true")
+        assert plain.pings(two, engine.endpoint("one", "net")["IPAddress"])  # they live
+        engine.request("POST", f"/plugins/{NAME}/enable?timeout=30")
+        assert plain.pings(plain.run("three", "net"), engine.endpoint("two", "net")["IPAddress"])
+        plain.remove("one", "two", "three")
+        plain.remove_networks("net")
+        engine.request("POST", f"/plugins/{NAME}/disable")
+    finally:
+        engine.request("DELETE", f"/plugins/{NAME}?force=true")
+    again = subprocess.run(plain.command("--pack", str(tmp_path / "made")), capture_output=True, text=True)
+    assert "is not empty" in again.stderr
 
 
 def test_prune(host: Host) -> None:

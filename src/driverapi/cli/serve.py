@@ -41,6 +41,8 @@ _PATH = click.Path(dir_okay=False, path_type=Path)
               help="Where the instance keeps its lock. [as for a controller]")  # fmt: skip
 @click.option("--grace", default=60.0, show_default=True, metavar="SECONDS",
               help="After it, what the engine has forgotten is taken away.")  # fmt: skip
+@click.option("--pack", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Serve nothing: write there what 'docker plugin create' takes.")  # fmt: skip
 @click.option("--log", "level", default="info", show_default=True, help="What is logged: debug, info, warning, error.")
 def serve(
     driver: str,
@@ -56,6 +58,7 @@ def serve(
     no_state: bool,
     level: str,
     options: dict[str, str],
+    pack: Path | None,
     **more: Any,
 ) -> None:
     """Serve a driver, and addresses, to a Docker engine of this host.
@@ -74,10 +77,13 @@ def serve(
         raise click.UsageError("--tcp wants --tlscert, --tlskey and --tlscacert, or --insecure")
     if no_state and state is not None:
         raise click.UsageError("--state and --no-state: one of them")
+    called = name or f"driverapi-{driver}"
+    if pack is not None:
+        _pack(pack, called, driver, options, level)
+        return
     _log(level)
     from driverapi.plugin import Plugin, Tls, write_spec
 
-    called = name or f"driverapi-{driver}"
     if not no_state and state is None:
         state = default_state().with_name(f"{called}.db")
         state.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -99,6 +105,17 @@ def serve(
         finally:
             if written is not None:
                 written.unlink(missing_ok=True)
+
+
+def _pack(directory: Path, name: str, driver: str, options: dict[str, str], level: str) -> None:
+    """Write a managed plugin."""
+    from driverapi.plugin.pack import pack
+
+    arguments = ["--driver", driver, "--log", level]
+    for key, value in options.items():
+        arguments += ["--option", f"{key}={value}"]
+    pack(directory, name, arguments)
+    click.echo(f"docker plugin create {name} {directory} && docker plugin enable {name}")
 
 
 def _log(level: str) -> None:

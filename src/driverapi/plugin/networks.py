@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
 from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
-from driverapi.plan import BridgeLink
+from driverapi.plan import BridgeLink, IpvlanLink, MacvlanLink
 from driverapi.plugin.addresses import SPACE
 from driverapi.plugin.external import External, take_ports_out
 from driverapi.plugin.turns import Made, Recent, Turns
@@ -352,7 +352,9 @@ class NetworkVerbs:
         with self._turns.hold((network, endpoint)):
             if endpoint not in self._lifecycle and (network, endpoint) in self._gone:
                 return EMPTY
-            self._part(self._record(network, endpoint))
+            record = self._record(network, endpoint)
+            if not _comes_back(record):
+                self._part(record)
         return EMPTY
 
     def _program(self, body: bytes) -> dict[str, Any] | Made:
@@ -387,6 +389,12 @@ class NetworkVerbs:
         request = read(body, EndpointRequest)
         network = check_id(request.network_id, "NetworkID")
         return request, network, check_id(request.endpoint_id, "EndpointID")
+
+
+def _comes_back(record: EndpointRecord) -> bool:
+    """Tell whether an engine moves links back to the host after ``Leave``: those go with the endpoint."""
+    names = () if record.join is None else record.join._names
+    return any(isinstance(one._link, MacvlanLink | IpvlanLink) for one in names)
 
 
 def _done(outcomes: Sequence[Outcome]) -> None:
