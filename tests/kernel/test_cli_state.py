@@ -37,6 +37,37 @@ def loaded(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
+def test_a_sandbox_is_served_and_an_endpoint_says_what_it_wants(run: Run) -> None:
+    run("network", "create", "web", "--ipv4", "10.77.0.0/16")
+    run("network", "create", "back", "--ipv4", "10.78.0.0/16")
+    words = ["--hostname", "me", "--dns", "192.0.2.1", "--dns-search", "example", "--add-host", "db:10.9.9.9"]
+    [box] = [loaded(run("sandbox", "create", "box", *words, "--json"))]
+    assert loaded(run("sandbox", "create", "bare", "--json"))["hosts_path"] is None
+    run("endpoint", "create", "web/one")
+    run("endpoint", "create", "back/two")
+    run("endpoint", "join", "web/one", "--sandbox", "box")
+    more = ["--route", "10.66.0.0/16 via 10.78.0.9", "--sysctl", "net.ipv4.conf.IFNAME.log_martians=1"]
+    run("endpoint", "join", "back/two", "--sandbox", "box", "--gw-priority", "5", *more)
+    assert "\n10.77.0.2\tme one one.web\n" in Path(box["hosts_path"]).read_text()
+    assert "\n10.9.9.9\tdb\n" in Path(box["hosts_path"]).read_text()
+    assert Path(box["resolv_conf_path"]).read_text().startswith("nameserver 192.0.2.1\nsearch example\n")
+    inside = ["nsenter", f"--net={box['key']}", "sh", "-c", "ip route; cat /proc/sys/net/ipv4/conf/eth1/log_martians"]
+    said = subprocess.run(inside, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said[0].startswith("default via 10.78.0.1 dev eth1")
+    assert any(line.startswith("10.66.0.0/16 via 10.78.0.9 dev eth1") for line in said)
+    assert said[-1] == "1"
+    refused = run("endpoint", "join", "web/one", "--sandbox", "bare", "--sysctl", "net.ipv4.ip_forward=1", status=1)
+    assert "IFNAME" in refused.stderr
+    assert "no host name" in run("sandbox", "create", "x", "--hostname", "a b", status=1).stderr
+    for name in ("web/one", "back/two"):
+        run("endpoint", "rm", "--force", name)
+    run("sandbox", "rm", "box")
+    run("sandbox", "rm", "bare")
+    assert not Path(box["hosts_path"]).exists()
+    run("network", "rm", "web")
+    run("network", "rm", "back")
+
+
 def test_a_network_through_its_life(run: Run, tmp_path: Path) -> None:
     assert loaded(run("network", "ls", "--json")) == []
     id = run("network", "create", "web", "--ipv4", "10.77.0.0/16", "--ipv6", "fd77::/64").stdout.strip()

@@ -10,7 +10,7 @@ import click
 
 from driverapi import errors
 from driverapi.cli import onstate
-from driverapi.labels import ENDPOINT_IFNAME
+from driverapi.labels import ENDPOINT_IFNAME, ENDPOINT_SYSCTLS
 
 if TYPE_CHECKING:
     from driverapi import Controller, Sandbox
@@ -117,6 +117,11 @@ def rm(names: tuple[str, ...], force: bool, state: Path | None, run_dir: Path | 
 @onstate.endpoint_argument()
 @click.option("--sandbox", metavar="NAME", help="One that there is.", shell_complete=onstate.complete_sandboxes)
 @click.option("--netns", type=click.Path(path_type=Path), metavar="PATH", help="A namespace that there is.")
+@click.option("--gw-priority", type=int, metavar="NUMBER", help="The highest of a sandbox has its default route.")
+@click.option(
+    "--route", "routes", multiple=True, metavar="'PREFIX via ADDRESS'", help="A further route of the sandbox."
+)
+@click.option("--sysctl", "sysctls", multiple=True, metavar="net.ipv4.conf.IFNAME.KEY=VALUE")
 @onstate.options
 @onstate.as_json
 @onstate.state
@@ -125,6 +130,9 @@ def join(
     name: str,
     sandbox: str | None,
     netns: Path | None,
+    gw_priority: int | None,
+    routes: tuple[str, ...],
+    sysctls: tuple[str, ...],
     options: dict[str, str],
     as_json: bool,
     state: Path | None,
@@ -137,7 +145,8 @@ def join(
         found = onstate.find_endpoint(ctl, name)
         place = ctl.sandbox(sandbox) if sandbox is not None else _of_path(ctl, str(netns))
         try:
-            found.join(place, options)
+            wanted = {**options, **({ENDPOINT_SYSCTLS: list(sysctls)} if sysctls else {})}
+            found.join(place, wanted, priority=gw_priority, routes=routes)
         except BaseException:
             onstate.forget(place)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,13 +21,32 @@ def sandbox() -> None:
 @click.argument("name")
 @click.option("--netns", type=click.Path(path_type=Path), metavar="PATH", help="A namespace that there is; it stays.")
 @click.option("--host", is_flag=True, help="The host's own, for driver host.")
+@click.option("--files", is_flag=True, help="Keep an /etc/hosts and an /etc/resolv.conf for it; what follows does too.")
+@click.option("--hostname", metavar="NAME", default="", help="Default: its name.")
+@click.option("--domain", "--domainname", metavar="NAME", default="")
+@click.option("--add-host", "extra_hosts", multiple=True, metavar="NAME:ADDRESS")
+@click.option("--dns", multiple=True, metavar="ADDRESS", help="Default: those of the host that it can reach.")
+@click.option("--dns-search", multiple=True, metavar="DOMAIN", help="Default: the host's; '.' for none.")
+@click.option("--dns-option", "dns_options", multiple=True, metavar="OPTION")
 @onstate.as_json
 @onstate.state
 @onstate.run_dir
-def create(name: str, netns: Path | None, host: bool, as_json: bool, state: Path | None, run_dir: Path | None) -> None:
+def create(
+    name: str,
+    netns: Path | None,
+    host: bool,
+    files: bool,
+    as_json: bool,
+    state: Path | None,
+    run_dir: Path | None,
+    **served: Any,
+) -> None:
     """Create a sandbox, and print the path of its namespace (what nsenter --net= takes)."""
+    from driverapi import Services
+
     with onstate.writing(state, run_dir) as ctl:
-        key = ctl.create_sandbox(name, netns=netns, host=host).key
+        services = Services(**served) if files or any(served.values()) else None
+        key = ctl.create_sandbox(name, netns=netns, host=host, services=services).key
     if as_json:
         onstate.print_json(onstate.reading(state).sandbox(name).document())
     else:

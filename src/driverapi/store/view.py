@@ -104,12 +104,16 @@ class SandboxView:
         ``owned``, ``existing`` or another value of ``Ownership``.
     endpoints : tuple of str
         What has joined it, as ``NETWORK/ENDPOINT``.
+    hosts_path, resolv_conf_path : str or None
+        Its files, if it is served with any.
     """
 
     name: str
     key: str
     ownership: str
     endpoints: tuple[str, ...]
+    hosts_path: str | None = None
+    resolv_conf_path: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as plain data, with stable keys."""
@@ -188,7 +192,8 @@ def view(path: str | os.PathLike[str]) -> StateView:
         if record.kind is Kind.SANDBOX:
             data = decode(record.data, SandboxData)
             joined = tuple(sorted(inside.get(data.name, ())))
-            sandboxes.append(SandboxView(data.name, data.key, data.ownership, joined))
+            files = () if data.files is None else _files_of(facts, data.files[0])
+            sandboxes.append(SandboxView(data.name, data.key, data.ownership, joined, *files))
     return StateView(
         store.path,
         tuple(networks),
@@ -197,6 +202,12 @@ def view(path: str | os.PathLike[str]) -> StateView:
         **facts,
         pools=tuple(pools_of(records)),
     )
+
+
+def _files_of(facts: dict[str, str | None], id: str) -> tuple[str, ...]:
+    """Return the paths of a sandbox's files (:mod:`driverapi.sandboxfiles`)."""
+    directory = f"{facts['run_dir']}/{facts['instance']}/files/{id}"
+    return f"{directory}/hosts", f"{directory}/resolv.conf"
 
 
 def _read(records: Iterable[Record]) -> tuple[list[NetworkView], list[EndpointView], list[str]]:
