@@ -7,11 +7,11 @@ family, a peer's in ``peers``. Runner, command line, report and ``benchmarks/`` 
 from __future__ import annotations
 
 from driverapi.bench.task import Workload
-from driverapi.bench.workloads import alloc, bringup, churn, decode, docker, encode, iflist, ipam, services
+from driverapi.bench.workloads import alloc, bringup, churn, decode, docker, encode, iflist, ipam, ports, services
 
 __all__ = ["DEFAULT_FAMILIES", "FAMILIES", "find", "workloads"]
 
-FAMILIES = ("alloc", "ipam", "iflist", "encode", "decode", "bringup", "churn", "docker", "services")
+FAMILIES = ("alloc", "ipam", "iflist", "encode", "decode", "bringup", "churn", "docker", "services", "ports")
 DEFAULT_FAMILIES = ("alloc", "ipam", "iflist", "encode", "decode")
 """Families that take a minute or so each; some rows need namespaces, and say so where they cannot be had."""
 
@@ -28,6 +28,7 @@ def workloads() -> tuple[Workload, ...]:
         *churn.rows(),
         *docker.rows(),
         *services.rows(),
+        *ports.rows(),
     )
 
 
