@@ -11,6 +11,7 @@ from _fastnet.answers import UNKNOWN, Answers
 from _fastnet.batch import Batch
 from _fastnet.bitmap import Bitmap
 from _fastnet.errors import Excluded, Exhausted, NetlinkError, NotTaken, OutOfRange, Reserved, Taken
+from _fastnet.hostports import bind_ports, close_all
 from _fastnet.iflist import InterfaceList
 from _fastnet.ippool import IPPool
 from _fastnet.macpool import MACPool
@@ -45,6 +46,8 @@ __all__ = [
     "OutOfRange",
     "Reserved",
     "Taken",
+    "bind_ports",
+    "close_all",
     "create_namespaces",
     "drop_namespaces",
     "execute_many",

@@ -9,7 +9,7 @@ caller had not been told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
 from driverapi import errors
@@ -32,6 +32,7 @@ class PortRequest:
 
     endpoint: str
     specs: Sequence[PortSpec] = ()
+    got: list[PortMap] = field(default_factory=list)  # what was published
 
 
 @final
@@ -45,9 +46,9 @@ class Ports:
         self._lifecycle = lifecycle
         self._dataplane = dataplane
 
-    def of(self, endpoint: str) -> tuple[PortMap, ...]:
+    def of(self, endpoint: str) -> list[PortMap]:
         """Return what an endpoint has published: nothing, if there is none of that id."""
-        return self._lifecycle.endpoint(endpoint).ports if endpoint in self._lifecycle else ()
+        return list(self._lifecycle.endpoint(endpoint).ports) if endpoint in self._lifecycle else []
 
     def publish(self, requests: Sequence[PortRequest], *, whole: bool = False) -> list[Outcome]:
         """Publish ports of endpoints, all in one transaction; for each request one outcome.
@@ -71,7 +72,6 @@ class Ports:
             if whole and any(outcomes):
                 return outcomes
             answers = self._checked().publish(wanted) if wanted else []
-            before = {position: records[position].ports for position in due}
             try:
                 for position, answer in zip(due, answers, strict=True):
                     if isinstance(answer, Exception):
@@ -82,11 +82,12 @@ class Ports:
                 done = [records[position] for position in due if outcomes[position] is None]
                 for position, answer in zip(due, answers, strict=True):
                     if not isinstance(answer, Exception):
-                        records[position].ports += tuple(answer)
+                        records[position].ports.update(dict.fromkeys(answer))
+                        requests[position].got.extend(answer)
                 self._lifecycle._note_ports(done)
             except BaseException:
-                for position, ports in before.items():
-                    records[position].ports = ports
+                for position, answer in zip(due, answers, strict=True):
+                    _strike(records[position], () if isinstance(answer, Exception) else answer)
                 self._withdraw(answer for answer in answers if not isinstance(answer, Exception))
                 raise
         return outcomes
@@ -112,11 +113,7 @@ class Ports:
     def _take_away(self, records: Sequence[EndpointRecord], ports: Sequence[Sequence[PortMap]]) -> None:
         self._withdraw(ports)
         for record, gone in zip(records, ports, strict=True):
-            if len(gone) == len(record.ports):
-                record.ports = ()
-            else:
-                left = set(gone)
-                record.ports = tuple(one for one in record.ports if one not in left)
+            _strike(record, gone)
         self._lifecycle._note_ports(records, owed=True)
 
     def _withdraw(self, ports: Iterable[Sequence[PortMap]]) -> None:
@@ -139,6 +136,11 @@ class Ports:
         return ask(driver, lambda: driver.port_policy(record.network.id), record.what)
 
 
+def _strike(record: EndpointRecord, ports: Iterable[PortMap]) -> None:
+    for one in ports:
+        record.ports.pop(one, None)
+
+
 def _addresses(record: EndpointRecord) -> list[Address]:
     return [address for info in record.info.interfaces for address in info.packed_addresses]
 
@@ -159,11 +161,12 @@ def _found(record: EndpointRecord, specs: Sequence[PortSpec]) -> list[PortMap]:
         return list(record.ports)
     found: dict[PortMap, None] = {}
     at: dict[tuple[str, int], list[PortMap]] = {}  # by the port of the host
-    for one in record.ports:
-        at.setdefault((one.protocol, one.host_port), []).append(one)
+    if len(specs) > 1 or specs[0].host_port:
+        for one in record.ports:
+            at.setdefault((one.protocol, one.host_port), []).append(one)
     for spec in specs:
         exact = spec.host_port and spec.host_port == spec.host_port_end
-        near = at.get((spec.protocol, spec.host_port), ()) if exact else record.ports
+        near = at.get((spec.protocol, spec.host_port), []) if exact else list(record.ports)
         meant = [one for one in near if _is_meant(spec, one)]
         if not meant:
             raise errors.NotFoundError(f"{record.what} has not published port {spec}")

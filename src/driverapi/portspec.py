@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, parse_ip
@@ -19,13 +19,12 @@ __all__ = ["PortLike", "PortPolicy", "PortSpec", "PublishesPorts", "parse_ports"
 _TEXT: Final = re.compile(
     r"(?:(?P<host>\[[^]]*\]|[^:\[\]]*):)?(?:(?P<outer>[0-9-]*):)?(?P<inner>[0-9-]+)(?:/(?P<protocol>[A-Za-z]+))?"
 )
-_PLAIN: Final = re.compile(r"[0-9]{1,5}:[0-9]{1,5}").fullmatch
+_DIGITS: Final = re.compile("[0-9]+").fullmatch
 _NAMES: Final[Mapping[int, str]] = {number: name for name, number in PROTOCOLS.items()}
 _ANY: Final = {4: bytes(4), 6: bytes(16)}
 
 
-@dataclass(frozen=True, slots=True)
-class PortSpec:
+class PortSpec(NamedTuple):
     """A port of a sandbox, and where on the host it is wanted.
 
     Attributes
@@ -107,6 +106,8 @@ def parse_ports(given: PortLike | Iterable[PortLike] | None) -> list[PortSpec]:
     errors.InvalidError
         It cannot be understood; the text says how it is written.
     """
+    if given.__class__ is str:
+        return _parse_text(given)
     if given is None:
         return []
     if isinstance(given, PortSpec):
@@ -138,7 +139,12 @@ def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: P
             targets.setdefault(address.version, address.ip)
     binding = {4 if len(ip) == 4 else 6: ip for ip in policy.binding}
     wishes = []
+    found: dict[bytes | None, tuple[tuple[bytes, bytes], ...]] = {}  # by the host's address
     for spec in specs:
+        places = found.get(spec.host)
+        if places:
+            wishes.append(PortWish(spec.protocol, places, spec.port, spec.host_port, spec.host_port_end))
+            continue
         families = targets if spec.host is None else {4 if len(spec.host) == 4 else 6: spec.host}
         places = tuple(
             (
@@ -153,16 +159,17 @@ def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: P
                 f"{what}: port {spec} cannot be published: the endpoint has no "
                 f"{'address' if spec.host is None else f'IPv{next(iter(families))} address'} that it could lead to"
             )
+        found[spec.host] = places
         wishes.append(PortWish(spec.protocol, places, spec.port, spec.host_port, spec.host_port_end))
     return wishes
 
 
 def _parse_text(text: str) -> list[PortSpec]:
-    plain, _, protocol = text.partition("/")
-    if _PLAIN(plain) and protocol in ("", "tcp", "udp"):  # as most are
-        host_port, port = map(int, plain.split(":"))
+    before, colon, after = text.partition(":")
+    if colon and len(before) < 6 and len(after) < 6 and _DIGITS(before) and _DIGITS(after):  # as most are
+        host_port, port = int(before), int(after)
         if 0 < host_port <= MAX_PORT and 0 < port <= MAX_PORT:
-            return [PortSpec(port, protocol or "tcp", None, host_port, host_port)]
+            return [PortSpec(port, "tcp", None, host_port, host_port)]
     found = _TEXT.fullmatch(text.strip())
     if found is None:
         raise _unreadable(text)
@@ -184,7 +191,7 @@ def _parse_text(text: str) -> list[PortSpec]:
     if low and high - low != last - first:
         raise errors.InvalidError(f"published ports {text!r}: the two ranges differ in length")
     return [
-        _checked(replace(spec, port=first + step, host_port=low and low + step, host_port_end=low and low + step), text)
+        _checked(spec._replace(port=first + step, host_port=low and low + step, host_port_end=low and low + step), text)
         for step in range(last - first + 1)
     ]
 
@@ -254,7 +261,7 @@ def _checked(spec: PortSpec, whole: object) -> PortSpec:
         raise errors.InvalidError(
             f"published port {whole!s}: {spec.host_port}-{end} are no ports of the host (1…{MAX_PORT})"
         )
-    return spec if spec.host_port_end == end else replace(spec, host_port_end=end)
+    return spec if spec.host_port_end == end else spec._replace(host_port_end=end)
 
 
 def _bracketed(host: str) -> str:

@@ -29,11 +29,10 @@ def publish(wanted: Wanted) -> list[PortMap]:
     if not requests:
         return []
     ports = wanted[0][0]._check()._lifecycle.ports
-    before = {request.endpoint: len(ports.of(request.endpoint)) for request in requests}
     for outcome in ports.publish(requests, whole=True):
         if outcome is not None:
             raise outcome
-    return [one for id, count in before.items() for one in ports.of(id)[count:]]
+    return [one for request in requests for one in request.got]
 
 
 def publish_each(endpoints: Sequence[Endpoint], specs: Sequence[Sequence[PortSpec]]) -> None:
@@ -61,8 +60,11 @@ def _requests(wanted: Wanted) -> list[PortRequest]:
     """Return what is wanted, one request for each endpoint."""
     found: dict[Endpoint, list[PortSpec]] = {}
     for endpoint, what in wanted:
-        endpoint._known()
-        found.setdefault(endpoint, []).extend(parse_ports(what))
+        specs = found.get(endpoint)
+        if specs is None:
+            endpoint._known()
+            specs = found[endpoint] = []
+        specs += parse_ports(what)
     if len({id(endpoint.network._controller) for endpoint in found}) > 1:
         raise errors.InvalidError("the endpoints belong to several controllers; one call is for one")
     return [PortRequest(endpoint.id, specs) for endpoint, specs in found.items()]

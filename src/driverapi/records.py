@@ -50,7 +50,7 @@ class EndpointRecord:
     fresh: bool = False  # its creation is no outcome yet: a join follows in the same call
     ending: bool = False  # its leaving is no outcome: a deletion follows in the same call
     warm: bool = False  # nobody's yet
-    ports: tuple[PortMap, ...] = ()  # that are published
+    ports: dict[PortMap, None] = field(default_factory=dict)  # that are published, in their order
 
     @property
     def what(self) -> str:

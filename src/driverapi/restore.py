@@ -339,11 +339,11 @@ class _Restorer:
         if not isinstance(self._controller._dataplane, Publishes):
             return
         having = [member for member in self._members if member.record.ports]
-        answers = survey.ports([(member.record.network.id, member.record.ports) for member in having])
+        answers = survey.ports([(member.record.network.id, list(member.record.ports)) for member in having])
         for member, refused in zip(having, answers, strict=True):
             if refused is not None:
                 self._ports_lost.append((member.endpoint.network.name, member.endpoint.name))
-                member.record.ports = ()
+                member.record.ports = {}
                 one = member.endpoint
                 fields = {**of_network(one.network), **of_fault(refused)}
                 emit("ports.lost", endpoint=one.id, endpoint_name=one.name, **fields)
@@ -430,7 +430,7 @@ def endpoint_again(network: NetworkRecord, id: str, data: EndpointData) -> Endpo
         info._append(one.id, one.mac, ipv4, ipv6)
     record = EndpointRecord(network, id, info, State.CREATED, busy=False, name=data.name)
     record.options = data.options
-    record.ports = tuple(PortMap(one.protocol, one.host, one.host_port, one.ip, one.port) for one in data.ports)
+    record.ports = {PortMap(one.protocol, one.host, one.host_port, one.ip, one.port): None for one in data.ports}
     driver = network.driver
     ask(driver, lambda: driver.create_endpoint(network.id, id, info, data.options), record.what)
     info._seal()

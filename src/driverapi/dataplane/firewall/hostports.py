@@ -12,19 +12,24 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Final, final
 
 from driverapi import errors
+from driverapi._native import bind_ports, close_all
 from driverapi.plan import PROTOCOLS, PortMap, PortWish
 
 __all__ = ["HostPorts"]
 
 _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
-_ANY: Final = frozenset({bytes(4), bytes(16)})
+_ANY: Final = {4: bytes(4), 16: bytes(16)}
+_ALL: Final = frozenset(_ANY.values())
 _RANGE: Final = (32768, 60999)  # net.ipv4.ip_local_port_range by default
+_ABSENT: Final = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 
-_Key = tuple[str, int, int]  # protocol, bytes of an address, port
+_Key = tuple[str, bytes, int]  # protocol, address of the host, port
 
 
 @final
@@ -37,7 +42,8 @@ class HostPorts:
     def __init__(self, *, hold: bool = True) -> None:
         self._hold = hold
         self._lock = threading.Lock()
-        self._taken: dict[_Key, dict[bytes, socket.socket | None]] = {}  # by the host's address
+        self._held: dict[_Key, int] = {}  # descriptors; 0: none
+        self._single: Counter[tuple[str, int, int]] = Counter()  # by protocol, bytes of an address, and port
         self._open: set[PortMap] = set()  # of sandboxes themselves
         self._next: dict[str, int] = {}  # by protocol: where to look for a free one
         self._home = os.stat("/proc/thread-self/ns/net").st_ino
@@ -48,11 +54,9 @@ class HostPorts:
     def close(self) -> None:
         """Let go of all ports."""
         with self._lock:
-            for places in self._taken.values():
-                for held in places.values():
-                    if held is not None:
-                        held.close()
-            self._taken.clear()
+            close_all(self._held.values())
+            self._held.clear()
+            self._single.clear()
             self._open.clear()
         if self._sysctl >= 0:
             os.close(self._sysctl)
@@ -74,8 +78,15 @@ class HostPorts:
         self.check_place()
         with self._lock:
             try:
+                fixed: list[PortMap] = []  # those that are asked for by number are bound together
                 for wish in wishes:
-                    taken += self._take(wish)
+                    if wish.low == wish.high and (wish.low or all(host == ip for host, ip in wish.places)):
+                        fixed += wish.at(wish.low)
+                        continue
+                    taken += self._bind(fixed)
+                    fixed = []
+                    taken += self._choose(wish)
+                taken += self._bind(fixed)
             except BaseException:
                 self._release(taken)
                 raise
@@ -101,93 +112,95 @@ class HostPorts:
             self._release(ports)
 
     def _release(self, ports: Iterable[PortMap]) -> None:
+        descriptors = []
         for port in ports:
-            self._open.discard(port)
-            key = (port.protocol, len(port.host), port.host_port)
-            places = self._taken.get(key)
-            if places is None or port.host not in places:
+            protocol, host, number, ip, _ = port
+            if host == ip:
+                self._open.discard(port)
                 continue
-            held = places.pop(port.host)
-            if held is not None:
-                held.close()
-            if not places:
-                del self._taken[key]
+            descriptor = self._held.pop((protocol, host, number), None)
+            if descriptor is None:
+                continue
+            descriptors.append(descriptor)
+            if host not in _ALL:
+                self._single[protocol, len(host), number] -= 1
+        close_all(descriptors)
 
-    def _take(self, wish: PortWish) -> list[PortMap]:
-        if all(host == ip for host, ip in wish.places):
-            return self._bind(wish, 0)
-        if wish.low and wish.low == wish.high:
-            return self._bind(wish, wish.low)
-        low, high, reserved = (wish.low, wish.high, ()) if wish.low else self._automatic()
+    def _choose(self, wish: PortWish) -> list[PortMap]:
+        low, high, reserved = (wish.low, wish.high, frozenset()) if wish.low else self._automatic()
         size = high - low + 1
         start = max(self._next.get(wish.protocol, low) - low, 0) % size if not wish.low else 0
         refused: errors.DriverAPIError | None = None
         for step in range(size):
             number = low + (start + step) % size
-            if number in reserved or any(
-                host != ip and not self._is_free(wish.protocol, host, number) for host, ip in wish.places
-            ):
+            ports = wish.at(number)
+            if number in reserved or not all(self._is_free(port) for port in ports):
                 continue
             try:
-                found = self._bind(wish, number)
+                self._bind(ports)
             except errors.PortTakenError as error:
                 refused = error
                 continue
             if not wish.low:
                 self._next[wish.protocol] = number + 1
-            return found
+            return ports
         raise errors.PortsExhaustedError(
             f"ports {low}…{high}/{wish.protocol} are all in use; unpublish some, or publish in another range"
         ) from refused
 
-    def _is_free(self, protocol: str, host: bytes, number: int) -> bool:
+    def _is_free(self, port: PortMap) -> bool:
         """Tell whether we have not taken a port: an address of the host's is in the way of all, and all of it."""
-        places = self._taken.get((protocol, len(host), number))
-        return not places or not (host in _ANY or host in places or not _ANY.isdisjoint(places))
+        protocol, host, number, ip, _ = port
+        if host == ip:
+            return port not in self._open
+        if (protocol, host, number) in self._held:
+            return False
+        if host not in _ALL:
+            return (protocol, _ANY[len(host)], number) not in self._held
+        return not self._single.get((protocol, len(host), number))
 
-    def _bind(self, wish: PortWish, number: int) -> list[PortMap]:
-        found: list[PortMap] = []
+    def _bind(self, ports: list[PortMap]) -> list[PortMap]:
+        """Take ports, all or none."""
+        claimed: list[PortMap] = []
         try:
-            for one in wish.at(number):
-                if one.host == one.ip:
-                    if one in self._open:
-                        raise errors.PortTakenError(f"port {one.port}/{one.protocol} of {one.address} is open already")
-                    self._open.add(one)
-                    found.append(one)
+            held, single = self._held, self._single
+            for port in ports:
+                protocol, host, number, ip, _ = port
+                key = (protocol, host, number)
+                every = host in _ALL
+                # As _is_free, which a thousand ports would call a thousand times.
+                if key in held or ((single or not every or host == ip) and not self._is_free(port)):
+                    state = "open" if host == ip else "published"
+                    what = f"port {number}/{protocol} of {port.host_address}"
+                    raise errors.PortTakenError(f"{what} is {state} already; choose another")
+                claimed.append(port)
+                if host == ip:
+                    self._open.add(port)
                     continue
-                if not self._is_free(one.protocol, one.host, number):
-                    raise errors.PortTakenError(
-                        f"port {number}/{one.protocol} of {one.host_address} is published already; choose another"
-                    )
-                held = self._socket(one)
-                self._taken.setdefault((one.protocol, len(one.host), number), {})[one.host] = held
-                found.append(one)
+                held[key] = 0
+                if not every:
+                    single[protocol, len(host), number] += 1
+            for (protocol, host, direct), some in groupby(ports, _place):
+                if not direct:
+                    self._bind_some(protocol, host, list(some))
         except BaseException:
-            self._release(found)
+            self._release(claimed)
             raise
-        return found
+        return ports
 
-    def _socket(self, port: PortMap) -> socket.socket | None:
-        """Bind a socket to a port: to hold it, or to see that it is free."""
-        family = socket.AF_INET if len(port.host) == 4 else socket.AF_INET6
-        made: socket.socket | None = None
-        try:
-            made = socket.socket(family, _KINDS[port.protocol] | socket.SOCK_CLOEXEC, PROTOCOLS[port.protocol])
-            if family is socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind((socket.inet_ntop(family, port.host), port.host_port))
-        except OSError as error:
-            if made is not None:
-                made.close()
-            if made is None and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
-                return None  # a kernel without it has nobody who could take such a port
-            raise _refusal(port, error) from error
-        if self._hold:
-            return made
-        made.close()
-        return None
+    def _bind_some(self, protocol: str, host: bytes, ports: list[PortMap]) -> None:
+        """Bind a socket to each port: to hold it, or to see that it is free."""
+        family = socket.AF_INET if len(host) == 4 else socket.AF_INET6
+        numbers = [port.host_port for port in ports]
+        found, refused = bind_ports(family, _KINDS[protocol], PROTOCOLS[protocol], host, numbers, keep=self._hold)
+        held = self._held
+        for number, descriptor in zip(numbers, found, strict=False):
+            held[protocol, host, number] = descriptor
+        # A kernel without the protocol has nobody who could take such a port.
+        if refused and not (refused in _ABSENT and not found):
+            raise _refusal(ports[len(found)], refused)
 
-    def _automatic(self) -> tuple[int, int, Sequence[int] | frozenset[int]]:
+    def _automatic(self) -> tuple[int, int, frozenset[int]]:
         """Return what the kernel gives to sockets by itself: first, last, and what of it is kept back."""
         low, high = _RANGE
         words = self._read("ip_local_port_range").split()
@@ -211,19 +224,23 @@ class HostPorts:
             os.close(descriptor)
 
 
-def _refusal(port: PortMap, error: OSError) -> errors.DriverAPIError:
+def _place(port: PortMap) -> tuple[str, bytes, bool]:
+    return port.protocol, port.host, port.host == port.ip
+
+
+def _refusal(port: PortMap, number: int) -> errors.DriverAPIError:
     where = f"port {port.host_port}/{port.protocol} of {port.host_address}"
-    if error.errno == errno.EADDRINUSE:
+    if number == errno.EADDRINUSE:
         return errors.PortTakenError(f"{where} is in use by a process that is not ours; choose another, or end that")
-    if error.errno == errno.EADDRNOTAVAIL:
+    if number == errno.EADDRNOTAVAIL:
         return errors.InvalidError(
             f"{where}: the host has no such address; use one of its own, or none for all of them"
         )
-    if error.errno in (errno.EMFILE, errno.ENFILE):
+    if number in (errno.EMFILE, errno.ENFILE):
         return errors.KernelLimitError(
             f"{where}: no descriptor is left to hold it with; raise the limit (ulimit -n), or use hold_ports=False",
-            error.errno,
+            number,
         )
-    if error.errno == errno.EACCES:
-        return errors.NoPermissionError(f"{where}: a port below 1024 needs CAP_NET_BIND_SERVICE", error.errno)
-    return errors.KernelError(f"{where}: {error.strerror}", error.errno or 0)
+    if number == errno.EACCES:
+        return errors.NoPermissionError(f"{where}: a port below 1024 needs CAP_NET_BIND_SERVICE", number)
+    return errors.KernelError(f"{where}: {os.strerror(number)}", number)

@@ -1,0 +1,1 @@
+"""Ports of a host, many at once. C level: nothing."""

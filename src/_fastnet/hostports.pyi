@@ -1,0 +1,6 @@
+from collections.abc import Iterable
+
+def bind_ports(
+    family: int, type: int, protocol: int, address: bytes, ports: list[int], /, *, keep: bool = True
+) -> tuple[list[int], int]: ...
+def close_all(descriptors: Iterable[int], /) -> None: ...
