@@ -155,9 +155,9 @@ def _take_ports(survey: Survey, dataplane: Any, endpoints: list[EndpointRecord])
         return []
     having = [one for one in endpoints if one.ports]
     lost = []
-    for one, refused in zip(having, survey.ports([(one.network.id, one.ports) for one in having]), strict=True):
+    for one, refused in zip(having, survey.ports([(one.network.id, list(one.ports)) for one in having]), strict=True):
         if refused is not None:
-            one.ports = ()
+            one.ports = {}
             lost.append(one)
             emit("ports.lost", endpoint=one.id, endpoint_name="", network=one.network.id, **of_fault(refused))
     return lost
