@@ -68,11 +68,11 @@ class TestPage:
         """A line for each contender that tells it, as long as it goes; and nothing where nobody does."""
         document = recorded()
         tree = parsed(page(document))
-        what = re.compile("time of one more (endpoint|pool), by how many there are")
+        what = re.compile("time of one more (endpoint|pool|port), by how many there are")
         cards = [one for one in tree.iter("figure") if what.fullmatch(one.find("figcaption").text)]  # type: ignore[union-attr,arg-type]
         rows = [row for row in document["rows"] if row["ours"].get("marks")]
         assert [one.find("h4").text for one in cards] == [row["workload"] for row in rows]  # type: ignore[union-attr]
-        assert len(cards) == 3
+        assert len(cards) == 4
         for card, row in zip(cards, rows, strict=True):
             paths = [one.get("d", "") for one in card.iter(SVG + "path") if "line" in one.get("class", "").split()]
             marks = [row["ours"]["marks"], *(one["marks"] for one in row["peers"].values())]

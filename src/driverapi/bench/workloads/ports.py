@@ -58,7 +58,7 @@ def rows() -> tuple[Workload, ...]:
             "10,000 one by one",
             "port",
             (Contender(OURS, "ports:OursOneByOne", about="Endpoint.publish, hold_ports=False", command="nft"),),
-            {"count": 10_000, "burst": 100},
+            {"count": 10_000, "burst": 100, "curve": True},
             {"count": 600, "burst": 100},
             rounds=3,
             private=True,
