@@ -269,6 +269,11 @@ class IPAMMachine(RuleBasedStateMachine):
             lambda: self.twin.request_pool(prefix, space, None, part, networks, owner, serial=serial, allow=allow),
         )
 
+    @rule(part=st.sampled_from([f"10.0.0.{first}/28" for first in (0, 16, 32)]))
+    def request_part(self, part: str) -> None:
+        """Request one of several pools that share a prefix: drawn by chance they would hardly meet."""
+        self.request_pool("10.0.0.0/26", part, True, False, "local", None)
+
     @rule(size=st.none() | SIZES, space=SPACES, avoid=st.lists(PREFIXES, max_size=2))
     def request_default(self, size: int | None, space: str, avoid: list[str]) -> None:
         if len(self.twin.pools) >= 12:
@@ -314,10 +319,23 @@ class IPAMMachine(RuleBasedStateMachine):
     @rule(which=WHICH, host=HOSTS)
     def request_address(self, which: int, host: int) -> None:
         id = self.small(which)
-        if id is None:
-            return
-        wanted = self.host(id, host)
+        if id is not None:
+            self.take_both(id, self.host(id, host))
+
+    def take_both(self, id: str, wanted: int) -> None:
         self.same(lambda: number(self.ipam.request_address(id, packed(wanted)).ip), lambda: self.twin.take(id, wanted))
+
+    @precondition(lambda self: any(len(pool.family) > 1 for pool in self.twin.pools.values()))
+    @rule(which=WHICH, other=WHICH, host=st.integers(0, 63), back=st.booleans())
+    def meet(self, which: int, other: int, host: int, back: bool) -> None:
+        """Ask one of those for an address, and another for the same; the second may give back what is not his."""
+        kin = [id for id, pool in self.twin.pools.items() if len(pool.family) > 1]
+        for id in (kin[which % len(kin)], kin[other % len(kin)]):
+            wanted = self.host(id, host)
+            self.take_both(id, wanted)
+        if back:
+            self.ipam.release_addresses(id, [packed(wanted)])
+            self.twin.pools[id].taken.pop(wanted, None)
 
     @precondition(lambda self: self.twin.pools)
     @rule(which=WHICH, hosts=st.lists(HOSTS, max_size=4))
