@@ -277,13 +277,18 @@ class _Run:
         """Return the four pings of a sandbox.
 
         The neighbours make a ring: each sandbox pings the next, the last one the first.
-        A sandbox that is alone has none, and pings the gateway twice.
+        A sandbox that is alone has none, and pings the gateway twice. On a parent there is no gateway
+        of the host's: there it pings its neighbour twice.
         """
         own, other = _place(endpoint), _place(neighbour)
         host = f"/proc/{os.getpid()}/ns/net"
         gateways = [None if one is None else one.packed for one in (self._network.gateway, self._network.gateway_ipv6)]
         wanted = []
+        on_parent = self._network._driver is not None and self._network._driver.shares_prefixes
         for version, gateway, target in zip((4, 6), gateways, _addresses(neighbour), strict=True):
+            if on_parent and target is not None:
+                wanted += [Ping(own, target, target_namespace=other)] * 2
+                continue
             if gateway is None:
                 raise errors.InvalidError(f"the network has no IPv{version} gateway")
             wanted.append(Ping(own, gateway, target_namespace=host))

@@ -183,7 +183,7 @@ def _create_network(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
         given["ipv4"] = f"10.{number}.0.0/23"
     if families != "4":
         given["ipv6"] = f"fd00:{number:x}::/64"
-    driver, options = dice.choice(["bridge", "bridge", "routed"]), {}
+    driver, options = dice.choice(["bridge", "bridge", "routed", "macvlan"]), {}
     if driver == "bridge" and dice.random() < 0.3:
         options = {"com.docker.network.bridge.name": f"br-{name}"}
     return Call(

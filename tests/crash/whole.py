@@ -90,8 +90,12 @@ def wrong_in_kernel(
         wrong += _inside(ctl, box)
     full = [box for box in boxes if box.endpoints]
     for box in dice.sample(full, min(len(full), pings)):
-        network = dice.choice(box.endpoints).network
+        endpoint = dice.choice(box.endpoints)
+        network = endpoint.network
         target = network.gateway or network.gateway_ipv6
+        if network.type == "macvlan":  # without a parent: there are its endpoints alone
+            peer = dice.choice([one for one in network.endpoints if one.sandbox is not None])
+            target = (peer.interfaces[0].address or peer.interfaces[0].address_ipv6).ip
         command = ["nsenter", f"--net={box.key}", "ping", "-c1", "-W2", "-q", str(target)]
         if subprocess.run(command, check=False, capture_output=True).returncode:
             wrong.append(f"traffic: {box} does not reach {target} of {network}")
@@ -110,7 +114,7 @@ def _links(ctl: Controller) -> Iterator[str]:
         there = {link.index: link for link in host.dump_links() if link.index != 1}
     owned: dict[int, str] = {}
     for job in _realised(ctl):
-        owned.update((one.host_index, one.host_name) for one in job.interfaces)
+        owned.update((one.host_index, one.host_name) for one in job.interfaces if one.host_index)
     for network in ctl.networks:
         masters = [index for (owner, _), index in kernel.masters.items() if owner == network.id]
         if not masters:
@@ -220,7 +224,7 @@ def _inside(ctl: Controller, box: Sandbox) -> Iterator[str]:
         links = {link.index: link for link in netlink.dump_links()}
         found = {one.address for one in netlink.dump_addresses() if one.index != 1 and one.address[:2] != b"\xfe\x80"}
         routes = [one for one in netlink.dump_routes() if not one.prefix and one.gateway and one.type == 1]
-    shown = {link.name for link in links.values() if link.kind == "veth" or link.index == 1}
+    shown = {link.name for link in links.values() if link.kind in ("veth", "macvlan") or link.index == 1}
     if shown != names:
         yield f"sandbox: {box.name} has links {sorted(shown)}, not {sorted(names)}"
     if found != addresses:
