@@ -83,7 +83,7 @@ def picture(endpoints: Sequence[Endpoint], names: Names, *, star: bool = False, 
         for index, letter in ours.items():
             if letter in "lhat" or (star and letter == "b"):
                 names.add("port" if letter in "lb" else letter, index, links[index].name, links[index].mac)
-            elif letter in "bg":
+            elif letter in "bgp":
                 names.add(f"net-{letter}", index, links[index].name, links[index].mac)
         for number, endpoint in enumerate(endpoints):
             info = endpoint.interfaces[0]
@@ -99,7 +99,7 @@ def picture(endpoints: Sequence[Endpoint], names: Names, *, star: bool = False, 
                     found["sandbox", "without link", number] += 1
                     continue
                 names.add(f"mac-{number}", own.mac)
-                if own.link in links:
+                if own.link in links and own.kind == "veth":
                     end = links[own.link]
                     names.add(f"end-{number}", end.index, end.name, end.mac)
                     inside.append((number, end))

@@ -23,7 +23,7 @@ def files(box: Sandbox, name: str) -> InterfaceStatistics:
     return InterfaceStatistics(*numbers[:4], *numbers[8:12])
 
 
-@pytest.mark.parametrize("driver", ["bridge", "routed"])
+@pytest.mark.parametrize("driver", ["bridge", "routed", "macvlan"])
 @pytest.mark.parametrize("few", [0, 8])
 def test_what_goes_through_is_counted(tmp_path: Path, driver: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "FEW", few)
@@ -32,9 +32,11 @@ def test_what_goes_through_is_counted(tmp_path: Path, driver: str, few: int, mon
         box = ctl.create_sandbox("box")
         endpoint = net.create_endpoint("one")
         endpoint.join(box)
-        net.attach(2)
+        other = net.attach(2)[0].interfaces[0].address.ip
         before = endpoint.statistics()["eth0"]
-        inside(box, "ping", "-q", "-c", "5", "-i", "0.01", "-s", "1000", "10.77.0.1")
+        inside(
+            box, "ping", "-q", "-c", "5", "-i", "0.01", "-s", "1000", "10.77.0.1" if driver != "macvlan" else str(other)
+        )
         after = endpoint.statistics()["eth0"]
         assert after.tx_packets - before.tx_packets >= 5
         assert after.rx_bytes - before.rx_bytes >= 5 * 1042
