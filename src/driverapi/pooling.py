@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from driverapi import errors, labels
-from driverapi.api import Driver, IPAMData
+from driverapi.api import Driver, IPAMData, Options
 from driverapi.ipam.contract import IPAM, Avoid
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.wishes import SPACE, Wish, in_use
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.network import Network
 
-__all__ = ["give_pools_back", "ipam_wishes", "take_pools"]
+__all__ = ["SaysGateway", "give_pools_back", "ipam_wishes", "take_pools"]
+
+
+@runtime_checkable
+class SaysGateway(Protocol):
+    """A driver that has networks without a gateway: no address is kept for one, unless the user names it."""
+
+    def has_gateway(self, options: Options) -> bool:
+        """Tell whether a network of these options has one; wrong options are for ``create_network`` to refuse."""
 
 
 def ipam_wishes(options: Mapping[str, Any] | None, *, serial: bool) -> tuple[bool, str, dict[str, Any]]:
@@ -74,7 +82,7 @@ def take_pools(
         chosen = None
         if wish.gateway is not None:
             chosen = ipam.request_address(pool.id, wish.gateway)
-        elif gives:
+        elif gives and (not isinstance(driver, SaysGateway) or driver.has_gateway(options)):
             chosen = ipam.request_addresses(pool.id, 1)[0]
         if chosen is not None:
             network._gateways[wish.version] = chosen

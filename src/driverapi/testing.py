@@ -70,6 +70,8 @@ class Recorder(Driver):
         self.requires_ipam = inner.requires_ipam
         self.host_sandbox = inner.host_sandbox
         self.shares_prefixes = inner.shares_prefixes
+        if hasattr(inner, "has_gateway"):
+            self.has_gateway = inner.has_gateway
         if hasattr(inner, "network_plan"):
             self.network_plan = inner.network_plan
         if hasattr(inner, "port_policy"):

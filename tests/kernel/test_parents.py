@@ -165,9 +165,9 @@ def test_without_a_parent(ctl: Controller, wire: Namespace) -> None:
     assert reached(key(one), addresses(two)) == [True, True]
     assert reached(key(one), [*ROUTER, *addresses(stranger)], 0.7) == [False] * 3
     with IPRoute() as ip:
-        ip.addr("add", index=PARENT, address="10.5.0.1", prefixlen=24)  # the gateway's, on a link of the host
-        assert reached(key(one), [bytes([10, 5, 0, 1])], 0.7) == [False]
-        ip.addr("del", index=PARENT, address="10.5.0.1", prefixlen=24)
+        ip.addr("add", index=PARENT, address="10.5.0.99", prefixlen=24)  # on a link of the host
+        assert reached(key(one), [bytes([10, 5, 0, 99])], 0.7) == [False]
+        ip.addr("del", index=PARENT, address="10.5.0.99", prefixlen=24)
     with NetNS(key(one), flags=0) as inside:
         assert not inside.get_default_routes()
 

@@ -79,7 +79,7 @@ def test_links_that_are_trusted() -> None:
     assert check_values({}) == ()
 
 
-@pytest.mark.parametrize("driver", ["bridge", "routed", "macvlan"])
+@pytest.mark.parametrize("driver", ["bridge", "routed"])
 def test_part_of_a_prefix(driver: str) -> None:
     with Controller(dataplane=FakeDataplane()) as ctl:
         options = {"FixedCIDR": "10.1.7.0/30", "FixedCIDRv6": "fd01::700:0/126"}

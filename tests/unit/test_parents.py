@@ -125,6 +125,31 @@ def test_prefixes_of_the_parents_own_network(ctl: Controller, dataplane: FakeDat
     assert ctl.create_network("macvlan", "chosen", options={"parent": "eth7"}).ipv4 != here[0].to_netaddr()
 
 
+@pytest.mark.parametrize(
+    ("driver", "options", "gateway"),
+    [
+        ("macvlan", {"parent": "eth7"}, "10.1.0.1"),
+        ("macvlan", {"parent": "eth7", labels.INTERNAL: "true"}, "None"),
+        ("macvlan", {}, "None"),
+        ("ipvlan", {"parent": "eth7"}, "10.1.0.1"),
+        ("ipvlan", {"parent": "eth7", "ipvlan_mode": "l3"}, "None"),
+        ("ipvlan", {"parent": "eth7", "ipvlan_mode": "l3s"}, "None"),
+    ],
+)
+def test_no_address_is_kept_for_a_gateway_that_is_not(
+    ctl: Controller, driver: str, options: dict[str, Any], gateway: str
+) -> None:
+    net = ctl.create_network(driver, "net", **BOTH, options=options)
+    assert str(net.gateway) == gateway
+    [endpoint] = net.attach(1, strict=True)
+    assert str(endpoint.interfaces[0].address.ip) == ("10.1.0.2" if net.gateway else "10.1.0.1")
+    net.detach([endpoint])
+    net.delete()
+    named = ctl.create_network(driver, "named", ipv4="10.1.0.0/16", gateway="10.1.0.1", options=options)
+    [endpoint] = named.attach(1, strict=True)
+    assert str(endpoint.interfaces[0].address.ip) == "10.1.0.2"  # it is somebody's
+
+
 # --- parents by reference count ---------------------------------------------------------------------------
 
 

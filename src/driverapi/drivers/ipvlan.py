@@ -62,6 +62,10 @@ class IpvlanDriver(ParentDriver[_Ipvlan]):
             flag=labels.as_word(labels.IPVLAN_FLAG, options.get(labels.IPVLAN_FLAG), IPVLAN_FLAGS),
         )
 
+    def has_gateway(self, options: Options) -> bool:
+        """Tell whether there is one beyond the parent: not with modes l3 and l3s, which route by the link itself."""
+        return super().has_gateway(options) and options.get(labels.IPVLAN_MODE) in (None, "", "l2")
+
     def _check_beside(self, network: _Ipvlan) -> None:
         for other in self._beside(network):
             if (network.mode, network.flag) != (other.mode, other.flag):

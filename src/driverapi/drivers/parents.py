@@ -46,6 +46,11 @@ class ParentDriver(PairDriver[P]):
 
     shares_prefixes = True
 
+    def has_gateway(self, options: Options) -> bool:
+        """Tell whether there is one beyond the parent: not where the network is internal."""
+        internal = options.get(labels.INTERNAL, False)
+        return bool(options.get(labels.PARENT)) and not labels.as_bool(labels.INTERNAL, internal)
+
     def _on_parent(self, options: Options, *more: str) -> ParentNetwork:
         """Read what both have; the derived class reads ``more`` itself."""
         network = self._common(options, (labels.PARENT, *more))
