@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from driverapi import Controller, Endpoint, Network, Sandbox
+from driverapi.leasing import AddressLease
 
 __all__ = ["VERBS", "Call", "Facts", "Ledger", "Limits", "facts", "verb"]
 
 Facts = dict[str, Any]
+
+OWNERS = ["vm-1", "vm-2", "vm-3"]
 
 
 def facts(ctl: Controller) -> Facts:
@@ -24,6 +27,8 @@ def facts(ctl: Controller) -> Facts:
     for network in ctl.networks:
         parts = (network.ipv4, network.ipv6, network.gateway, network.gateway_ipv6)
         found[f"net:{network.name}"] = [network.id, network.type, *(str(part) for part in parts)]
+        for lease in network.leases:
+            found[_lease_key(lease)] = [lease.owner, lease.mac]
         for endpoint in network.endpoints:
             found[f"ep:{network.name}/{endpoint.name}"] = {
                 "id": endpoint.id,
@@ -32,6 +37,10 @@ def facts(ctl: Controller) -> Facts:
                 "sandbox": None if endpoint.sandbox is None else endpoint.sandbox.name,
             }
     return found
+
+
+def _lease_key(lease: AddressLease) -> str:
+    return f"lease:{lease.network}/{lease.address}"
 
 
 @dataclass
@@ -199,7 +208,7 @@ def _delete_network(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
     if not empty:
         return None
     network = dice.choice(empty)
-    return Call("delete_network", network.delete, [f"net:{network.name}"])
+    return Call("delete_network", network.delete, [f"net:{network.name}", *map(_lease_key, network.leases)])
 
 
 @verb("attach", 6)
@@ -279,6 +288,23 @@ def _delete_sandbox(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
         return None
     box = dice.choice(empty)
     return Call("delete_sandbox", box.delete, [f"box:{box.name}"])
+
+
+@verb("lease", 1)
+def _lease(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
+    network = _network(ctl, dice)
+    if network is None or len(network.leases) > 8:
+        return None
+    owner = dice.choice(OWNERS)
+    mac = dice.choice([None, f"02:00:00:00:00:{dice.randrange(16):02x}"])
+    return Call("lease", lambda: network.leases.take(owner, mac=mac), [], {f"lease:{network.name}/": 1})
+
+
+@verb("gc", 1)
+def _gc(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
+    living = dice.sample(OWNERS, 2)
+    gone = [_lease_key(one) for network in ctl.networks for one in network.leases if one.owner not in living]
+    return Call("gc", lambda: ctl.gc(living), gone) if gone else None
 
 
 @verb("warm", 2)

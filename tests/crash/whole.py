@@ -57,6 +57,7 @@ def wrong_in_books(ctl: Controller) -> list[str]:
             (Kind.ENDPOINT, State.CREATED): len(endpoints) - len(joined),
             (Kind.ENDPOINT, State.JOINED): len(joined),
             (Kind.SANDBOX, State.CREATED): len(ctl._sandboxes),
+            (Kind.LEASE, State.CREATED): sum(len(network.leases) for network in ctl.networks),
         }
     )
     wrong = [] if rows == +wanted else [f"row: there are {rows}, not {+wanted}"]
@@ -75,6 +76,7 @@ def wrong_in_books(ctl: Controller) -> list[str]:
         ]
         for version, pool in network._pools.items():
             count = sum(len(ip) == (4 if version == 4 else 16) for ip in taken) + (version in network._gateways)
+            count += len(ipam.leases(pool.id))
             if (use[pool.id].taken, ipam.free(pool.id)) != (count, use[pool.id].size - count):
                 wrong.append(f"address: {use[pool.id]}, and {count} are in use")
     return wrong

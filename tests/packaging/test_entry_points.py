@@ -50,6 +50,26 @@ def python(code: str, target: Path, *arguments: str) -> subprocess.CompletedProc
     )
 
 
+def test_an_ipam_is_found_by_its_name(tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    info = target / "rack-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rack\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[driverapi.ipams]\nrack = rack_ipam:make\n")
+    (target / "rack_ipam.py").write_text("from driverapi.ipam.default import DefaultIPAM as make\n")
+    done = python(
+        "from driverapi import Controller\n"
+        "from driverapi.testing import FakeDataplane\n"
+        "with Controller(dataplane=FakeDataplane()) as ctl:\n"
+        "    assert ctl.ipams.names() == ['default', 'null', 'rack'], ctl.ipams.names()\n"
+        "    net = ctl.create_network('bridge', 'web', ipam='rack')\n"
+        "    print(net.ipam, net.ipv4)\n",
+        target,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["rack", "172.17.0.0/16"]
+
+
 FIND = """
 from driverapi import Driver, DriverRegistry
 name = sys.argv[2]
