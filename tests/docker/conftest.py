@@ -67,7 +67,7 @@ class Host:
     def environment(self) -> dict[str, str]:
         return os.environ | {"DRIVERAPI_RUN_DIR": self.directory}
 
-    def doctor(self) -> dict[str, Any]:
+    def doctor(self, *more: str) -> dict[str, Any]:
         """Return what ``driverapi doctor`` finds."""
         program = "from driverapi.cli import main; main()"
         command = [
@@ -80,6 +80,7 @@ class Host:
             "--no-probe",
             "--state",
             self.state[1],
+            *more,
         ]
         told = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         assert told.stdout, told.stderr
@@ -252,6 +253,14 @@ class Host:
         for name in names:
             self.engine.request("DELETE", f"/containers/{name}?force=true")
 
+    def clear(self) -> None:
+        """Remove what a test that failed has left; the plugin must run."""
+        for container in self.engine.request("GET", "/containers/json?all=true"):
+            self.remove(container["Id"])
+        for network in self.engine.request("GET", "/networks"):
+            if NAME in (network["Driver"], network["IPAM"]["Driver"]):
+                self.remove_networks(network["Id"])
+
     def remove_networks(self, *names: str) -> None:
         """Remove networks."""
         for name in names:
@@ -273,11 +282,7 @@ def plain(engine: Engine) -> Iterator[Host]:
         try:
             yield host
         finally:
-            for container in engine.request("GET", "/containers/json?all=true"):
-                host.remove(container["Id"])
-            for network in engine.request("GET", "/networks"):
-                if NAME in (network["Driver"], network["IPAM"]["Driver"]):
-                    host.remove_networks(network["Id"])
+            host.clear()
             host.close()
         assert os.listdir(directory) == []
     assert host.links() == set()
@@ -289,6 +294,7 @@ def host(plain: Host) -> Iterator[Host]:
     """The engine, and a plugin without state."""
     plain.start("--no-state")
     yield plain
+    plain.clear()
     if plain._plugin is not None:
         assert plain.stop() == 0
     assert not plain.socket.exists()
@@ -299,6 +305,7 @@ def kept(plain: Host) -> Iterator[Host]:
     """The engine, and a plugin with state; nothing may be left once all networks are removed."""
     plain.start(*plain.state)
     yield plain
+    plain.clear()
     if plain._plugin is not None:
         assert plain.stop() == 0
     assert not plain.socket.exists()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from driverapi.bench.dockerd import EngineError
-from tests.docker.conftest import NAME, Host, until
+from tests.docker.conftest import Host, until
 
 
 class Between:
@@ -101,11 +101,7 @@ def between(plain: Host) -> Iterator[tuple[Host, Between]]:
     made = Between(place, plain.socket)
     yield plain, made
     made.each = lambda verb, body: True
-    for container in plain.engine.request("GET", "/containers/json?all=true"):
-        plain.remove(container["Id"])
-    for network in plain.engine.request("GET", "/networks"):
-        if network["Driver"] == NAME:
-            plain.remove_networks(network["Id"])
+    plain.clear()
     made.close()
     assert plain.stop() == 0
     assert made.faults == []
@@ -154,6 +150,10 @@ def test_the_plugin_is_killed_and_started_again(kept: Host) -> None:
     for how in (signal.SIGKILL, signal.SIGTERM):
         kept.stop(how)
         assert kept.pings(one, other)
+        found = {one["kind"] for one in kept.doctor("--fix")["found"]}
+        assert found == ({"unclean"} if how is signal.SIGKILL else set())
+        assert kept.doctor()["findings"] == []
+        assert kept.pings(one, other)  # mended, and not taken away
         kept.start(*kept.state)
         assert kept.health()["Endpoints"] == 2
         assert kept.pings(one, other)
