@@ -31,6 +31,7 @@ PEERS = {
     "churn": {"pyroute2", "pyroute2-nofork", "pyroute2-plain", "ip -batch"}
     | {"CNI", "netavark", "netavark-internal", "docker", "docker-own"},
     "docker": {"http.server", "docker"},
+    "ports": {"nft -f", "iptables", "iptables-legacy"},
     "services": {"rewrite", "append"},
 }
 # How many times faster bringing up must be. Loose, for a short run on a busy machine: what is
