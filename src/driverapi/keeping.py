@@ -48,9 +48,10 @@ def open_state(path: str | os.PathLike[str], durability: str, *, plugin: str = "
     errors.StateError
         It is a plugin's and not a controller's, or the other way round; see :class:`SqliteStore` for what else.
     """
+    from driverapi.store import data
     from driverapi.store.sqlite import SqliteStore
 
-    store = SqliteStore(path, durability=durability)
+    store = SqliteStore(path, durability=durability, check=data.check_records)
     try:
         whose = store.fact("plugin") or ""
         if bool(whose) != bool(plugin) and store.fact("instance") is not None:

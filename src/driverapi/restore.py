@@ -41,6 +41,7 @@ from driverapi.store.data import (
     RestingMade,
     SandboxData,
     decode,
+    one_of,
 )
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class _Restorer:
     # --- what there is ------------------------------------------------------------------------------
 
     def _take_sandboxes(self, survey: Survey, known: list[SandboxData]) -> None:
-        taken = survey.sandboxes([(one.key, Ownership(one.ownership)) for one in known])
+        taken = survey.sandboxes([(one.key, one_of(Ownership, one.ownership)) for one in known])
         used = {one.made.sandbox for one in self._members if one.made is not None and one.state is State.JOINED}
         for data, netns in zip(known, taken, strict=True):
             if netns is None:
@@ -421,7 +422,7 @@ class _Restorer:
 
 def endpoint_again(network: NetworkRecord, id: str, data: EndpointData) -> EndpointRecord:
     """Ask the driver again for an endpoint that it had."""
-    origin = Origin(data.origin)
+    origin = one_of(Origin, data.origin)
     chosen = origin is Origin.EMPTY and bool(data.interfaces)
     info = EndpointInfo(Origin.GIVEN if chosen else origin)  # what the driver chose is given to it now
     for one in data.interfaces:

@@ -187,6 +187,74 @@ def test_a_damaged_file_is_refused_and_the_good_copy_named(tmp_path: Path) -> No
     store.close()
 
 
+def test_a_log_is_to_go_with_the_file_that_it_belongs_to(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "state.db").close()
+    (tmp_path / "state.db").write_bytes(b"damaged")
+    with pytest.raises(errors.StateDamagedError, match=r"move that in its place, and take .*state\.db-wal away"):
+        SqliteStore(tmp_path / "state.db")
+
+
+def test_a_file_that_was_emptied_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    store.put([ONE])
+    store.close()
+    SqliteStore(path).close()
+    path.write_bytes(b"")
+    for reading in (False, True):
+        with pytest.raises(errors.StateDamagedError, match=r"state\.db\.good"):
+            SqliteStore(path, reading=reading)
+    (tmp_path / "state.db.good").replace(path)
+    store = SqliteStore(path)
+    assert store.records() == [ONE]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "PRAGMA user_version = -5",
+        "DROP TABLE things",
+        "UPDATE things SET kind = 'what'",
+        "UPDATE things SET state = 'what'",
+        "UPDATE things SET data = 'text'",
+        "UPDATE things SET made = 12",
+        "UPDATE things SET network = CAST(x'ff' AS TEXT)",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = CAST(x'435245415445ff' AS TEXT)",
+    ],
+)
+def test_what_says_nothing_is_damaged_and_the_good_copy_stays(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    store.put([ONE])
+    store.close()
+    SqliteStore(path).close()
+    raw = sqlite3.connect(path)
+    raw.executescript(statement)
+    raw.close()
+    with pytest.raises(errors.StateDamagedError):
+        SqliteStore(path)
+    (tmp_path / "state.db.good").replace(path)
+    store = SqliteStore(path)
+    assert store.records() == [ONE]
+    store.close()
+
+
+def test_what_the_check_refuses_is_not_kept_as_good(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    store.put([ONE])
+    store.close()
+    good = (tmp_path / "state.db.good").read_bytes()
+
+    def refuse(records: object) -> None:
+        raise errors.StateDamagedError(f"no sense in {len(list(records))}")  # type: ignore[call-overload]
+
+    with pytest.raises(errors.StateDamagedError, match="no sense in 1"):
+        SqliteStore(path, check=refuse)
+    assert (tmp_path / "state.db.good").read_bytes() == good
+
+
 def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "state.db").touch(0o600)
     store = SqliteStore(tmp_path / "state.db")

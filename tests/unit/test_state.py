@@ -320,6 +320,27 @@ def test_what_nobody_knows_is_swept(machine: Machine) -> None:
     ctl.close()
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged"), [(b"\xa5given", b"\xa5giVen"), (b"\xa5owned", b"\xa5owmed"), (b"bridge", b"\xc1ridge")]
+)
+def test_a_record_that_says_nothing(machine: Machine, whole: bytes, damaged: bytes) -> None:
+    """The start is refused, and the good copy is the one before."""
+    ctl = machine.start()
+    ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").attach(3, strict=True)
+    ctl.close()
+    machine.start().close()
+    content = machine.path.read_bytes()
+    assert whole in content
+    machine.path.write_bytes(content.replace(whole, damaged))
+    for _ in range(2):
+        with pytest.raises(errors.StateDamagedError, match=r"\.good"):
+            machine.start()
+    machine.path.with_name(f"{machine.path.name}.good").replace(machine.path)
+    ctl = machine.start()
+    assert len(ctl.network("web").endpoints) == 3
+    ctl.close()
+
+
 def test_two_controllers_on_one_state(machine: Machine) -> None:
     ctl = machine.start()
     with pytest.raises(errors.StateBusyError):

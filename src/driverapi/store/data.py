@@ -5,12 +5,16 @@ Fields are only ever added at the end, with a default; anything else needs a new
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from driverapi import errors
+from driverapi.api import Origin
+from driverapi.dataplane.contract import Ownership
+from driverapi.store.contract import Kind, Record, State
 
 __all__ = [
     "EndpointData",
@@ -24,8 +28,10 @@ __all__ = [
     "RestingMade",
     "SandboxData",
     "check_options",
+    "check_records",
     "decode",
     "encode",
+    "one_of",
 ]
 
 
@@ -135,6 +141,7 @@ class SandboxData(msgspec.Struct, array_like=True, frozen=True):
 
 
 T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[type, msgspec.msgpack.Decoder[Any]] = {}
@@ -155,6 +162,43 @@ def decode(data: bytes | None, kind: type[T]) -> T:
         return decoder.decode(data or b"")  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.StateDamagedError(f"the state has what is no {kind.__name__}: {error}") from error
+
+
+def one_of(kind: type[E], value: str) -> E:
+    """Return the member of a value that was read, as :func:`decode` does."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise errors.StateDamagedError(f"the state has what is no {kind.__name__}: {error}") from error
+
+
+def check_records(records: Iterable[Record]) -> None:
+    """See that all that was read says something.
+
+    Raises
+    ------
+    errors.StateDamagedError
+        One does not.
+    """
+    for record in records:
+        if record.kind is Kind.NETWORK:
+            _check(record.data, NetworkData)
+            _check(record.made, NetworkMade)
+        elif record.kind is Kind.ENDPOINT:
+            data = _check(record.data, EndpointData)
+            if data is not None:
+                one_of(Origin, data.origin)
+            _check(record.made, RestingMade if record.state is State.RESTING else EndpointMade)
+        elif record.kind is Kind.SANDBOX:
+            sandbox = _check(record.data, SandboxData)
+            if sandbox is not None:
+                one_of(Ownership, sandbox.ownership)
+        elif record.kind is Kind.LEASE:
+            _check(record.data, LeaseData)
+
+
+def _check(data: bytes | None, kind: type[T]) -> T | None:
+    return decode(data, kind) if data else None
 
 
 def check_options(options: Mapping[str, Any], what: str) -> None:

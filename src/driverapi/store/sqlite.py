@@ -101,6 +101,8 @@ class SqliteStore:
         ``"full"``, ``"normal"`` or ``"none"``; see the module.
     reading : bool
         Only to read: no lock is needed, and nothing is made.
+    check : callable, optional
+        Given all records before the good copy is made; raises ``StateDamagedError`` for what says nothing.
 
     Raises
     ------
@@ -120,7 +122,14 @@ class SqliteStore:
 
     keeps = True
 
-    def __init__(self, path: str | os.PathLike[str], *, durability: str = "normal", reading: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: str = "normal",
+        reading: bool = False,
+        check: Callable[[Sequence[Record]], object] = lambda records: None,
+    ) -> None:
         if durability not in DURABILITIES:
             raise errors.InvalidError(f"durability {durability!r} is not one of {', '.join(DURABILITIES)}")
         self.path = _checked(path)
@@ -135,6 +144,7 @@ class SqliteStore:
         try:
             self._database = self._open(reading)
             if not reading:
+                self._check_records(check)
                 self._keep_good()
         except BaseException:
             self.close()
@@ -149,6 +159,8 @@ class SqliteStore:
 
     def _open(self, reading: bool) -> sqlite3.Connection:
         new = not self.path.exists() or not self.path.stat().st_size
+        if new and self.path.exists() and self.good.exists():
+            raise self._damaged("it is empty, and was not")
         if new and reading:
             raise errors.StateError(f"there is no state at {self.path}")
         if not self.path.exists():
@@ -156,6 +168,8 @@ class SqliteStore:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         try:
             uri = f"{self.path.as_uri()}?mode={'ro' if reading else 'rw'}"
+            if reading and not os.access(self.path.parent, os.W_OK) and not os.path.lexists(f"{self.path}-wal"):
+                uri += "&immutable=1"  # at rest, where nobody can write: SQLite would want to make the log
             database = sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise errors.StateError(f"state {self.path} cannot be opened: {error}") from error
@@ -172,6 +186,8 @@ class SqliteStore:
             database.close()
             if isinstance(error, sqlite3.Error):
                 raise self._failure(error) from error
+            if isinstance(error, UnicodeDecodeError):  # SQLite's own text has bytes of the file in it
+                raise self._damaged("its tables cannot be read") from error
             raise
         return database
 
@@ -184,19 +200,31 @@ class SqliteStore:
             raise errors.StateError(
                 f"state {self.path} was written by a newer version (schema {version}, this one knows {SCHEMA}); upgrade"
             )
+        if version < 0:
+            raise self._damaged(f"schema {version}")
         self._ordered = version > 1  # who only reads does not migrate
-        [answer] = database.execute("PRAGMA quick_check(1)").fetchone()
+        [answer] = database.execute("PRAGMA integrity_check(1)").fetchone()
         if answer != "ok":
             raise self._damaged(str(answer))
 
     def _damaged(self, what: str) -> errors.StateDamagedError:
-        way = f"its last good copy is {self.good}" if self.good.exists() else "there is no good copy; move it away"
+        way = "there is no good copy; move it away"
+        if self.good.exists():  # a log that is none of the copy's would be played into it
+            way = f"its last good copy is {self.good}: move that in its place, and take {self.path}-wal away"
         return errors.StateDamagedError(f"state {self.path} is damaged ({what}); {way}")
 
     def _failure(self, error: sqlite3.Error) -> errors.StateError:
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # none: its text was no UTF-8
+        operational = isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR
+        if isinstance(error, sqlite3.DatabaseError) and not operational:
             return self._damaged(str(error))
         return errors.StateError(f"state {self.path}: {error}")
+
+    def _check_records(self, check: Callable[[Sequence[Record]], object]) -> None:
+        try:
+            check(self.records())
+        except errors.StateDamagedError as error:
+            raise self._damaged(str(error)) from error
 
     def _keep_good(self) -> None:
         """Copy what was found whole; the old copy stays where that fails."""
@@ -255,7 +283,7 @@ class SqliteStore:
         rows = self._run(lambda database: database.execute(_ALL if self._ordered else _ALL_OF_1).fetchall())
         try:
             return [
-                Record(id, network, State(state), sandbox, Kind(kind), data, made)
+                Record(id, network, State(state), sandbox, Kind(kind), _blob(data), _blob(made))
                 for id, network, state, sandbox, kind, data, made in rows
             ]
         except ValueError as error:
@@ -323,6 +351,12 @@ class SqliteStore:
                 descriptor, self._lock = self._lock, -1
                 if descriptor >= 0:
                     os.close(descriptor)
+
+
+def _blob(value: object) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    raise ValueError(f"{value!r} is not bytes")
 
 
 def _rows(records: Iterable[Record], gone: Iterable[str]) -> tuple[list[_Row], list[tuple[str]]]:
