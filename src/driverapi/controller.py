@@ -26,7 +26,7 @@ from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.options import prefixes_asked
 from driverapi.ipam.registry import IPAMRegistry
 from driverapi.ipam.wishes import wishes_of
-from driverapi.leasing import AddressLease, collect, forget_leases
+from driverapi.leasing import AddressLease, collect, end_leases
 from driverapi.lifecycle import Lifecycle
 from driverapi.network import Network
 from driverapi.pooling import give_pools_back, ipam_wishes, take_pools
@@ -295,8 +295,7 @@ class Controller(Tells):
     def _delete_network(self, network: Network) -> None:
         if self._lifecycle.has_network(network.id):  # else an earlier deletion came this far
             self._lifecycle.delete_network(network.id)
-        forget_leases(network)
-        give_pools_back(network)
+        end_leases(network)
         with self._lock:
             del self._networks[network.name]
 

@@ -7,6 +7,7 @@ A lease has an owner, any text. It is kept in the state, ends when it is release
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -14,6 +15,7 @@ from driverapi import errors
 from driverapi.addresses import format_ip, format_mac, parse_ip, parse_mac
 from driverapi.gate import changes, reads
 from driverapi.ipam.contract import IPAM, KeepsLeases, Lease
+from driverapi.pooling import give_pools_back
 from driverapi.store.contract import Kind, Record, State
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.network import Network
 
-__all__ = ["AddressLease", "Leases", "collect", "forget_leases"]
+__all__ = ["AddressLease", "Leases", "collect", "end_leases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Leases:
             raise errors.InvalidError(f"network {network.name!r} has no IPv{version} prefix to lease from")
         ipam, store = _keeper(network), network._controller._store
         with network._controller._leasing:
+            network._check_there()  # still: who deletes it waits from here on
             lease = ipam.lease(pool.id, owner, wanted=ip, mac=packed)
             try:
                 if store.keeps:
@@ -168,11 +171,13 @@ def collect(controller: Controller, owners: Collection[str]) -> list[AddressLeas
     return [_told(network, lease) for network, lease in dead]
 
 
-def forget_leases(network: Network) -> None:
-    """Have the state forget the leases of a network that is gone."""
-    gone = [_id(network, lease) for lease in _leases_of(network)]
-    if gone:
-        network._controller._store.owe(gone=gone)
+def end_leases(network: Network) -> None:
+    """Give back the pools of a network that is gone, and have the state forget its leases."""
+    with network._controller._leasing:
+        gone = [_id(network, lease) for lease in _leases_of(network)]
+        if gone:
+            network._controller._store.owe(gone=gone)
+        give_pools_back(network)
 
 
 def _keeper(network: Network) -> KeepsLeases:
@@ -188,7 +193,11 @@ def _leases_of(network: Network) -> list[Lease]:
     ipam: Any = network._addressing.ipam
     if not isinstance(ipam, KeepsLeases):
         return []
-    return [lease for pool in list(network._pools.values()) for lease in ipam.leases(pool.id)]
+    found: list[Lease] = []
+    for pool in list(network._pools.values()):
+        with suppress(errors.NotFoundError):  # the network was deleted just now
+            found += ipam.leases(pool.id)
+    return found
 
 
 def _told(network: Network, lease: Lease) -> AddressLease:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from driverapi import Controller, aio, errors
+from driverapi.ipam.default import DefaultIPAM
 from driverapi.leasing import AddressLease
 from driverapi.store.sqlite import SqliteStore
 from driverapi.testing import FakeDataplane
@@ -169,6 +171,35 @@ def test_a_mac_has_its_address_again(machine: Machine) -> None:
         net.endpoint("third").delete()
         fourth = net.create_endpoint("fourth", mac=mac).interfaces[0].packed_addresses
         assert [str(one) for one in fourth] == ["10.0.0.2/24", "fd00::3/64"]
+
+
+def test_a_network_that_goes_while_a_lease_is_taken(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with machine.start() as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.0.0.0/24")
+        lease = DefaultIPAM.lease
+        goes = threading.Thread(target=net.delete)
+
+        def slow(*arguments: Any, **more: Any) -> Any:
+            taken = lease(*arguments, **more)
+            goes.start()
+            goes.join(0.2)
+            return taken
+
+        monkeypatch.setattr(DefaultIPAM, "lease", slow)
+        net.leases.take("vm-1")
+        goes.join(30)
+        assert machine.leases() == 0
+        assert ctl._ipam.pools() == []  # type: ignore[attr-defined]
+        with pytest.raises(errors.NoNetworkError):
+            net.leases.take("vm-1")
+
+
+def test_a_network_that_is_half_gone_has_no_leases(machine: Machine) -> None:
+    with machine.start() as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.0.0.0/24")
+        net.leases.take("vm-1")
+        ctl._ipam.release_pool(net._pools[4].id)
+        assert list(net.leases) == ctl.gc([]) == []
 
 
 def test_for_asyncio(machine: Machine) -> None:
