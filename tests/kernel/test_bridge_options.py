@@ -126,6 +126,21 @@ def test_a_bridge_of_somebody_else(ctl: Controller) -> None:
     again.attach(1, strict=True)  # and all of it goes with the controller
 
 
+def test_an_address_with_another_mac(ctl: Controller, theirs: Namespace) -> None:
+    """Machines that remember the old one are told; nothing is pinned by that either."""
+    net = on(ctl)
+    box = ctl.create_sandbox("box")
+    for mac in ("02:00:00:00:00:0a", "02:00:00:00:00:0b"):
+        endpoint = net.create_endpoint("ep", ipv4="10.6.0.50", mac=mac)
+        endpoint.join(box)
+        assert reached(str(theirs.path), [bytes([10, 6, 0, 50])], 0.8) == [True]
+        assert reached(box.key, [*gateways(net), MINE]) == [True] * 3
+        with NetNS(box.key, flags=0) as inside:
+            assert [n for f in (2, 10) for n in inside.get_neighbours(f) if n["state"] == 0x80] == []
+        endpoint.leave()
+        endpoint.delete()
+
+
 def test_its_own_address_is_the_gateway(ctl: Controller) -> None:
     before = picture()
     net = ctl.create_network("bridge", "net", ipv4="10.6.0.0/24", gateway="10.6.0.254", options={"BridgeName": "br7"})

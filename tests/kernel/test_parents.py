@@ -142,6 +142,18 @@ def test_the_mtu_is_that_of_packets(ctl: Controller, wire: Namespace) -> None:
     assert addresses(two)[0] == bytes([10, 5, 0, 3])
 
 
+def test_an_address_with_another_mac(ctl: Controller, wire: Namespace) -> None:
+    """The router, which remembers the old one, is told."""
+    net = on(ctl)
+    box = ctl.create_sandbox("box")
+    for mac in ("02:00:00:00:00:0a", "02:00:00:00:00:0b"):
+        endpoint = net.create_endpoint("ep", ipv4="10.5.0.50", ipv6="fd05::50", mac=mac)
+        endpoint.join(box)
+        assert reached(str(wire.path), addresses(endpoint), 0.8) == [True, True]
+        endpoint.leave()
+        endpoint.delete()
+
+
 def test_passthru(ctl: Controller, wire: Namespace) -> None:
     net = on(ctl, macvlan_mode="passthru")
     first, second = net.attach(2)

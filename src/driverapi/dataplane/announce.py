@@ -17,7 +17,7 @@ from driverapi import errors
 from driverapi._native import Batch, socket_in
 from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.kernel import Interface, Kernel, LinuxRealised, link
-from driverapi.dataplane.routes import towards
+from driverapi.dataplane.routes import neighbours_inside
 from driverapi.dataplane.sysctls import put_sysctl
 from driverapi.events import emit, of_fault
 from driverapi.plan import Sysctl
@@ -82,8 +82,8 @@ def _announce(job: LinuxRealised, interface: Interface) -> None:
     if 4 in versions:
         batch.set_link_ipv4(interface.index, arp_notify=0)
     # With a link's MAC its neighbour entries go, those that are permanent too (neigh_changeaddr).
-    for neighbour in job.plan.neighbours:
-        if towards(job, neighbour.ip) is interface:
+    for where, neighbour in neighbours_inside(job):
+        if where is interface:
             batch.add_neighbour(interface.index, neighbour.ip, neighbour.mac)
     refused = first_failure(job.what, job.use().socket, batch, (errno.EEXIST,))
     if by_hand:

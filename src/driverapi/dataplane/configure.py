@@ -16,7 +16,7 @@ from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, Interface, Kernel, LinuxRealised, attempt, pinned
 from driverapi.dataplane.multicast import forget_multicast
 from driverapi.dataplane.routed import put_host_routes
-from driverapi.dataplane.routes import claim_gateway, displace, put_route, towards
+from driverapi.dataplane.routes import claim_gateway, displace, neighbours_inside, put_route
 from driverapi.plan import MoveLink
 
 __all__ = ["configure", "settle_carriers"]
@@ -119,10 +119,8 @@ def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
             batch.set_link(index, up=True, mac=plan.mac)
         for address in plan.addresses:
             batch.add_address(index, address.ip, address.prefix)
-    for neighbour in job.plan.neighbours:
-        interface = towards(job, neighbour.ip)
-        if interface.star is None or interface.star.instead_of != neighbour.mac:
-            batch.add_neighbour(interface.index, neighbour.ip, neighbour.mac)
+    for interface, neighbour in neighbours_inside(job):
+        batch.add_neighbour(interface.index, neighbour.ip, neighbour.mac)
     due = []
     displaced = Batch(0)
     last = []

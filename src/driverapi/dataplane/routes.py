@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from driverapi import errors
 from driverapi._native import Batch
@@ -11,9 +11,28 @@ from driverapi.dataplane.failures import first_failure
 from driverapi.dataplane.kernel import GONE, Interface, LinuxRealised
 from driverapi.dataplane.sandboxes import LinuxNetns
 from driverapi.events import emit, of_fault
-from driverapi.plan import Route
+from driverapi.plan import Neighbour, Route
 
-__all__ = ["claim_gateway", "displace", "give_gateways", "pass_gateways_on", "put_route", "towards"]
+__all__ = [
+    "claim_gateway",
+    "displace",
+    "give_gateways",
+    "neighbours_inside",
+    "pass_gateways_on",
+    "put_route",
+    "towards",
+]
+
+
+def neighbours_inside(job: LinuxRealised) -> Iterator[tuple[Interface, Neighbour]]:
+    """Give the permanent entries of an endpoint's sandbox, each with its interface.
+
+    Not those for a bridge that is somebody else's: it has another MAC address than the plan says.
+    """
+    for neighbour in job.plan.neighbours:
+        interface = towards(job, neighbour.ip)
+        if interface.star is None or interface.star.instead_of != neighbour.mac:
+            yield interface, neighbour
 
 
 def towards(job: LinuxRealised, ip: bytes) -> Interface:
