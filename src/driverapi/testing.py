@@ -156,13 +156,19 @@ class DriverConformance(ABC):
         """Names of links that exist on the host, for a driver that expects its own."""
         return set()
 
+    @property
+    def bridges(self) -> set[str]:
+        """Names of bridges that exist on the host, for a driver that uses those of others."""
+        return set()
+
     # --- set-up ---------------------------------------------------------------------------------
 
     @contextmanager
     def _network(self) -> Iterator[tuple[Controller, Network, Recorder, FakeDataplane]]:
         driver = Recorder(self.make_driver())
         dataplane = FakeDataplane()
-        dataplane.links |= self.devices
+        dataplane.links |= self.devices | self.bridges
+        dataplane.bridges |= self.bridges
         registry = DriverRegistry()
         registry.register("conformance", driver)
         with Controller(dataplane=dataplane, registry=registry) as controller:
@@ -171,7 +177,7 @@ class DriverConformance(ABC):
         assert not dataplane.endpoints, "the dataplane still has endpoints after close"
         assert not dataplane.networks, "the dataplane still has networks after close"
         assert not dataplane.sandboxes, "the dataplane still has sandboxes after close"
-        assert dataplane.links == {"lo"} | self.devices, "devices of the host are not as they were"
+        assert dataplane.links == {"lo"} | self.devices | self.bridges, "devices of the host are not as they were"
 
     def _second(self) -> dict[str, Any]:
         """Give the arguments of a second network."""
@@ -305,7 +311,8 @@ class DriverConformance(ABC):
         registry = DriverRegistry()
         registry.register("conformance", driver)
         dataplane = FakeDataplane()
-        dataplane.links |= self.devices
+        dataplane.links |= self.devices | self.bridges
+        dataplane.bridges |= self.bridges
         with Controller(dataplane=dataplane, registry=registry) as controller:
             one = controller.create_network("conformance", "one", **self.network_arguments)
             if self.one_network:

@@ -54,6 +54,14 @@ class TestBridgeWithANameOfItsOwn(DriverConformance):
         return BridgeDriver()
 
 
+class TestBridgesOfOthers(TestBridgeWithANameOfItsOwn):
+    """Bridges that were there are there when their networks are gone."""
+
+    @property
+    def bridges(self) -> set[str]:
+        return {"br-lab", "br-lab2"}
+
+
 class TestRouted(DriverConformance):
     def make_driver(self) -> Driver:
         return RoutedDriver()
