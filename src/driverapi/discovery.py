@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -18,10 +18,13 @@ from driverapi.stream import NodeDiscovered, NodeGone, StreamEvent
 if TYPE_CHECKING:
     from driverapi.controller import Controller
 
-__all__ = ["NODE", "Discovers", "Node", "tell_gone", "tell_new"]
+__all__ = ["NODE", "Discovers", "Node", "of_engine", "tell_gone", "tell_new"]
 
 NODE: Final = "node"
 """Kind of what is discovered: another machine (libnetwork: ``NodeDiscovery``)."""
+
+
+_KINDS: Final = {1: NODE, 2: "datastore", 3: "encryption-keys", 4: "encryption-keys-update"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,23 @@ class Discovers(Protocol):
 
     def discover_delete(self, kind: str, data: Any) -> None:
         """Take note that it is gone; what was never known may come."""
+
+
+def of_engine(number: int | None, data: Mapping[str, Any] | None) -> tuple[str, Any]:
+    """Return kind and data of what a Docker engine says (libnetwork: ``discoverapi.DiscoveryType``).
+
+    Raises
+    ------
+    errors.InvalidError
+        The number is none that there is, or a node has no address.
+    """
+    kind = _KINDS.get(number or 0)
+    if kind is None:
+        raise errors.InvalidError(f"DiscoveryType {number!r} is not a number from 1 to {len(_KINDS)}")
+    given = dict(data or {})
+    if kind != NODE:
+        return kind, given
+    return kind, Node(given.get("Address") or "", given.get("BindAddress") or "", bool(given.get("Self")))
 
 
 def tell_new(controller: Controller, kind: str, data: object) -> None:

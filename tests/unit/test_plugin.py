@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from driverapi import EndpointInfo, errors
+from driverapi.discovery import Node
+from driverapi.drivers.null import NullDriver
 from driverapi.plugin import Plugin
 from driverapi.testing import FakeDataplane
 from tests.plugins import END, KEY, NET, SPACE, AskedError, Engine
@@ -365,6 +367,34 @@ def test_21_todays_verbs(engine: Engine) -> None:
     assert engine.ask("FreeNetwork", NetworkID=NET) == {}
     for verb in ("DiscoverNew", "DiscoverDelete"):
         assert engine.ask(verb, DiscoveryType=1, DiscoveryData={"Address": "10.0.0.1", "Self": True}) == {}
+
+
+def test_what_the_engine_discovers_goes_to_the_driver() -> None:
+    found: list[tuple[str, str, Any]] = []
+
+    class Finder(NullDriver):
+        def discover_new(self, kind: str, data: Any) -> None:
+            found.append(("new", kind, data))
+
+        def discover_delete(self, kind: str, data: Any) -> None:
+            found.append(("gone", kind, data))
+
+    engine = Engine(Finder())
+    try:
+        node = {"Address": "10.0.0.1", "BindAddress": "10.0.0.2", "Self": True}
+        assert engine.ask("DiscoverNew", DiscoveryType=1, DiscoveryData=node) == {}
+        assert engine.ask("DiscoverDelete", DiscoveryType=3, DiscoveryData={"keys": []}) == {}
+        assert found == [
+            ("new", "node", Node("10.0.0.1", "10.0.0.2", is_self=True)),
+            ("gone", "encryption-keys", {"keys": []}),
+        ]
+        for bad in ({"DiscoveryType": 9}, {}, {"DiscoveryType": 1, "DiscoveryData": {"Address": "x"}}):
+            with pytest.raises(AskedError) as caught:
+                engine.ask("DiscoverNew", **bad)
+            assert caught.value.status == 400
+        assert len(found) == 2
+    finally:
+        engine.close()
 
 
 # --- bad input --------------------------------------------------------------------------------------------

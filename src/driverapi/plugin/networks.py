@@ -11,17 +11,21 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
 from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
+from driverapi.asking import ask
+from driverapi.discovery import Discovers, of_engine
 from driverapi.plan import BridgeLink, IpvlanLink, MacvlanLink
 from driverapi.plugin.addresses import SPACE
 from driverapi.plugin.external import External, take_ports_out
 from driverapi.plugin.turns import Made, Recent, Turns
 from driverapi.plugin.wire import (
     EMPTY,
+    DiscoveryRequest,
     EndpointInterface,
     EndpointRequest,
     IPData,
@@ -95,8 +99,8 @@ class NetworkVerbs:
             "EndpointOperInfo": self._oper_info,
             "Join": self._join,
             "Leave": self._leave,
-            "DiscoverNew": self._discover,
-            "DiscoverDelete": self._discover,
+            "DiscoverNew": partial(self._discover, "discover_new"),
+            "DiscoverDelete": partial(self._discover, "discover_delete"),
             "ProgramExternalConnectivity": self._program,
             "RevokeExternalConnectivity": self._revoke,
         }
@@ -111,10 +115,12 @@ class NetworkVerbs:
         read(body, NetworkRequest)
         return {"SkipIPv4": False, "SkipIPv6": False}
 
-    @staticmethod
-    def _discover(body: bytes) -> dict[str, Any]:
-        """Take note of a node of the cluster: networks here have the scope of their host."""
-        read(body, NetworkRequest)
+    def _discover(self, verb: str, body: bytes) -> dict[str, Any]:
+        """Tell the driver of a node of the cluster, if it wants to know."""
+        request = read(body, DiscoveryRequest)
+        if isinstance(self._driver, Discovers):
+            kind, data = of_engine(request.discovery_type, request.discovery_data)
+            ask(self._driver, partial(getattr(self._driver, verb), kind, data), verb)
         return EMPTY
 
     # --- networks ---------------------------------------------------------------------------------

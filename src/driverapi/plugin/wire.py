@@ -19,6 +19,7 @@ __all__ = [
     "EMPTY",
     "MAX_BODY",
     "AddressRequest",
+    "DiscoveryRequest",
     "EndpointInterface",
     "EndpointRequest",
     "IPData",
@@ -91,6 +92,13 @@ class NetworkRequest(_Document, frozen=True):
     ipv6_data: list[IPData] | None = None
 
 
+class DiscoveryRequest(_Document, frozen=True):
+    """What an engine has discovered, or lost: a node of its cluster, say."""
+
+    discovery_type: int | None = None
+    discovery_data: dict[str, Any] | None = None
+
+
 class EndpointRequest(_Document, frozen=True):
     """What is asked about an endpoint."""
 
@@ -123,7 +131,8 @@ class AddressRequest(_Document, frozen=True):
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (NetworkRequest, EndpointRequest, PoolRequest, AddressRequest)
+    kind: msgspec.json.Decoder(kind)
+    for kind in (NetworkRequest, EndpointRequest, DiscoveryRequest, PoolRequest, AddressRequest)
 }
 
 encode = _encoder.encode
