@@ -11,6 +11,7 @@ from driverapi.api import Driver, JoinInfo, Origin, RemembersNetwork
 from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.joining import wishes_of
 from driverapi.plan import EndpointPlan, InterfacePlan, Link, Route, VethLink
+from driverapi.portspec import LinksEndpoints
 from driverapi.records import EndpointRecord, Outcome
 from driverapi.store.contract import State
 from driverapi.watching import undo_failed
@@ -45,6 +46,10 @@ def may_join(record: EndpointRecord, netns: Netns) -> Outcome:
 def plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
     """Make the plan of what the driver declared, and of what its user wants besides."""
     wishes = wishes_of(record.options, record.join_options)
+    driver = record.network.driver
+    pairs = (
+        driver.pairs(record.network.id, record.id, record.join_options) if isinstance(driver, LinksEndpoints) else ()
+    )
     interfaces = tuple(
         InterfacePlan(
             info.id, name._link, name._name, name._exact, info.packed_mac, _inside(name._link, info.packed_addresses)
@@ -67,6 +72,7 @@ def plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         record.info._announce,
         wishes.priority,
         wishes.sysctls,
+        tuple(pairs),
     )
 
 

@@ -7,6 +7,7 @@ parsed by what the option is; a value of the right type is taken as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -48,10 +49,13 @@ __all__ = [
     "OURS",
     "PARENT",
     "PORT_MAP",
+    "RATE_IN",
+    "RATE_OUT",
     "SEED_NAMES",
     "SERVED",
     "as_bool",
     "as_int",
+    "as_rate",
     "as_word",
     "as_words",
     "canonical",
@@ -78,6 +82,11 @@ MEMORY: Final = OURS + "memory"
 
 FORWARDING: Final = OURS + "forwarding"
 """What a routed network switches on so that its sandboxes reach each other. Ours."""
+
+RATE_IN: Final = OURS + "rate_in"
+"""Bits per second that a sandbox gets at most: a number, or text as ``10mbit``. Ours."""
+RATE_OUT: Final = OURS + "rate_out"
+"""Bits per second that a sandbox sends at most. Ours."""
 
 GUARD: Final = OURS + "guard"
 """Sandboxes of a bridge network send under their own addresses alone. Ours."""
@@ -135,6 +144,10 @@ SEED_NAMES: Final[Mapping[str, str]] = {
     "EnableIPv6": ENABLE_IPV6,
 }
 """The names that the seed's own code gave its options (a struct's fields), and what they are now."""
+
+MIN_RATE, MAX_RATE = 8_000, 10**12
+_RATE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(|bit|kbit|mbit|gbit|tbit)")
+_UNITS: Final = {"": 1, "bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
 
 _TRUE: Final = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE: Final = frozenset({"0", "f", "false", "n", "no", "off"})
@@ -212,3 +225,19 @@ def as_int(name: str, value: object, low: int, high: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
         raise errors.InvalidError(f"option {name!r}: {value!r} is not a number from {low} to {high}")
     return number
+
+
+def as_rate(name: str, value: object) -> int:
+    """Bits per second, 0 for no limit: a number, or text with a unit (``"10mbit"``, ``"1.5gbit"``, ``"800kbit"``)."""
+    found = _RATE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is not None:
+        rate = int(float(found[1]) * _UNITS[found[2]])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        rate = value
+    else:
+        rate = -1
+    if rate != 0 and not MIN_RATE <= rate <= MAX_RATE:
+        raise errors.InvalidError(
+            f"option {name!r}: {value!r} is no rate; write bits per second, as '10mbit', from 8kbit to 1tbit"
+        )
+    return rate

@@ -132,12 +132,16 @@ class VethLink:
         Name of a :class:`GatewayLink` of the network's own plan. The host end has that link's
         MAC and no master; the host gets a route and a permanent neighbour entry for each
         address, and the sandbox its addresses alone (/32, /128): nobody but the host is on the link.
+    rate_in, rate_out : int
+        Bits per second that the sandbox gets, and sends, at most; 0 for no limit.
     """
 
     master: str | None = None
     mtu: int = 0
     pin_neighbours: bool = False
     gateway: str | None = None
+    rate_in: int = 0
+    rate_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ Text is as of ``docker run --publish``: ``[HOST:][HOSTPORT:]PORT[/PROTOCOL]``, w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, parse_ip
-from driverapi.plan import MAX_PORT, PROTOCOLS, PortWish
+from driverapi.plan import MAX_PORT, PROTOCOLS, PairLink, PortWish
 
-__all__ = ["PortLike", "PortPolicy", "PortSpec", "PublishesPorts", "parse_ports", "wishes_of"]
+__all__ = ["LinksEndpoints", "PortLike", "PortPolicy", "PortSpec", "PublishesPorts", "parse_ports", "wishes_of"]
 
 _TEXT: Final = re.compile(
     r"(?:(?P<host>\[[^]]*\]|[^:\[\]]*):)?(?:(?P<outer>[0-9-]*):)?(?P<inner>[0-9-]+)(?:/(?P<protocol>[A-Za-z]+))?"
@@ -91,6 +91,14 @@ class PublishesPorts(Protocol):
         errors.NoNetworkError
             It has none of that id.
         """
+
+
+@runtime_checkable
+class LinksEndpoints(Protocol):
+    """A driver that lets some endpoints of a network that is shut reach others. Optional."""
+
+    def pairs(self, network_id: str, endpoint_id: str, options: Mapping[str, Any]) -> Sequence[PairLink]:
+        """Return whose ports are reached by whom, by the options of a join that has been declared."""
 
 
 def parse_ports(given: PortLike | Iterable[PortLike] | None) -> list[PortSpec]:

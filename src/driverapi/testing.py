@@ -76,6 +76,8 @@ class Recorder(Driver):
             self.network_plan = inner.network_plan
         if hasattr(inner, "port_policy"):
             self.port_policy = inner.port_policy
+        if hasattr(inner, "pairs"):
+            self.pairs = inner.pairs
 
     def _note(self, method: str, id: str) -> None:
         self.calls.append((method, id))

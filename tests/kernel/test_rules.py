@@ -213,3 +213,32 @@ def test_forged_senders(ctl: Controller, guard: bool) -> None:
     with server(place(other), 80), server(place(other), 80, version=6):  # what is not forged passes, ARP and ND too
         for version in (4, 6):
             assert ask(ip_of(other, version), 80, where=place(one)) is not None
+
+
+def test_links_of_a_shut_network(ctl: Controller) -> None:
+    net = network(ctl, icc=False)
+    child = net.create_endpoint("child", options={labels.ENDPOINT_EXPOSED_PORTS: ["80/tcp", "53/udp"]})
+    parent, stranger = net.create_endpoint("parent"), net.create_endpoint("stranger")
+    boxes = {one: ctl.create_sandbox(one.name) for one in (child, parent, stranger)}
+    child.join(boxes[child])
+    parent.join(boxes[parent], {"ChildEndpoints": [child.id]})
+    stranger.join(boxes[stranger])
+    with (
+        server(place(child), 80),
+        server(place(child), 53, "udp"),
+        server(place(child), 81),
+        server(place(child), 80, version=6),
+        server(place(parent), 80),
+    ):
+        assert ask(ip_of(child), 80, where=place(parent)) is not None
+        assert ask(ip_of(child), 53, "udp", where=place(parent)) is not None
+        assert ask(ip_of(child, 6), 80, where=place(parent)) is not None
+        assert ask(ip_of(child), 81, where=place(parent), wait=0.3) is None
+        assert ask(ip_of(parent), 80, where=place(child), wait=0.3) is None
+        assert ask(ip_of(child), 80, where=place(stranger), wait=0.3) is None
+        address = ip_of(child)
+        child.leave()
+        child.delete()
+        other = net.create_endpoint("other", ipv4=address)
+        other.join(boxes[child])
+        assert ask(address, 80, where=place(parent), wait=0.3) is None  # the address is another's now

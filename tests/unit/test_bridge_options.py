@@ -25,8 +25,8 @@ REFUSED = [
     ("PortBindings", {"80/tcp": []}, "of an endpoint"),
     (PREFIX + "bridge.default_bridge", True, "default"),
     (PREFIX + "bridge.trusted_host_interfaces", "eth0:eth1", "published ports alone"),
-    ("ParentEndpoints", ["other"], "without links"),
-    ("ChildEndpoints", ["other"], "without links"),
+    ("ParentEndpoints", ["other"], "of a join"),
+    ("ChildEndpoints", ["other"], "of a join"),
 ]
 
 
@@ -165,8 +165,10 @@ def test_endpoints_and_joins_are_checked_too(world: World) -> None:
             endpoint.join(box, {"PortBindings": {"80/tcp": []}})
         with pytest.raises(errors.InvalidError, match="'MacAdress'; did you mean 'MacAddress'"):
             web.create_endpoint("second", options={"MacAdress": "02:42:0a:01:00:09"})
-        with pytest.raises(errors.NotImplementedYetError, match="ChildEndpoints"):
+        with pytest.raises(errors.NoEndpointError, match="other"):
             endpoint.join(box, {"ChildEndpoints": ["other"]})
+        with pytest.raises(errors.InvalidError, match="'ParentEndpoints': 'other' is no list"):
+            endpoint.join(box, {"ParentEndpoints": "other"})
     endpoint.join(box, {"ChildEndpoints": []})
 
 

@@ -34,6 +34,7 @@ from driverapi.dataplane.announce import announce
 from driverapi.dataplane.configure import configure, settle_carriers
 from driverapi.dataplane.contract import Ownership, Work
 from driverapi.dataplane.kernel import TRIES, Interface, Kernel, LinuxRealised, attempt, link, rest
+from driverapi.dataplane.limits import limit
 from driverapi.dataplane.numbers import number_namespaces
 from driverapi.dataplane.parents import put_inside
 from driverapi.dataplane.routed import forward_ipv6
@@ -94,6 +95,7 @@ class BringUp:
                     attempt(job, set_sysctls, job)
             enter_rules(self._kernel, jobs)
             configure(self._kernel, self._group, jobs)
+            limit(self._kernel, jobs)
             enter_stars(job for job in jobs if job.error is None)
             if last:
                 settle_carriers(self._kernel, [job for job in jobs if job.error is None])

@@ -6,20 +6,22 @@ and the pairs from what :meth:`BridgeDriver.join` says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from driverapi import labels
+from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import JoinInfo, Options
 from driverapi.drivers.bridge_options import BRIDGE_RULES, check_values
 from driverapi.drivers.bridge_rules import RULE_OPTIONS, modes_of, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
-from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, VethLink, check_link_name
+from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, PairLink, VethLink, check_link_name
 from driverapi.portspec import PortPolicy
 
 __all__ = ["BridgeDriver"]
 
+_LINKS: Final = ("ChildEndpoints", "ParentEndpoints")
 _BRIDGE: Final = "bridge"  # the bridge's name inside the network's plan
 
 
@@ -45,17 +47,18 @@ class _Bridge(PairNetwork):
 class BridgeDriver(PairDriver[_Bridge]):
     """Many networks, each a bridge of its own; IPv4, IPv6 or both.
 
-    Network options: ``bridge.name`` (a bridge of that name that is there is used, and left), ``bridge.inhibit_ipv4``
-    (the IPv4 gateway is another machine's), ``driver.mtu``, ``container_iface_prefix``, ``internal``
+    Network options: ``bridge.name``, ``driver.mtu``, ``container_iface_prefix``, ``internal``
     (no gateway), and those that need packet filter rules: see :mod:`driverapi.drivers.bridge_rules`.
-    Endpoint options: ``endpoint.ifname``, ``portmap``. An option that cannot be honoured is an error
-    (:mod:`driverapi.drivers.bridge_options`).
+    Endpoint options: ``endpoint.ifname``, ``portmap``, ``driverapi.rate_in`` and ``rate_out``
+    (bandwidth limits). Options of a join: ``ChildEndpoints`` and ``ParentEndpoints``, ids of
+    endpoints whose exposed ports are reached although sandboxes do not reach each other. An
+    option that cannot be honoured is an error (:mod:`driverapi.drivers.bridge_options`).
 
     Thread safety: all methods.
     """
 
     rules = BRIDGE_RULES
-    endpoint_options = (*PairDriver.endpoint_options, labels.PORT_MAP)
+    endpoint_options = (*PairDriver.endpoint_options, labels.PORT_MAP, labels.RATE_IN, labels.RATE_OUT)
 
     def type(self) -> str:
         """Return ``"bridge"``."""
@@ -95,11 +98,18 @@ class BridgeDriver(PairDriver[_Bridge]):
 
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Declare the pair, the gateways and the gateways' permanent neighbour entries."""
-        self.rules.check(options)
+        self.rules.check(options, _LINKS)
+        self.pairs(network_id, endpoint_id, options)
         bridge = self._network(network_id)
         endpoint = self._endpoint(bridge, endpoint_id)
         for interface in info.interface_names:
-            link = VethLink(master=bridge.name, mtu=bridge.mtu, pin_neighbours=bool(bridge.own))
+            link = VethLink(
+                master=bridge.name,
+                mtu=bridge.mtu,
+                pin_neighbours=bool(bridge.own),
+                rate_in=endpoint.rate_in,
+                rate_out=endpoint.rate_out,
+            )
             interface.set_link(link, prefix=bridge.prefix, name=endpoint.name)
         for gateway in bridge.own:
             info.add_neighbour(gateway.ip, bridge.mac)
@@ -110,3 +120,24 @@ class BridgeDriver(PairDriver[_Bridge]):
                 info.set_gateway(gateway.ip)
             else:
                 info.set_gateway_ipv6(gateway.ip)
+
+    def pairs(self, network_id: str, endpoint_id: str, options: Options) -> list[PairLink]:
+        """Return whose exposed ports are reached although their network is shut, by the links of a join."""
+        bridge = self._network(network_id)
+        endpoint = self._endpoint(bridge, endpoint_id)
+        found = []
+        for name in _LINKS:
+            given = options.get(name) or ()
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise errors.InvalidError(f"option {name!r}: {given!r} is no list of ids of endpoints")
+            for id in given:
+                other = self._endpoint(bridge, id)
+                asking, asked = (endpoint, other) if name == "ChildEndpoints" else (other, endpoint)
+                found += [
+                    PairLink(source.ip, target.ip, *port)
+                    for source in asking.addresses
+                    for target in asked.addresses
+                    if source.version == target.version
+                    for port in asked.ports
+                ]
+        return found if bridge.rules.shut else []

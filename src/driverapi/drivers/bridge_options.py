@@ -30,8 +30,8 @@ REFUSED: Final[Mapping[str, str]] = {
     "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
     "DefaultGatewayIPv4": "use create_network(gateway=…)",
     "DefaultGatewayIPv6": "use create_network(gateway_ipv6=…)",
-    "ParentEndpoints": "endpoints of one network reach each other without links",
-    "ChildEndpoints": "endpoints of one network reach each other without links",
+    "ParentEndpoints": "links are options of a join, where enable_icc is false",
+    "ChildEndpoints": "links are options of a join, where enable_icc is false",
 }
 
 
@@ -60,6 +60,7 @@ BRIDGE_RULES: Final = Rules(
         | {labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6}
         | {labels.BRIDGE_INHIBIT_IPV4, *labels.FIXED}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
+        | {labels.RATE_IN, labels.RATE_OUT}
     ),
     only=_ONLY,
     configuration=_CONFIGURATION,

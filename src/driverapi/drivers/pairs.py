@@ -15,6 +15,7 @@ from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Options
 from driverapi.drivers.options import Rules
 from driverapi.events import emit
 from driverapi.plan import MAX_MTU, check_link_name
+from driverapi.portspec import parse_ports
 
 __all__ = ["PairDriver", "PairNetwork"]
 
@@ -34,6 +35,10 @@ class _Endpoint:
     mac: bytes | None
     name: str | None
     elsewhere: bool = False  # another host has it
+    rate_in: int = 0  # bits per second
+    rate_out: int = 0
+    addresses: tuple[Address, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()  # that it has for those which are linked to it
 
 
 @dataclass(slots=True)
@@ -161,12 +166,23 @@ class PairDriver(Driver, Generic[N]):
         name = options.get(labels.ENDPOINT_IFNAME)
         if name is not None:
             check_link_name(name, f"option {labels.ENDPOINT_IFNAME!r}")
+        exposed = parse_ports(options.get(labels.ENDPOINT_EXPOSED_PORTS))
+        ports = tuple((one.protocol, one.port) for one in [*exposed, *parse_ports(options.get(labels.PORT_MAP))])
+        incoming, outgoing = (labels.as_rate(one, options.get(one, 0)) for one in (labels.RATE_IN, labels.RATE_OUT))
         with self._lock:
             if endpoint_id in network.endpoints:
                 raise errors.EndpointExistsError(f"endpoint {endpoint_id} exists already")
             self._check_room(network, info)
             mac = self._take_mac(network, interface, info.origin)
-            network.endpoints[endpoint_id] = _Endpoint(mac, name, info.origin is Origin.NOTICED)
+            network.endpoints[endpoint_id] = _Endpoint(
+                mac,
+                name,
+                info.origin is Origin.NOTICED,
+                incoming,
+                outgoing,
+                tuple(interface.packed_addresses),
+                ports,
+            )
 
     def _check_room(self, network: N, info: EndpointInfo) -> None:
         """Refuse an endpoint that the network cannot have beside those that it has."""

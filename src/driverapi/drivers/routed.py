@@ -30,6 +30,7 @@ _RULES: Final = Rules(
     known=frozenset(
         {labels.FORWARDING, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
+        | {labels.RATE_IN, labels.RATE_OUT}
     ),
     only={
         labels.BRIDGE_MASQUERADE: (False, NO_PACKET_FILTER),
@@ -63,12 +64,14 @@ class RoutedDriver(PairDriver[_Routed]):
     elsewhere: see :mod:`driverapi.dataplane.forwarding`), ``none`` switches nothing on: then
     sandboxes reach their gateway, and what ``net.ipv4.ip_forward`` and
     ``net.ipv6.conf.all.forwarding`` of the host let them reach. Endpoint options:
-    ``endpoint.ifname``. What cannot be honoured is refused, as driver ``bridge`` does.
+    ``endpoint.ifname``, ``driverapi.rate_in`` and ``rate_out``.
+    What cannot be honoured is refused, as driver ``bridge`` does.
 
     Thread safety: all methods.
     """
 
     rules = _RULES
+    endpoint_options = (*PairDriver.endpoint_options, labels.RATE_IN, labels.RATE_OUT)
 
     def type(self) -> str:
         """Return ``"routed"``."""
@@ -102,7 +105,8 @@ class RoutedDriver(PairDriver[_Routed]):
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         for interface in info.interface_names:
-            interface.set_link(VethLink(mtu=network.mtu, gateway=_GATEWAY), prefix=network.prefix, name=endpoint.name)
+            link = VethLink(mtu=network.mtu, gateway=_GATEWAY, rate_in=endpoint.rate_in, rate_out=endpoint.rate_out)
+            interface.set_link(link, prefix=network.prefix, name=endpoint.name)
         for gateway in network.gateways:
             info.add_neighbour(gateway.ip, network.mac)
             # Also where there is a default route: another network's endpoint may have the sandbox's.

@@ -56,6 +56,8 @@ class Firewall:
         self._contents = Contents()
         self._networks: dict[str, list[Element]] = {}  # what is there for each
         self._ports: dict[int, list[Element]] = {}  # and for each port of a bridge, by its ifindex
+        self._addresses: dict[int, frozenset[bytes]] = {}
+        self._pairs: dict[Element, PairLink] = {}
         self._made: set[str] = set()  # families of the tables that are there
         self._waiting = False  # between survey and settle: nothing is sent
         self.ports = HostPorts(hold=hold)
@@ -128,21 +130,26 @@ class Firewall:
         with self._lock:
             new: list[Element] = []
             for rules, plan, port, mac, addresses in members:
-                elements = _of_port(rules, port, mac, addresses)
-                for link in plan.pairs:
-                    elements.append(_of_pair(link))
-                self._ports[port] = elements
+                self._ports[port] = elements = _of_port(rules, port, mac, addresses)
+                self._addresses[port] = frozenset(addresses)
                 new += elements
+                for link in plan.pairs:
+                    self._pairs[_of_pair(link)] = link
+                    new.append(_of_pair(link))
             self._commit("endpoints", Change((), new))
 
     def leave(self, ports: Iterable[int]) -> None:
         """Take the rules of endpoints away, by the ifindexes of their ports; there may be none."""
         with self._lock:
             known = [port for port in ports if port in self._ports]
-            gone = [one for port in known for one in self._ports[port] if self._contents.has(one)]
-            self._commit("endpoints", Change(gone))
+            away = {ip for port in known for ip in self._addresses[port]}
+            parted = [one for one, link in self._pairs.items() if link.source in away or link.target in away]
+            gone = [*(one for port in known for one in self._ports[port]), *parted]
+            self._commit("endpoints", Change(one for one in gone if self._contents.has(one)))
             for port in known:
-                del self._ports[port]
+                del self._ports[port], self._addresses[port]
+            for one in parted:  # who has the address next is nobody's link
+                del self._pairs[one]
 
     # --- ports ----------------------------------------------------------------------------------
 
