@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -167,3 +168,27 @@ def test_flows_through_a_port_end_with_it(net: Network, version: int, many: bool
         flows[0].send(b"?")
         assert flows[0].recv(64).startswith(b"other ")
     assert ip_of(one, version)
+
+
+def test_the_command_line_publishes(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    words = [sys.executable, "-m", "driverapi"]
+    environment = {**os.environ, "DRIVERAPI_STATE": str(state), "DRIVERAPI_RUN_DIR": str(tmp_path)}
+
+    def call(*more: str) -> str:
+        done = subprocess.run([*words, *more], capture_output=True, text=True, check=False, env=environment, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("network", "create", "web", "--ipv4", "10.77.0.0/24")
+    call("sandbox", "create", "box")
+    said = call("endpoint", "create", "web/one", "--publish", "8080:80", "-p", "127.0.0.1:53:53/udp", "--json")
+    assert json.loads(said)["ports"] == ["0.0.0.0:8080->10.77.0.2:80/tcp", "127.0.0.1:53->10.77.0.2:53/udp"]
+    call("endpoint", "join", "web/one", "--sandbox", "box")
+    key = json.loads(call("sandbox", "inspect", "box"))[0]["key"]
+    with server(key, 80):
+        assert ask("127.0.0.1", 8080) is not None  # between commands, too
+        call("endpoint", "rm", "--force", "web/one")
+        assert ask("127.0.0.1", 8080, wait=0.3) is None
+    call("sandbox", "rm", "box")
+    call("network", "rm", "web")

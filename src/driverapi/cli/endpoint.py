@@ -30,6 +30,9 @@ def endpoint() -> None:
 @click.option("--ipv6", "--ip6", metavar="ADDRESS")
 @click.option("--mac", metavar="MAC", help="It gets the addresses again that it had last, if they are free.")
 @click.option("--ifname", metavar="NAME", help="Of its interface in the sandbox.")
+@click.option(
+    "--publish", "-p", "publish", multiple=True, metavar="[HOST:][HOSTPORT:]PORT[/PROTOCOL]", help="On the host."
+)
 @onstate.options
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=onstate.labels_of)
 @onstate.as_json
@@ -41,6 +44,7 @@ def create(
     ipv6: str | None,
     mac: str | None,
     ifname: str | None,
+    publish: tuple[str, ...],
     options: dict[str, str],
     labels: dict[str, str],
     as_json: bool,
@@ -51,7 +55,7 @@ def create(
     with onstate.writing(state, run_dir) as ctl:
         network, new = onstate.find_network(ctl, name)
         options = {**options, **labels, **({} if ifname is None else {ENDPOINT_IFNAME: ifname})}
-        made = network.create_endpoint(new, ipv4=ipv4, ipv6=ipv6, mac=mac, options=options)
+        made = network.create_endpoint(new, ipv4=ipv4, ipv6=ipv6, mac=mac, options=options, publish=publish)
     if as_json:
         _print_one(state, f"{network.id}/{made.id}")
     else:

@@ -13,6 +13,7 @@ from typing import Any
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, format_mac
+from driverapi.plan import PortMap
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import (
     EndpointData,
@@ -51,6 +52,8 @@ class EndpointView:
         Name of the sandbox that it has joined, is joining or is leaving.
     realised : object
         What the dataplane made, in its own form.
+    ports : tuple of str
+        Published ports, as ``0.0.0.0:8080->10.77.0.2:80/tcp``.
     """
 
     name: str
@@ -62,12 +65,13 @@ class EndpointView:
     interfaces: tuple[InterfaceView, ...]
     options: dict[str, Any]
     realised: Any = field(default=None, repr=False)
+    ports: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as plain data, with stable keys."""
         found = asdict(self)
         del found["realised"]
-        return {**found, "interfaces": list(found["interfaces"])}
+        return {**found, "interfaces": list(found["interfaces"]), "ports": list(self.ports)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,7 @@ def _endpoint(record: Record, network: str) -> EndpointView:
         tuple(_interface(one) for one in data.interfaces),
         data.options,
         None if made is None else made.realised,
+        tuple(str(PortMap(one.protocol, one.host, one.host_port, one.ip, one.port)) for one in data.ports),
     )
 
 
