@@ -69,6 +69,10 @@ _NEIGHBOURS: Final = (
 )
 
 
+STRANGE: Final = 1.0
+"""Seconds for which a link at which no endpoints' packets arrive, the machine's own say, is not asked about again."""
+
+
 @final
 class LinuxMonitor:
     """Tells a hub what the kernel says, until it is closed.
@@ -88,6 +92,7 @@ class LinuxMonitor:
         self._hub = hub
         self._faint: dict[int, tuple[str, float]] = {}  # no carrier just now, and until when they wait
         self._indexes: dict[str, int] = {}  # of links where packets arrive, by name
+        self._strangers: dict[str, float] = {}  # others, and until when they are not asked about again
         self._home = f"/proc/self/fd/{kernel.home}"
         with contextlib.ExitStack() as undo:
             try:
@@ -199,6 +204,7 @@ class LinuxMonitor:
         name = _text(_attribute(body, _IFINFO.size, _IFLA_IFNAME))
         if kind == _DELLINK:
             self._indexes.pop(name, None)
+            self._strangers.pop(name, None)
             self._faint.pop(index, None)
             self._hub.link_gone(index, name)
         elif flags & _IFF_LOWER_UP:
@@ -239,11 +245,14 @@ class LinuxMonitor:
 
     def _index_of(self, name: str) -> int:
         index = self._indexes.get(name)
-        if index is None:
-            found = link(self._kernel.host, name=name)
-            index = 0 if found is None else found.index
-            if self._hub.is_place(index):  # others may become one
-                self._indexes[name] = index
+        if index is not None or self._strangers.get(name, 0.0) > time.monotonic():
+            return index or 0
+        found = link(self._kernel.host, name=name)
+        index = 0 if found is None else found.index
+        if self._hub.is_place(index):
+            self._indexes[name] = index
+        else:  # it may become one
+            self._strangers[name] = time.monotonic() + STRANGE
         return index
 
     def _resync(self) -> None:
