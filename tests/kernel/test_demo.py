@@ -77,6 +77,13 @@ def check(done: Done, endpoints: int) -> None:
         assert phase["per_second"] > 0
 
 
+def test_a_network_that_has_no_gateway_of_the_hosts() -> None:
+    done = demo("--driver", "macvlan", "--endpoints", "5", "--json")
+    assert done.returncode == 0, done.stdout
+    document = json.loads(done.stdout)
+    assert (document["driver"], document["reachable"], document["left"]) == ("macvlan", 5, NOTHING)
+
+
 def test_as_we_are() -> None:
     check(demo("--endpoints", "12", "--json"), 12)
 
