@@ -1,12 +1,13 @@
 """What a churner does: verbs, each with what may be so while it is under way; and the ledger that a checker keeps.
 
 A new verb is a function under ``@verb``: it chooses what to do by what there is, and gives a :class:`Call` or None.
-Facts are what a user sees, as JSON: ``net:NAME``, ``box:NAME``, ``ep:NETWORK/NAME``.
+Facts are what a user sees, as JSON: ``net:NAME``, ``box:NAME``, ``ep:NETWORK/NAME``, ``port:NETWORK/NAME/…``.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ def facts(ctl: Controller) -> Facts:
                 "mac": None if endpoint._mac is None else endpoint._mac.hex(),
                 "sandbox": None if endpoint.sandbox is None else endpoint.sandbox.name,
             }
+            found.update(dict.fromkeys(_ports(endpoint), True))
     return found
 
 
@@ -150,6 +152,10 @@ def _key(endpoint: Endpoint) -> str:
     return f"ep:{endpoint.network.name}/{endpoint.name}"
 
 
+def _ports(endpoint: Endpoint) -> list[str]:
+    return [f"port:{endpoint.network.name}/{endpoint.name}/{port}" for port in endpoint.ports]
+
+
 def _network(ctl: Controller, dice: random.Random) -> Network | None:
     return dice.choice(networks) if (networks := ctl.networks) else None
 
@@ -175,7 +181,8 @@ def _boxes(ctl: Controller, network: Network) -> list[Sandbox]:
 def _with_boxes(endpoints: list[Endpoint]) -> list[str]:
     """Endpoints, and their sandboxes: those that were made for them go too."""
     boxes = {box.name for one in endpoints for box in (one.sandbox, one._made_sandbox) if box is not None}
-    return [*map(_key, endpoints), *(f"box:{name}" for name in sorted(boxes))]
+    ports = [port for one in endpoints for port in _ports(one)]
+    return [*map(_key, endpoints), *ports, *(f"box:{name}" for name in sorted(boxes))]
 
 
 @verb("create_network", 2)
@@ -195,6 +202,11 @@ def _create_network(ctl: Controller, dice: random.Random, limits: Limits) -> Cal
     driver, options = dice.choice(["bridge", "bridge", "routed", "macvlan"]), {}
     if driver == "bridge" and dice.random() < 0.3:
         options = {"com.docker.network.bridge.name": f"br-{name}"}
+    if driver == "bridge" and shutil.which("nft") and dice.random() < 0.4:
+        options |= {
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "driverapi.guard": dice.choice(["0", "1"]),
+        }
     return Call(
         "create_network",
         lambda: ctl.create_network(driver, name, options=options, **given),  # type: ignore[arg-type]
@@ -266,7 +278,46 @@ def _leave(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
 @verb("delete_endpoint", 3)
 def _delete_endpoint(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
     endpoint = _some(ctl, dice, lambda one: one.sandbox is None)
-    return None if endpoint is None else Call("delete_endpoint", endpoint.delete, [_key(endpoint)])
+    return None if endpoint is None else Call("delete_endpoint", endpoint.delete, [_key(endpoint), *_ports(endpoint)])
+
+
+def _publishes(network: Network) -> bool:
+    return network.type == "bridge" and shutil.which("nft") is not None
+
+
+@verb("publish", 3)
+def _publish(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
+    endpoint = _some(ctl, dice, lambda one: _publishes(one.network) and len(one.ports) < 20)
+    if endpoint is None:
+        return None
+    wanted = [f"{dice.randint(1, 999)}/{dice.choice(['tcp', 'udp'])}" for _ in range(dice.choice([1, 1, 5]))]
+    families = sum(len(one.packed_addresses) for one in endpoint.interfaces)
+    start = f"port:{endpoint.network.name}/{endpoint.name}/"
+    return Call("publish", lambda: endpoint.publish(*wanted), [], {start: families * len(wanted)})
+
+
+@verb("attach_publishing", 2)
+def _attach_publishing(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
+    network, room = _network(ctl, dice), _room(ctl, limits)
+    if network is None or not _publishes(network) or room <= 5:
+        return None
+    count = dice.randint(1, 5)
+    adds = {f"ep:{network.name}/": count, "box:": count, f"port:{network.name}/": count * len(network._pools)}
+    return Call("attach", lambda: network.attach(count, strict=True, publish="80"), [], adds)
+
+
+@verb("unpublish", 3)
+def _unpublish(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
+    endpoint = _some(ctl, dice, lambda one: bool(one.ports))
+    if endpoint is None:
+        return None
+    if dice.random() < 0.3:
+        return Call("unpublish", endpoint.unpublish, _ports(endpoint))
+    port = dice.choice(endpoint.ports)
+    meant = [one for one in endpoint.ports if (one.protocol, one.host_port) == (port.protocol, port.host_port)]
+    start = f"port:{endpoint.network.name}/{endpoint.name}/"
+    text = f"{port.host_port}:{port.port}/{port.protocol}"
+    return Call("unpublish", lambda: endpoint.unpublish(text), [f"{start}{one}" for one in meant])
 
 
 @verb("create_sandbox", 3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import socket
 import struct
 import subprocess
@@ -16,6 +18,7 @@ from _fastnet.netns import open as open_namespace
 from _fastnet.socket import NetlinkSocket
 from driverapi import Controller, Sandbox
 from driverapi.addresses import Address
+from driverapi.dataplane.firewall.ruleset import SETS
 from driverapi.dataplane.kernel import pinned
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.ipam.default import DefaultIPAM
@@ -34,6 +37,7 @@ KINDS: Final = (
     "route",
     "neighbour",
     "sandbox",  # what is in it is not what its endpoints have
+    "rule",  # of the packet filter
     "file",  # of a sandbox: it is missing, not up to date, or nobody's
     "traffic",
     "mended twice",
@@ -87,6 +91,7 @@ def wrong_in_kernel(
 ) -> list[str]:
     """Compare the kernel with the controller: all on the host, and what is in some of the sandboxes."""
     wrong = [*_links(ctl), *_namespaces(ctl, run_dir, theirs), *_routes(ctl), *_neighbours(ctl), *_files(ctl)]
+    wrong += _rules(ctl)
     boxes = [box for box in ctl.sandboxes if box.endpoints or box.ownership.value != "host"]
     for box in dice.sample(boxes, min(len(boxes), sandboxes)):
         wrong += _inside(ctl, box)
@@ -194,6 +199,27 @@ def _neighbours(ctl: Controller) -> Iterator[str]:
         }
     if found != wanted:
         yield f"neighbour: {len(found - wanted)} are nobody's, {len(wanted - found)} are missing"
+
+
+def _rules(ctl: Controller) -> Iterator[str]:
+    """Compare the tables with what the firewall holds, and that with the endpoints' ports."""
+    if shutil.which("nft") is None:
+        return
+    said = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    found: Counter[tuple[str, str]] = Counter()
+    for one in json.loads(said)["nftables"]:
+        for kind in ("set", "map"):
+            if kind in one:
+                found[one[kind]["family"], one[kind]["name"]] += len(one[kind].get("elem", ()))
+    firewall = ctl._dataplane._kernel.firewall  # type: ignore[attr-defined]
+    wanted = Counter({(SETS[name].family, name): len(held) for name, held in firewall._contents._sets.items()})
+    if +found != +wanted:
+        yield f"rule: the kernel has {+found}, not {+wanted}"
+    ports = [port for network in ctl.networks for endpoint in network._everyone() for port in endpoint.ports]
+    if (count := wanted["inet", "any4"] + wanted["inet", "any6"]) != len(ports):
+        yield f"rule: {count} ports are published, endpoints have {len(ports)}"
+    if (held := len(firewall.ports._held)) != len(ports):
+        yield f"rule: {held} ports of the host are held, endpoints have {len(ports)}"
 
 
 def _is_multicast(ip: bytes) -> bool:
