@@ -511,6 +511,23 @@ def test_drivers_that_are_none() -> None:
         Plugin("null", dataplane=FakeDataplane(), grace=-1)
 
 
+def test_a_driver_that_an_engine_cannot_use() -> None:
+    routed = Engine("routed")
+    with pytest.raises(AskedError, match="serve driver 'bridge'") as refused:
+        routed.network()
+    assert refused.value.status == 501
+    routed.empty()
+    routed.close()
+
+
+def test_an_ipam_by_its_name() -> None:
+    made = Plugin("null", dataplane=FakeDataplane(), ipam="default")
+    assert made.answer("POST", "/IpamDriver.RequestPool", b"{}")[0] == 200
+    made.close()
+    with pytest.raises(errors.NotFoundError, match="moon"):
+        Plugin("null", dataplane=FakeDataplane(), ipam="moon")
+
+
 def test_a_driver_object() -> None:
     made = Plugin(OwnDriver(), dataplane=FakeDataplane(), options=None)
     assert made.name == "driverapi-own"

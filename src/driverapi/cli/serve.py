@@ -21,6 +21,7 @@ _PATH = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--driver", default="bridge", show_default=True, help="Network type.")
+@click.option("--ipam", help="Who gives addresses: default, or an installed one. [default]")
 @click.option("--name", help="What the engine calls it, as in 'docker network create -d NAME'. [driverapi-DRIVER]")
 @click.option("--socket", type=_PATH, metavar="PATH", help="Unix socket. [/run/docker/plugins/NAME.sock]")
 @click.option(

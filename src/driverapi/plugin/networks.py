@@ -7,28 +7,25 @@ answered again, and what the engine has forgotten is taken away with its network
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 from driverapi import errors, labels
-from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
-from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
+from driverapi.addresses import Address, format_ip
+from driverapi.api import Driver, JoinInfo
 from driverapi.asking import ask
 from driverapi.discovery import Discovers, of_engine
-from driverapi.plan import BridgeLink, IpvlanLink, MacvlanLink
+from driverapi.plan import BridgeLink, GatewayLink, IpvlanLink, MacvlanLink
 from driverapi.plugin.addresses import SPACE
 from driverapi.plugin.external import External, take_ports_out
+from driverapi.plugin.forms import copied, data_of, endpoint_options, filled_of, info_of, joined_of, network_options
 from driverapi.plugin.turns import Made, Recent, Turns
 from driverapi.plugin.wire import (
     EMPTY,
     DiscoveryRequest,
-    EndpointInterface,
     EndpointRequest,
-    IPData,
     NetworkRequest,
     check_id,
     check_key,
@@ -38,21 +35,16 @@ from driverapi.plugin.wire import (
 from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, Outcome
 from driverapi.store import data
 from driverapi.store.contract import State
-from driverapi.store.data import NetworkData, PrefixData
+from driverapi.store.data import NetworkData
 
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.lifecycle import Lifecycle
     from driverapi.plugin.firewall import Firewall
 
-__all__ = ["NetworkVerbs", "network_options"]
+__all__ = ["NetworkVerbs"]
 
 _ENDPOINT_ONLY: Final = (labels.ENDPOINT_EXPOSED_PORTS, labels.ENDPOINT_MAC, labels.PORT_MAP)
-_DNS: Final = labels.PREFIX + "endpoint.dnsservers"  # for the engine's own resolver
-_ROUTE_BY_HOP: Final = 0  # libnetwork's types.NEXTHOP
-_ROUTE_ON_LINK: Final = 1  # types.CONNECTED
-
-_Interfaces = tuple[tuple[bytes | None, Address | None, Address | None], ...]
 
 
 @final
@@ -129,7 +121,7 @@ class NetworkVerbs:
         request = read(body, NetworkRequest)
         id = check_id(request.network_id, "NetworkID")
         options = network_options(request)
-        asked = _data_of(request, id, self._driver.type(), options)
+        asked = data_of(request, id, self._driver.type(), options)
         with self._turns.hold(id):
             if self._lifecycle.has_network(id):
                 if self._asked.get(id) != asked:
@@ -140,9 +132,23 @@ class NetworkVerbs:
                 return EMPTY
             self._lifecycle.create_network(id, self._driver, options, data.encode(asked) if self._keeps else None)
             self._asked[id] = asked
+            try:
+                self._check(id)
+            except errors.DriverAPIError:
+                self._delete(id)
+                raise
             self._gone.discard(id)
             self._admit(id)
         return Made(EMPTY, lambda: self._undo_network(id, asked))
+
+    def _check(self, network: str) -> None:
+        """Refuse what cannot work with an engine, which gives each sandbox the whole prefix."""
+        plan = self._lifecycle.plan_of(network)
+        if plan is not None and any(isinstance(link, GatewayLink) for link in plan.links):
+            raise errors.NotImplementedYetError(
+                f"driver {self._driver.type()!r} wants an address alone on each link, and an engine gives it a prefix: "
+                "its sandboxes would not find each other; serve driver 'bridge'"
+            )
 
     def _undo_network(self, id: str, asked: NetworkData) -> None:
         with self._turns.hold(id):
@@ -205,9 +211,9 @@ class NetworkVerbs:
     def _create_endpoint(self, body: bytes) -> dict[str, Any] | Made:
         request, network, endpoint = self._endpoint_request(body)
         asked = encode(request)
-        options = _endpoint_options(request.options)
+        options = endpoint_options(request.options)
         take_ports_out(self._driver, options)
-        info, given = _info_of(request, options)
+        info, given = info_of(request, options)
         old: CreateRequest | None = None
         told: tuple[Any, bool | None] = None, None
         with self._turns.hold((network, endpoint)):
@@ -220,13 +226,13 @@ class NetworkVerbs:
                     return before[1]
                 if self.used([endpoint])[endpoint]:
                     raise errors.JoinedError(f"{record.what} is in sandbox {record.key}; let it leave first")
-                old = CreateRequest(network, endpoint, _copy(record.info), record.options)
+                old = CreateRequest(network, endpoint, copied(record.info), record.options)
                 told = before, self._forms.get(endpoint)
                 self.take_away(endpoint)  # the engine begins anew with it
             try:
                 _done(self._lifecycle.create([CreateRequest(network, endpoint, info, options)]))
                 try:
-                    answer = _filled(request, info.interfaces, given)
+                    answer = filled_of(request, info.interfaces, given)
                 except errors.DriverAPIError:
                     self.take_away(endpoint)
                     raise
@@ -329,7 +335,7 @@ class NetworkVerbs:
     def _join(self, body: bytes) -> dict[str, Any] | Made:
         request, network, endpoint = self._endpoint_request(body)
         key = check_key(request.sandbox_key)
-        options = _endpoint_options(request.options)
+        options = endpoint_options(request.options)
         for name in _ENDPOINT_ONLY:
             options.pop(name, None)
         with self._turns.hold((network, endpoint)):
@@ -341,7 +347,7 @@ class NetworkVerbs:
             if self._firewall is not None:
                 self._firewall.settle()
             try:
-                answer = _joined(record, self._forms.get(endpoint))
+                answer = joined_of(record, self._forms.get(endpoint))
             except errors.DriverAPIError:
                 self._part(record)
                 raise
@@ -407,181 +413,3 @@ def _done(outcomes: Sequence[Outcome]) -> None:
     """Raise what became of the one request of a call, unless it is done."""
     if outcomes[0] is not None:
         raise outcomes[0]
-
-
-def network_options(request: NetworkRequest) -> dict[str, Any]:
-    """Return what a driver is told of a network.
-
-    Raises
-    ------
-    errors.InvalidError
-        A prefix or a gateway is none, or an option is one of ours that nobody else may give.
-    """
-    options = labels.normalise(request.options)
-    _check_ours(options)
-    families = (("IPv4Data", request.ipv4_data, 4), ("IPv6Data", request.ipv6_data, 6))
-    options[labels.IPAM_DATA] = tuple(
-        one
-        for what, many, version in families
-        for given in many or ()
-        if (one := _prefix_of(given, what, version)) is not None
-    )
-    return options
-
-
-def _data_of(request: NetworkRequest, id: str, type: str, options: dict[str, Any]) -> NetworkData:
-    """Return what a network is: what is kept of it, and what a second request for it must be the same as."""
-    given = {one.pool: one for one in options[labels.IPAM_DATA]}
-    prefixes = []
-    for one in (*(request.ipv4_data or ()), *(request.ipv6_data or ())):
-        prefix = given.get(parse_prefix(one.pool, "Pool")) if one.pool else None
-        if prefix is not None:
-            gateway = None if prefix.gateway is None else prefix.gateway.ip
-            prefixes.append(PrefixData(prefix.pool.ip, prefix.pool.prefix, gateway, space=one.address_space or ""))
-    plain = {name: value for name, value in options.items() if name != labels.IPAM_DATA}
-    return NetworkData(id[:12], type, prefixes, plain)
-
-
-def _check_ours(options: Mapping[str, Any]) -> None:
-    for name in (labels.IPAM_DATA, labels.MEMORY):
-        if name in options:
-            raise errors.InvalidError(f"option {name!r} is this package's own; leave it out")
-
-
-def _prefix_of(given: IPData, what: str, version: int) -> IPAMData | None:
-    """Return one prefix; None for that of the IPAM ``null``, which is none."""
-    pool = _address(given.pool, f"{what}: Pool", version)
-    gateway = _address(given.gateway, f"{what}: Gateway", version)
-    if pool is None or not pool.prefix:
-        return None
-    if pool != pool.network:
-        raise errors.InvalidError(f"{what}: Pool {given.pool!r} has host bits; the prefix is {pool.network}")
-    if gateway is not None and gateway.ip not in pool:
-        raise errors.InvalidError(f"{what}: Gateway {given.gateway!r} is outside of {pool}")
-    return IPAMData(pool, None if gateway is None else Address(gateway.ip, pool.prefix))
-
-
-def _address(text: str | None, what: str, version: int) -> Address | None:
-    if not text:
-        return None
-    address = parse_prefix(text, what)
-    if address.version != version:
-        raise errors.InvalidError(f"{what} {text!r} is not IPv{version}")
-    return address
-
-
-def _endpoint_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the options that concern a driver: what is empty, or the engine's own, is left out."""
-    options = labels.normalise(given)
-    _check_ours(options)
-    options.pop(_DNS, None)
-    if not options.get(labels.ENDPOINT_EXPOSED_PORTS):
-        options.pop(labels.ENDPOINT_EXPOSED_PORTS, None)
-    return options
-
-
-def _info_of(request: EndpointRequest, options: dict[str, Any]) -> tuple[EndpointInfo, _Interfaces]:
-    """Return the interfaces that the engine gives, as a driver is shown them, and as they were given."""
-    given = request.interfaces if request.interfaces is not None else [request.interface or EndpointInterface()]
-    mac = _mac_option(options.pop(labels.ENDPOINT_MAC, None))
-    rows: list[tuple[bytes | None, Address | None, Address | None]] = []
-    for one in given:
-        hardware = parse_mac(one.mac_address, "MacAddress") if one.mac_address else mac if len(given) == 1 else None
-        ipv4 = _address(one.address, "Address", 4)
-        rows.append((hardware, ipv4, _address(one.address_ipv6, "AddressIPv6", 6)))
-    if not any(field is not None for row in rows for field in row):
-        return EndpointInfo(Origin.EMPTY), ()
-    info = EndpointInfo(Origin.GIVEN)
-    for number, (one, row) in enumerate(zip(given, rows, strict=True)):
-        info._append(number if one.id is None else one.id, *row)
-    return info, tuple(
-        (parse_mac(one.mac_address, "MacAddress") if one.mac_address else None, ipv4, ipv6)
-        for one, (_, ipv4, ipv6) in zip(given, rows, strict=True)
-    )
-
-
-def _copy(info: EndpointInfo) -> EndpointInfo:
-    """Return the interfaces of an endpoint to be given to its driver once more, whoever chose them."""
-    copy = EndpointInfo(Origin.GIVEN if info.interfaces else info.origin)
-    for one in info.interfaces:
-        copy._append(one.id, one.packed_mac, one.packed_address, one.packed_address_ipv6)
-    return copy
-
-
-def _mac_option(value: object) -> bytes | None:
-    """Return the MAC address of an option: base64 of six bytes, as Go's encoder makes of bytes, or text."""
-    if value in (None, ""):
-        return None
-    if isinstance(value, str) and len(value) == 8:
-        try:
-            return base64.b64decode(value, validate=True)
-        except binascii.Error:
-            pass
-    return parse_mac(value, f"option {labels.ENDPOINT_MAC!r}")
-
-
-def _filled(request: EndpointRequest, interfaces: Sequence[InterfaceInfo], given: _Interfaces) -> dict[str, Any]:
-    """Return the answer to ``CreateEndpoint``: only what the driver has filled.
-
-    Raises
-    ------
-    errors.DriverFaultError
-        It made several interfaces, and today's protocol has one.
-    """
-    told = []
-    for number, one in enumerate(interfaces):
-        mac, ipv4, ipv6 = given[number] if given else (None, None, None)
-        filled: dict[str, Any] = {}
-        if mac is None and one.packed_mac is not None:
-            filled["MacAddress"] = format_mac(one.packed_mac)
-        if ipv4 is None and one.packed_address is not None:
-            filled["Address"] = str(one.packed_address)
-        if ipv6 is None and one.packed_address_ipv6 is not None:
-            filled["AddressIPv6"] = str(one.packed_address_ipv6)
-        told.append((one.id, filled))
-    if request.interfaces is not None:
-        # That generation takes no list back where it gave one.
-        return {"Interfaces": None if given else [{"ID": id, **filled} for id, filled in told]}
-    if len(told) > 1:
-        raise errors.DriverFaultError(f"the driver made {len(told)} interfaces; an endpoint has one in this protocol")
-    return {"Interface": told[0][1] or None if told else None}
-
-
-def _joined(record: EndpointRecord, in_list: bool | None) -> dict[str, Any]:
-    """Return the answer to ``Join``; in both forms where a restart has forgotten which was asked for."""
-    join = record.join
-    assert join is not None
-    names = []
-    for one in join._names:
-        source = record.realised.names.get(one.id) if record.realised is not None else None
-        if source is not None:
-            prefix = one._name.rstrip("0123456789") or "eth" if one._exact else one._name
-            told = {"SrcName": source, "DstPrefix": prefix}
-            if one._exact:
-                told["DstName"] = one._name
-            names.append((one.id, told))
-    routes = []
-    default = False
-    for route in join._routes:
-        default = default or not route.destination.prefix
-        told_route: dict[str, Any] = {"Destination": str(route.destination)}
-        if route.gateway is None:
-            told_route["RouteType"] = _ROUTE_ON_LINK
-        else:
-            told_route |= {"RouteType": _ROUTE_BY_HOP, "NextHop": format_ip(route.gateway)}
-        routes.append(told_route)
-    answer: dict[str, Any] = {
-        "Gateway": join.gateway or "",
-        "GatewayIPv6": join.gateway_ipv6 or "",
-        "StaticRoutes": routes,
-        # Else the engine adds an interface of its own to a sandbox that has no way out.
-        "DisableGatewayService": not (join.gateway or join.gateway_ipv6 or default),
-    }
-    if in_list is not False:
-        answer["InterfaceNames"] = [{"DstName": f"{told['DstPrefix']}{id}", **told} for id, told in names]
-        answer |= {"HostsPath": join.hosts_path or "", "ResolvConfPath": join.resolv_conf_path or ""}
-    if not in_list:
-        if len(names) > 1:
-            raise errors.DriverFaultError(f"the driver named {len(names)} interfaces; this protocol has one")
-        answer["InterfaceName"] = names[0][1] if names else None
-    return answer

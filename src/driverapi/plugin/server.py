@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 from driverapi import errors, keeping, labels
 from driverapi.events import emit, of_fault
 from driverapi.ipam.default import DefaultIPAM
+from driverapi.ipam.registry import IPAMRegistry
 from driverapi.keeping import note_given_up
 from driverapi.lifecycle import Lifecycle
 from driverapi.plugin.addresses import AddressVerbs
@@ -59,8 +60,10 @@ class Plugin:
         What the engine calls it, as in ``docker network create -d NAME``; by default ``driverapi-TYPE``.
     options : mapping, optional
         Configuration of the driver.
-    state, durability, run_dir, registry, dataplane, ipam
+    state, durability, run_dir, registry, dataplane
         As for :class:`driverapi.Controller`.
+    ipam : str or IPAM, optional
+        Who gives addresses to who asks for ``--ipam-driver NAME``; an installed one by its name.
     grace : float
         Seconds after which an endpoint is taken away that no sandbox uses, and that its engine may have forgotten: see
         :mod:`driverapi.plugin.reconcile`.
@@ -100,7 +103,7 @@ class Plugin:
         run_dir: str | os.PathLike[str] | None = None,
         registry: DriverRegistry | None = None,
         dataplane: Dataplane | None = None,
-        ipam: IPAM | None = None,
+        ipam: str | IPAM | None = None,
     ) -> None:
         self._driver = _driver_of(driver, DriverRegistry() if registry is None else registry, options)
         self.name = _checked_name(f"driverapi-{self._driver.type()}" if name is None else name)
@@ -126,7 +129,7 @@ class Plugin:
             self._firewall = None if self._instance is None else Firewall(self._instance.id)
             keeps = kept is not None
             self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall, keeps=keeps)
-            self._addresses = AddressVerbs(DefaultIPAM() if ipam is None else ipam, dataplane, self._store)
+            self._addresses = AddressVerbs(_ipam_of(ipam), dataplane, self._store)
             self._reconciler = Reconciler(self._networks, self._give_up, grace=grace)
             self._networks.begun = self._reconciler.trust
             self.restored: Restored | None = None
@@ -339,6 +342,12 @@ def _checked_name(name: str) -> str:
             f"plugin name {name!r} is none: it has 1 to 63 letters, digits and '_.-', and begins with a letter or digit"
         )
     return name
+
+
+def _ipam_of(ipam: str | IPAM | None) -> IPAM:
+    if ipam is None:
+        return DefaultIPAM()
+    return IPAMRegistry().get(ipam) if isinstance(ipam, str) else ipam
 
 
 def _driver_of(driver: str | Driver, registry: DriverRegistry, options: Mapping[str, Any] | None) -> Driver:
