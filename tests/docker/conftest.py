@@ -153,10 +153,10 @@ class Host:
         told = subprocess.run([*self._net(), "iptables", "-S", "DOCKER-USER"], capture_output=True, text=True)
         return "\n".join(line for line in told.stdout.splitlines() if "driverapi" in line)
 
-    def pings(self, box: Container, address: str) -> bool:
+    def pings(self, box: Container, address: str, tries: int = 2) -> bool:
         """Tell whether an address answers from inside a container; a second try is allowed."""
         command = ["nsenter", f"--net={box.netns}", BUSYBOX, "ping", "-c1", "-W1", address]
-        return any(subprocess.run(command, capture_output=True).returncode == 0 for _ in range(2))
+        return any(subprocess.run(command, capture_output=True).returncode == 0 for _ in range(tries))
 
     def from_host(self, address: str) -> bool:
         """Tell whether an address answers to the host."""

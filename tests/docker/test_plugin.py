@@ -179,6 +179,32 @@ def test_published_ports(kept: Host) -> None:
     kept.remove_networks("net")
 
 
+def test_speaking_to_elsewhere(kept: Host) -> None:
+    """A masquerading network may begin, but not with other networks; one that does not masquerade may not."""
+    masquerading = {"com.docker.network.bridge.enable_ip_masquerade": "true"}
+    kept.network("out", Options=masquerading)
+    kept.network("out2", Options=masquerading)
+    kept.network("in")
+    one, two, three = kept.run("one", "out"), kept.run("two", "in"), kept.run("three", "out2")
+    with kept.outside("10.67.0.1/30", "10.67.0.2/30"):
+        for again in (False, True):
+            if again:
+                kept.stop(signal.SIGKILL)
+                kept.start(*kept.state)
+            assert kept.pings(one, "10.67.0.2")  # who has no way back to its address
+            assert not kept.pings(two, "10.67.0.2", tries=1)
+            for here, other, network in ((one, "two", "in"), (two, "one", "out"), (one, "three", "out2")):
+                assert not kept.pings(here, kept.engine.endpoint(other, network)["IPAddress"], tries=1)
+        kept.run("four", "out")
+        assert kept.pings(one, kept.engine.endpoint("four", "out")["IPAddress"])
+        assert kept.pings(three, "10.67.0.2")
+        kept.remove("one", "four")
+        kept.remove_networks("out")
+        assert kept.pings(three, "10.67.0.2")
+    kept.remove("two", "three")
+    kept.remove_networks("in", "out2")
+
+
 def test_macvlan(plain: Host) -> None:
     """The engine moves the link back to the host after Leave; then it goes."""
     plain.start("--driver", "macvlan", *plain.state)

@@ -40,6 +40,20 @@ def everything_away(state: Path) -> None:
             box.delete()
 
 
+def test_several_networks_with_rules_are_there_again(tmp_path: Path) -> None:
+    """Each prefix is an interval of one set: sent together, they follow one another."""
+    state = tmp_path / "state.db"
+    with Controller(state=state) as ctl:
+        for number, prefix in enumerate(("10.79.0.0/24", "10.77.0.0/24", "10.78.0.0/24")):
+            ctl.create_network("bridge", f"net{number}", ipv4=prefix, options=MASQUERADE)
+        written = contents(tables()[0])
+    with Controller(state=state) as ctl:
+        assert ctl.restored is not None
+        assert not ctl.restored.mended
+        assert contents(tables()[0]) == written
+    everything_away(state)
+
+
 def test_ports_are_there_again(tmp_path: Path, same_descriptors: None) -> None:
     state = tmp_path / "state.db"
     with Controller(state=state) as ctl:

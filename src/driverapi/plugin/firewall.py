@@ -3,8 +3,8 @@
 The engine has the kernel show bridged packets to iptables (``br_netfilter``) and drops what no rule of its own
 accepts; so two sandboxes on one of our bridges would not hear of each other. A table of our own cannot help: what
 one table accepts, another may yet drop. The engine leaves ``DOCKER-USER`` as it finds it, also when it starts again.
-Of routed packets those of published ports pass, and what belongs to connections; the engine drops the rest as it does
-between networks of its own.
+Of routed packets those of published ports pass, what belongs to connections, and what a masquerading network begins
+to say to elsewhere; between networks nothing passes, as between the engine's own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Final, final
 
+from driverapi.addresses import Address
 from driverapi.events import emit, of_fault
 from driverapi.instance import LINK_MARK
 
@@ -23,6 +24,11 @@ __all__ = ["Firewall"]
 CHAIN: Final = "DOCKER-USER"
 
 _PROGRAMS: Final = ("iptables", "ip6tables")
+_KNOWN: Final = "DNAT,RELATED,ESTABLISHED"
+_NETWORKS: Final = ("docker0", "br-+", f"{LINK_MARK}+")
+"""Bridges of other networks, the engine's and ours."""
+_Out = tuple[str, Address]
+
 _TIMEOUT: Final = 10.0  # seconds; -w lets it wait for its lock for half of that
 
 
@@ -50,13 +56,21 @@ class Firewall:
         self._comment = ("-m", "comment", "--comment", f"driverapi {instance}")
         self._lock = threading.Lock()
         self._bridges: set[str] = set()
+        self._out: set[_Out] = set()
         self._fresh = False
 
-    def admit(self, bridges: Collection[str]) -> None:
-        """Let packets pass that stay on a bridge; a name that ends in ``+`` is that of all that begin so."""
+    def admit(self, bridges: Collection[str], out: Collection[_Out] = ()) -> None:
+        """Let packets pass that stay on a bridge; a name that ends in ``+`` is that of all that begin so.
+
+        Parameters
+        ----------
+        out : collection of (str, Address)
+            Bridge and prefix of what may begin to speak to elsewhere, but for other networks of this host.
+        """
         with self._lock:
-            new = set(bridges) - self._bridges
-            self._bridges |= new
+            new = (set(bridges) - self._bridges) or (set(out) - self._out)
+            self._bridges |= set(bridges)
+            self._out |= set(out)
             self._fresh = self._fresh and not new
         self.settle()
 
@@ -72,30 +86,39 @@ class Firewall:
                 return
             self._fresh = True
             for program in _programs():
-                for rule in [rule for bridge in sorted(self._bridges) for rule in self._rules(bridge)]:
+                for rule in self._rules(program, self._bridges, self._out):
                     if _run([program, "-C", CHAIN, *rule]) and not _run([program, "-n", "-L", CHAIN]):
                         refused = _run([program, "-I", CHAIN, *rule])
                         if refused:
                             emit("plugin.no_rule", **of_fault(RuntimeError(f"{program} -I {CHAIN}: {refused}")))
 
-    def withdraw(self, bridges: Collection[str] | None = None) -> None:
-        """Take the rules of these bridges away, or all."""
+    def withdraw(self, bridges: Collection[str] | None = None, out: Collection[_Out] = ()) -> None:
+        """Take rules away: of these bridges and prefixes, or all."""
         with self._lock:
             gone = set(self._bridges if bridges is None else bridges)
+            ended = set(self._out if bridges is None else out)
             self._bridges -= gone
+            self._out -= ended
             for program in _programs():
-                for rule in [rule for bridge in sorted(gone) for rule in self._rules(bridge)]:
+                for rule in self._rules(program, gone, ended):
                     _run([program, "-D", CHAIN, *rule])
 
-    def _rules(self, bridge: str) -> list[tuple[str, ...]]:
-        end = (*self._comment, "-j", "ACCEPT")
+    def _rules(self, program: str, bridges: Collection[str], out: Collection[_Out]) -> list[tuple[str, ...]]:
+        """Return the rules, in the order in which they are put one before the other."""
+        accept, drop = (*self._comment, "-j", "ACCEPT"), (*self._comment, "-j", "DROP")
         tracked = ("-m", "conntrack", "--ctstate")
-        return [
-            ("-i", bridge, "-m", "physdev", "--physdev-is-bridged", *end),
+        rules: list[tuple[str, ...]] = []
+        for bridge, prefix in sorted(out, key=str):
+            if (prefix.version == 6) == program.endswith("ip6tables"):
+                begins = ("-s", str(prefix), "-i", bridge)
+                rules.append((*begins, *accept))
+                new = ("-m", "physdev", "!", "--physdev-is-bridged", *tracked[:2], "!", *tracked[2:], _KNOWN)
+                rules += [(*begins, "-o", other, *new, *drop) for other in _NETWORKS]
+        for bridge in sorted(bridges):
             # What comes in by a published port, and the answers of both ways.
-            ("-o", bridge, *tracked, "DNAT,RELATED,ESTABLISHED", *end),
-            ("-i", bridge, *tracked, "RELATED,ESTABLISHED", *end),
-        ]
+            rules += [("-o", bridge, *tracked, _KNOWN, *accept), ("-i", bridge, *tracked, _KNOWN, *accept)]
+            rules.append(("-i", bridge, "-m", "physdev", "--physdev-is-bridged", *accept))
+        return rules
 
 
 def _programs() -> list[str]:

@@ -134,11 +134,11 @@ class NetworkVerbs:
             self._asked[id] = asked
             try:
                 self._check(id)
-            except errors.DriverAPIError:
+                self._admit(id)
+            except BaseException:
                 self._delete(id)
                 raise
             self._gone.discard(id)
-            self._admit(id)
         return Made(EMPTY, lambda: self._undo_network(id, asked))
 
     def _check(self, network: str) -> None:
@@ -162,10 +162,23 @@ class NetworkVerbs:
 
     def _admit(self, network: str) -> None:
         """Let packets pass on the bridges of a network."""
+        if self._firewall is not None and (bridges := self._bridges(network)):
+            self._firewall.admit(bridges, self._out(network))
+
+    def _bridges(self, network: str) -> list[str]:
+        """Return the names of a network's bridges, as rules have them: ours are known by how they begin."""
         plan = self._lifecycle.plan_of(network)
-        if self._firewall is not None and plan is not None:
-            bridges = [link for link in plan.links if isinstance(link, BridgeLink)]
-            self._firewall.admit({link.name if link.exact else self._firewall.ours for link in bridges})
+        ours = "" if self._firewall is None else self._firewall.ours
+        links = () if plan is None else plan.links
+        return [link.name if link.exact else ours for link in links if isinstance(link, BridgeLink)]
+
+    def _out(self, network: str) -> list[tuple[str, Address]]:
+        """Return what of a network may speak to elsewhere: bridge and prefix."""
+        plan = self._lifecycle.plan_of(network)
+        rules = None if plan is None else plan.rules
+        prefixes = () if rules is None else rules.prefixes
+        masqueraded = [one for one in prefixes if rules is not None and one.version in rules.masquerade]
+        return [(bridge, prefix) for bridge in self._bridges(network) for prefix in masqueraded]
 
     def _named(self, network: str) -> list[str]:
         """Return the names that a user chose for bridges of a network; the others are known by how they begin."""
@@ -199,12 +212,12 @@ class NetworkVerbs:
         return EMPTY
 
     def _delete(self, id: str) -> None:
-        bridges = self._named(id)
+        bridges, out = self._named(id), self._out(id)
         self._lifecycle.delete_network(id)
         self._asked.pop(id, None)
         self._gone.add(id)
         if self._firewall is not None:
-            self._firewall.withdraw(bridges)
+            self._firewall.withdraw(bridges, out)
 
     # --- endpoints --------------------------------------------------------------------------------
 

@@ -138,9 +138,11 @@ def _put(batch: NftBatch, name: str, elements: dict[bytes, bytes], *, adding: bo
     if not of.interval:
         verb(name, b"".join(elements), data, key_size=of.key)
         return
-    starts, ends = zip(*map(_span, elements), strict=True)
-    verb(name, b"".join(starts), data, key_size=of.key)
-    verb(name, b"".join(ends), key_size=of.key, ends=True)
+    for key, value in elements.items():  # one after the other: a start within an open interval would be an overlap
+        start, end = _span(key)
+        verb(name, start, value if data is not None else None, key_size=of.key)
+        if end:
+            verb(name, end, key_size=of.key, ends=True)
 
 
 def _span(key: bytes) -> tuple[bytes, bytes]:
