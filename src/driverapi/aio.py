@@ -27,12 +27,13 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
 from driverapi import controller as blocking
-from driverapi import errors
+from driverapi import errors, publishing
 from driverapi.aiostream import Events
 from driverapi.aioworker import Abandoned, Worker
 from driverapi.endpoint import Endpoint as BlockingEndpoint
 from driverapi.gate import check_progress
 from driverapi.network import Network as BlockingNetwork
+from driverapi.portspec import spec_of
 from driverapi.sandbox import Sandbox as BlockingSandbox
 from driverapi.stream import QUEUE
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from driverapi.counters import InterfaceStatistics
     from driverapi.dataplane.contract import Progress
     from driverapi.leasing import AddressLease
+    from driverapi.plan import PortMap
+    from driverapi.portspec import PortLike
     from driverapi.services import Services
     from driverapi.warm import WarmPool
 
@@ -164,6 +167,24 @@ class Endpoint(_Face[BlockingEndpoint]):
         """Its interfaces."""
         return self.sync.interfaces
 
+    @property
+    def ports(self) -> list[PortMap]:
+        """Its published ports."""
+        return self.sync.ports
+
+    async def publish(self, *what: PortLike) -> list[PortMap]:
+        """See :meth:`driverapi.Endpoint.publish`; cancelled, they are taken away again."""
+
+        def undo(made: Sequence[PortMap]) -> None:
+            if made:  # none would mean all
+                self.sync.unpublish(*map(spec_of, made))
+
+        return await self._worker.run(partial(self.sync.publish, *what), undo)
+
+    async def unpublish(self, *what: PortLike) -> None:
+        """See :meth:`driverapi.Endpoint.unpublish`."""
+        await self._worker.carry(partial(self.sync.unpublish, *what))
+
     def info(self) -> dict[str, Any]:
         """Return all that is known of it, as plain data."""
         return self.sync.info()
@@ -256,9 +277,11 @@ class Network(_Face[BlockingNetwork]):
         ipv6: IPLike | None = None,
         mac: MACLike | None = None,
         options: Mapping[str, Any] | None = None,
+        *,
+        publish: PortLike | Iterable[PortLike] | None = None,
     ) -> Endpoint:
         """See :meth:`driverapi.Network.create_endpoint`; cancelled, it is deleted again."""
-        call = partial(self.sync.create_endpoint, name, ipv4, ipv6, mac, options)
+        call = partial(self.sync.create_endpoint, name, ipv4, ipv6, mac, options, publish=publish)
         return Endpoint(self._worker, await self._worker.run(call, lambda made: made.delete()))
 
     async def notice_endpoint(
@@ -274,14 +297,19 @@ class Network(_Face[BlockingNetwork]):
         return Endpoint(self._worker, await self._worker.run(call, lambda made: made.delete()))
 
     async def attach(
-        self, what: int | Sequence[Sandbox], *, strict: bool = False, progress: Progress | None = None
+        self,
+        what: int | Sequence[Sandbox],
+        *,
+        strict: bool = False,
+        progress: Progress | None = None,
+        publish: PortLike | Iterable[PortLike] | None = None,
     ) -> list[Endpoint]:
         """See :meth:`driverapi.Network.attach`; cancelled, all of the call is undone.
 
         ``progress`` is called in the loop. What a warm pool has ready is given at once.
         """
         reports = _Reports(progress)
-        ready = None if isinstance(what, Sequence) else self.sync._attach_ready(what)
+        ready = None if isinstance(what, Sequence) or publish is not None else self.sync._attach_ready(what)
         if ready is not None:
             reports.tell(len(ready))
             await self._undo_if(reports, ready)
@@ -294,7 +322,7 @@ class Network(_Face[BlockingNetwork]):
                 raise Abandoned
             reports(done)
 
-        call = partial(self.sync.attach, wanted, strict=strict, progress=report)
+        call = partial(self.sync.attach, wanted, strict=strict, progress=report, publish=publish)
         try:
             made = await self._worker.run(call, self.sync.detach, cancelled.set)
         except Abandoned:
@@ -339,6 +367,20 @@ class Network(_Face[BlockingNetwork]):
         finally:
             with suppress(errors.ClosedError):  # they went with the controller
                 await self.detach(endpoints)
+
+    async def publish(self, wanted: Sequence[tuple[Endpoint, PortLike | Iterable[PortLike]]]) -> list[PortMap]:
+        """See :meth:`driverapi.Network.publish`; cancelled, all of it is taken away again."""
+        pairs: publishing.Wanted = [(_beneath(one, Endpoint), ports) for one, ports in wanted]
+        return await self._worker.run(partial(self.sync.publish, pairs), lambda made: self._withdraw(pairs, made))
+
+    def _withdraw(self, pairs: publishing.Wanted, made: Sequence[PortMap]) -> None:
+        gone = [(one, [spec_of(port) for port in made if port in one.ports]) for one, _ in pairs]
+        self.sync.unpublish([(one, specs) for one, specs in gone if specs])  # none would mean all
+
+    async def unpublish(self, wanted: Sequence[tuple[Endpoint, PortLike | Iterable[PortLike]]]) -> None:
+        """See :meth:`driverapi.Network.unpublish`."""
+        pairs: publishing.Wanted = [(_beneath(one, Endpoint), ports) for one, ports in wanted]
+        await self._worker.carry(partial(self.sync.unpublish, pairs))
 
     @property
     def leases(self) -> list[AddressLease]:

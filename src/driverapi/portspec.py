@@ -12,9 +12,18 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, runtime_checkabl
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, parse_ip
-from driverapi.plan import MAX_PORT, PROTOCOLS, PairLink, PortWish
+from driverapi.plan import MAX_PORT, PROTOCOLS, PairLink, PortMap, PortWish
 
-__all__ = ["LinksEndpoints", "PortLike", "PortPolicy", "PortSpec", "PublishesPorts", "parse_ports", "wishes_of"]
+__all__ = [
+    "LinksEndpoints",
+    "PortLike",
+    "PortPolicy",
+    "PortSpec",
+    "PublishesPorts",
+    "parse_ports",
+    "spec_of",
+    "wishes_of",
+]
 
 _TEXT: Final = re.compile(
     r"(?:(?P<host>\[[^]]*\]|[^:\[\]]*):)?(?:(?P<outer>[0-9-]*):)?(?P<inner>[0-9-]+)(?:/(?P<protocol>[A-Za-z]+))?"
@@ -129,6 +138,12 @@ def parse_ports(given: PortLike | Iterable[PortLike] | None) -> list[PortSpec]:
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise errors.InvalidError(f"published ports {given!r} are none; write '8080:80/tcp', or a list of such")
     return [spec for one in given for spec in parse_ports(one)]
+
+
+def spec_of(port: PortMap) -> PortSpec:
+    """Return what names a published port, to take it away."""
+    number = port.host_port
+    return PortSpec(port.port, port.protocol, port.host, number, number)
 
 
 def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: PortPolicy, what: str) -> list[PortWish]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -264,3 +265,43 @@ def test_without_nft_there_is_a_clear_error_and_the_rest_works(
     assert [one.name for one in net.endpoints] == [one.name]
     with socket.create_server(("", 8080)):  # it is not held
         pass
+
+
+def test_ranges_and_sctp_are_elements_too(ctl: Controller, net: Network) -> None:
+    (one,) = net.attach(1)
+    one.publish("9000-9002:80-82/sctp", "9100-9101:90", "9100-9101:91")
+    found = contents(f"driverapi-{ctl._instance.id}")["any4"]  # type: ignore[union-attr]
+    assert sorted((key["concat"], data["concat"][1]) for key, data in found) == [
+        (["sctp", 9000], 80),
+        (["sctp", 9001], 81),
+        (["sctp", 9002], 82),
+        (["tcp", 9100], 90),
+        (["tcp", 9101], 91),
+    ]
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("family", ["inet", "bridge"])
+def test_the_table_is_the_golden_one(ctl: Controller, family: str) -> None:
+    """Both tables, read back as JSON; ``DRIVERAPI_GOLDEN=write`` writes what they are now."""
+    options = {**MASQUERADE, "com.docker.network.bridge.enable_icc": False, "driverapi.guard": True}
+    options["com.docker.network.bridge.name"] = "br-golden"
+    net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64", options=options)
+    one = net.create_endpoint("one", publish=["8080:80", "127.0.0.1:53:53/udp"])
+    one.join(ctl.create_sandbox("box"))
+    id = tables()[0][-4:]
+    text = run("nft", "-j", "list", "table", family, f"driverapi-{id}")
+    text = re.sub(r"dv[0-9a-f]{4}e[0-9a-f]+", "PORT", text).replace(id, "ID")
+    found = json.loads(re.sub(r', "handle": [0-9]+', "", text))["nftables"]
+    assert found.pop(0)["metainfo"]["json_schema_version"] == 1
+    for one in found:
+        for held in one.values():
+            held.get("elem", []).sort(key=json.dumps)  # their order is the kernel's
+    golden = GOLDEN / f"{family}.json"
+    if os.environ.get("DRIVERAPI_GOLDEN") == "write":
+        golden.write_text("[\n" + ",\n".join(json.dumps(one) for one in found) + "\n]\n")
+    if "v1.0.6" not in run("nft", "--version"):
+        pytest.skip("another version of nft writes another JSON")
+    assert found == json.loads(golden.read_text())

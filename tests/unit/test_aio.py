@@ -392,3 +392,26 @@ def test_a_sandbox_has_files() -> None:
             assert box.sync._files.writes == writes  # all is as it should be
 
     asyncio.run(main())
+
+
+def test_ports() -> None:
+    async def test(place: Place) -> None:
+        net = await place.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+        one = await net.create_endpoint("one", publish="8080:80")
+        (other,) = await net.attach(1, publish="8081:80")
+        await one.publish("8082:80")
+        made = await net.publish([(one, "8083:80"), (other, "8084:80")])
+        assert [port.host_port for port in made] == [8083, 8084]
+        assert [port.host_port for port in one.ports] == [8080, 8082, 8083]
+        await net.unpublish([(one, "8083:80"), (other, "8084:80")])
+        before = dict(place.dataplane.ports)
+        for work in (one.publish("9000:80"), net.publish([(one, "9000:80"), (other, "9001:80")])):
+            await Held(place.dataplane, "publish", after=True).cancel_inside(work)
+            assert place.dataplane.ports == before
+        await one.unpublish()
+        assert [port.host_port for port in other.ports] == [8081]
+        await one.delete()
+        await net.detach([other])
+        assert place.dataplane.ports == {}
+
+    run(test)
