@@ -1,6 +1,7 @@
 """The plugin as an engine asks it, without a socket: every trap of the protocol, by the number it has in our notes.
 
-1 and 2 are HTTP's (``test_plugin_http``), 19's other half is a client's; a real engine asks in ``tests/docker``.
+1 is HTTP's (``test_plugin_http``), 15 and 16 are in ``test_plugin_state``, 19 in ``test_plugin_sockets``; 5 is why 4,
+15 and 16 are as they are. A real engine asks in ``tests/docker``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,41 @@ def network(engine: Engine) -> Engine:
 def endpoint(network: Engine) -> Engine:
     network.endpoint()
     return network
+
+
+def test_2_success_is_200_and_has_a_body(engine: Engine) -> None:
+    """201 and 204 are errors to an engine, and so is nothing."""
+    one = {"NetworkID": NET, "EndpointID": END}
+    asked: list[tuple[str, Any]] = [
+        ("Plugin.Activate", {}),
+        ("NetworkDriver.GetCapabilities", {}),
+        ("NetworkDriver.GwAllocCheck", {}),
+        ("NetworkDriver.AllocateNetwork", one),
+        ("NetworkDriver.FreeNetwork", one),
+        ("NetworkDriver.CreateNetwork", {**one, "IPv4Data": [{"Pool": "10.9.0.0/16", "Gateway": "10.9.0.1/16"}]}),
+        ("NetworkDriver.CreateEndpoint", {**one, "Interface": {"Address": "10.9.0.2/16"}}),
+        ("NetworkDriver.Join", {**one, "SandboxKey": KEY}),
+        ("NetworkDriver.ProgramExternalConnectivity", one),
+        ("NetworkDriver.EndpointOperInfo", one),
+        ("NetworkDriver.RevokeExternalConnectivity", one),
+        ("NetworkDriver.Leave", one),
+        ("NetworkDriver.DeleteEndpoint", one),
+        ("NetworkDriver.DeleteNetwork", one),
+        ("NetworkDriver.DiscoverNew", {"DiscoveryType": 1, "DiscoveryData": {}}),
+        ("NetworkDriver.DiscoverDelete", {"DiscoveryType": 1, "DiscoveryData": {}}),
+        ("IpamDriver.GetCapabilities", {}),
+        ("IpamDriver.GetDefaultAddressSpaces", {}),
+        ("IpamDriver.RequestPool", {"Pool": "10.7.0.0/24"}),
+        ("IpamDriver.RequestAddress", {"PoolID": "10.7.0.0/24"}),
+        ("IpamDriver.ReleaseAddress", {"PoolID": "10.7.0.0/24", "Address": "10.7.0.1"}),
+        ("IpamDriver.ReleasePool", {"PoolID": "10.7.0.0/24"}),
+    ]
+    assert {f"/{verb}" for verb, _ in asked} == set(engine.plugin._verbs)
+    for verb, document in asked:
+        status, answer, _ = engine.plugin.answer("POST", f"/{verb}", json.dumps(document).encode())
+        assert (verb, status) == (verb, 200)
+        assert answer.startswith(b"{")
+        assert b'"Err' not in answer
 
 
 def test_3_errors_are_in_the_key_that_is_read(engine: Engine) -> None:

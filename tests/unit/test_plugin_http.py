@@ -111,7 +111,7 @@ def post(body: bytes = b"{}", path: str = "/X", *more: str) -> bytes:
 
 
 def test_as_an_engine_asks(world: World) -> None:
-    """An empty ``Host``, no type, an empty body: Docker 20.10 from the wire."""
+    """Point 1: an empty ``Host``, no type, an empty body: Docker 20.10 from the wire."""
     client = world.client()
     client.send(
         b"POST /Plugin.Activate HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: 0\r\n"

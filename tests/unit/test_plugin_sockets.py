@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -137,6 +138,8 @@ def test_paths_that_are_none(plugin: Plugin, path: str) -> None:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys of an authority, of a server and of a client, made by openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
     place = tmp_path_factory.mktemp("tls")
 
     def openssl(*arguments: str) -> None:
@@ -195,7 +198,7 @@ def test_addresses_that_are_none(plugin: Plugin, address: str) -> None:
 # --- spec files -----------------------------------------------------------------------------------------------
 
 
-def test_spec_files(tmp_path: Path) -> None:
+def test_19_spec_files(tmp_path: Path) -> None:
     path = write_spec(tmp_path / "etc", "dv", "unix:///run/dv.sock")
     assert (path.name, path.read_text()) == ("dv.spec", "unix:///run/dv.sock\n")
     path = write_spec(tmp_path, "dv", "tcp://10.0.0.1:99", Tls("/c", "/k", "/a"))

@@ -33,7 +33,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(state: Path) -> Iterator[Engine]:
-    made = Engine(state=state, grace=0.2)
+    made = Engine(state=state, grace=0.5)
     yield made
     made.close()
 
@@ -120,7 +120,7 @@ def test_15_what_the_engine_has_forgotten_goes(engine: Engine, state: Path, capl
         engine.endpoint(one, address=its)
         if one != never:
             engine.join(one)
-    time.sleep(0.3)
+    time.sleep(0.7)
     assert engine.plugin.health()["Endpoints"] == 3  # nobody doubts them
     engine.dataplane.lost.add(dies)
     with caplog.at_level(logging.WARNING, "driverapi"):
@@ -152,7 +152,7 @@ def test_15_an_endpoint_that_the_engine_goes_on_with_stays(engine: Engine) -> No
     assert engine.plugin._reconciler.doubted == []
     engine.join()
     engine.dataplane.lost.add(END)
-    time.sleep(0.4)
+    time.sleep(0.8)
     assert engine.plugin.health()["Endpoints"] == 1
 
 
