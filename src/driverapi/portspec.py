@@ -28,7 +28,6 @@ __all__ = [
 _TEXT: Final = re.compile(
     r"(?:(?P<host>\[[^]]*\]|[^:\[\]]*):)?(?:(?P<outer>[0-9-]*):)?(?P<inner>[0-9-]+)(?:/(?P<protocol>[A-Za-z]+))?"
 )
-_DIGITS: Final = re.compile("[0-9]+").fullmatch
 _NAMES: Final[Mapping[int, str]] = {number: name for name, number in PROTOCOLS.items()}
 _ANY: Final = {4: bytes(4), 6: bytes(16)}
 
@@ -189,7 +188,7 @@ def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: P
 
 def _parse_text(text: str) -> list[PortSpec]:
     before, colon, after = text.partition(":")
-    if colon and len(before) < 6 and len(after) < 6 and _DIGITS(before) and _DIGITS(after):  # as most are
+    if colon and len(text) < 12 and text.isascii() and before.isdecimal() and after.isdecimal():  # as most are
         host_port, port = int(before), int(after)
         if 0 < host_port <= MAX_PORT and 0 < port <= MAX_PORT:
             return [PortSpec(port, "tcp", None, host_port, host_port)]

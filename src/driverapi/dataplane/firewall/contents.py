@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterable
 from typing import Final, final
@@ -16,7 +17,9 @@ __all__ = ["Change", "Contents", "Element", "index_key", "mac_key", "port_elemen
 Element = tuple[str, bytes, bytes]
 """Name of the set, key, and datum (empty of a set). Of an interval the key is an address and a length."""
 
-_ANY: Final = frozenset({bytes(4), bytes(16)})
+_ANY: Final = {bytes(4): "any4", bytes(16): "any6"}
+_WHERE: Final = struct.Struct("!B3xH2x").pack  # protocol and port, as in registers
+_PORT: Final = struct.Struct("!H2x").pack
 
 
 def prefix_key(prefix: Address) -> bytes:
@@ -39,14 +42,14 @@ def mac_key(mac: bytes) -> bytes:
 
 def port_element(port: PortMap) -> Element:
     """Return the element of a published port."""
-    family = "4" if len(port.host) == 4 else "6"
-    where = bytes((PROTOCOLS[port.protocol], 0, 0, 0)) + port.host_port.to_bytes(2, "big") + b"\0\0"
-    to = port.ip + port.port.to_bytes(2, "big") + b"\0\0"
-    if port.host == port.ip:
-        return f"open{family}", port.host + where, b""
-    if port.host in _ANY:
-        return f"any{family}", where, to
-    return f"ports{family}", port.host + where, to
+    protocol, host, host_port, ip, number = port
+    where = _WHERE(PROTOCOLS[protocol], host_port)
+    if host in _ANY:
+        return _ANY[host], where, ip + _PORT(number)
+    family = "4" if len(host) == 4 else "6"
+    if host == ip:
+        return f"open{family}", host + where, b""
+    return f"ports{family}", host + where, ip + _PORT(number)
 
 
 @final
