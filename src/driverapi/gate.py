@@ -84,19 +84,25 @@ class Gate:
             yield
             return
         with HeldSignals() as signals:
-            with self._idle:
-                if self._state is not _State.OPEN:
-                    raise errors.ClosedError("the controller is closed; make another")
-                self._callers.add(me)
             try:
+                with self._idle:
+                    if self._state is not _State.OPEN:
+                        raise errors.ClosedError("the controller is closed; make another")
+                    self._callers.add(me)
                 self._signals.held = signals
                 yield
                 self._settle()
             finally:
-                with self._idle:
-                    self._callers.remove(me)
-                    self._idle.notify_all()
+                self._callers.discard(me)  # first, and needs no memory: else it could never be closed
+                try:
+                    self._tell()
+                except MemoryError:
+                    self._tell()
                 self._signals.held = None
+
+    def _tell(self) -> None:
+        with self._idle:
+            self._idle.notify_all()
 
     def safe_point(self) -> None:
         """Deliver a signal that came during the call: its handler may raise, and the call is undone."""
@@ -138,9 +144,11 @@ class Gate:
                 yield True
                 after = _State.CLOSED
             finally:
-                with self._idle:
-                    self._state = after
-                    self._idle.notify_all()
+                self._state = after
+                try:
+                    self._tell()
+                except MemoryError:
+                    self._tell()
 
 
 class _Gated(Protocol):

@@ -130,11 +130,11 @@ def sandbox_id(sandbox: Sandbox) -> str:
     return f"sandbox {sandbox.name}"
 
 
-def sandbox_record(sandbox: Sandbox) -> Record:
+def sandbox_record(sandbox: Sandbox, state: State = State.CREATED) -> Record:
     """Return the record of a sandbox."""
     from driverapi.store.data import SandboxData, encode
 
     netns = sandbox._place()
     files = None if sandbox._files is None else (sandbox._files.id, sandbox._files.services.kept())
     data = encode(SandboxData(sandbox.name, netns.key, netns.ownership.value, sandbox._made, files))
-    return Record(sandbox_id(sandbox), "", State.CREATED, kind=Kind.SANDBOX, data=data)
+    return Record(sandbox_id(sandbox), "", state, kind=Kind.SANDBOX, data=data)

@@ -174,9 +174,10 @@ def collect(controller: Controller, owners: Collection[str]) -> list[AddressLeas
 def end_leases(network: Network) -> None:
     """Give back the pools of a network that is gone, and have the state forget its leases."""
     with network._controller._leasing:
-        gone = [_id(network, lease) for lease in _leases_of(network)]
-        if gone:
-            network._controller._store.owe(gone=gone)
+        with suppress(errors.NotFoundError):  # an earlier call gave its pools back
+            gone = [_id(network, lease) for lease in _leases_of(network)]
+            if gone:
+                network._controller._store.owe(gone=gone)
         give_pools_back(network)
 
 

@@ -119,22 +119,27 @@ class Lifecycle:
     @network_verb("delete_network")
     def delete_network(self, id: str) -> None:
         """Delete a network that has no endpoints: the driver's part, then what it had on the host."""
-        with self._free:
-            record = self._network(id)
-            if record.endpoints:
-                raise errors.BusyError(f"network {id[:12]} has {len(record.endpoints)} endpoints; delete them first")
-            record.ready = False
+        record: NetworkRecord | None = None
         try:
+            with self._free:
+                found = self._network(id)
+                if found.endpoints:
+                    raise errors.BusyError(f"network {id[:12]} has {len(found.endpoints)} endpoints; delete them first")
+                record, found.ready = found, False
             self._store.put([Record(id, id, State.DELETING, kind=Kind.NETWORK)])
             with contextlib.suppress(errors.NoNetworkError):  # an earlier deletion came this far
                 ask(record.driver, lambda: record.driver.delete_network(id))
             if record.plan is not None:
                 self._dataplane.remove_network(id)
         except BaseException:
-            record.ready = True  # to be deleted again
-            self._store.owe([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
+            if record is not None:
+                record.ready = True  # to be deleted again
+                self._store.owe([Record(id, id, State.CREATED, kind=Kind.NETWORK)])
             raise
-        self._forget_network(id)
+        try:
+            self._forget_network(id)
+        except MemoryError:  # of one moment: the rest of it is gone
+            self._forget_network(id)
 
     def _forget_network(self, id: str) -> None:
         with self._free:
@@ -193,7 +198,7 @@ class Lifecycle:
         try:
             self._forget(record for position, record in records.items() if outcomes[position] is not None)
         finally:
-            self._let_go(records.values())
+            self._let_go(records)
         return outcomes
 
     def _claim(self, request: CreateRequest, records: dict[int, EndpointRecord], position: int) -> None:
@@ -368,7 +373,10 @@ class Lifecycle:
                         _parted(record)
                         gone.add(position)
             finally:  # after an interrupt too: those whose driver was not asked can leave again
-                _note(requests, gone, inside=False)
+                try:
+                    _note(requests, gone, inside=False)
+                except MemoryError:  # of one moment: the caller's table and ours would differ
+                    _note(requests, gone, inside=False)
                 stay = [records[position] for position in due if position not in gone]
                 for record in stay:
                     record.ending = False
@@ -419,12 +427,18 @@ class Lifecycle:
                         seen.add(id)
             yield records, outcomes
         finally:
-            self._let_go(records.values())
+            self._let_go(records)
 
-    def _let_go(self, records: Iterable[EndpointRecord]) -> None:
+    def _let_go(self, records: Mapping[int, EndpointRecord]) -> None:
+        try:
+            self._free_all(records)
+        except MemoryError:  # of one moment: who waits for them would wait for ever
+            self._free_all(records)
+
+    def _free_all(self, records: Mapping[int, EndpointRecord]) -> None:
+        for position in records:
+            records[position].busy = False
         with self._free:
-            for record in records:
-                record.busy = False
             self._free.notify_all()
 
     def _put(self, *changes: tuple[Collection[EndpointRecord], State]) -> None:

@@ -128,6 +128,7 @@ class _Restorer:
         self._rebuilt: list[str] = []
         self._down: list[_Member] = []
         self._lost: list[str] = []
+        self._parting: list[Sandbox] = []  # that were being deleted
         self._ports_lost: list[tuple[str, str]] = []
         self._undone = self._finished = 0
 
@@ -145,7 +146,7 @@ class _Restorer:
         for record in records[Kind.LEASE]:
             self._read_lease(record)
         survey = self._controller._dataplane.survey()  # type: ignore[attr-defined]
-        self._take_sandboxes(survey, [decode(record.data, SandboxData) for record in records[Kind.SANDBOX]])
+        self._take_sandboxes(survey, records[Kind.SANDBOX])
         for network, known, made in self._networks.values():
             if isinstance(network._driver, PlansNetwork):
                 self._take_network(survey, network, known, made)
@@ -286,12 +287,17 @@ class _Restorer:
 
     # --- what there is ------------------------------------------------------------------------------
 
-    def _take_sandboxes(self, survey: Survey, known: list[SandboxData]) -> None:
+    def _take_sandboxes(self, survey: Survey, records: list[Record]) -> None:
+        known = [decode(record.data, SandboxData) for record in records]
         taken = survey.sandboxes([(one.key, one_of(Ownership, one.ownership)) for one in known])
         used = {one.made.sandbox for one in self._members if one.made is not None and one.state is State.JOINED}
-        for data, netns in zip(known, taken, strict=True):
+        for record, data, netns in zip(records, known, taken, strict=True):
+            if record.state is State.DELETING:
+                self._count_half(record.state)
             if netns is None:
-                if not data.made or data.name in used:  # else a bulk call was about to make it, or had dropped it
+                if record.state is State.DELETING:
+                    pass  # it had come so far
+                elif not data.made or data.name in used:  # else a bulk call was about to make it, or had dropped it
                     self._lost.append(data.name)
                 self._gone.append(f"sandbox {data.name}")
                 continue
@@ -301,6 +307,8 @@ class _Restorer:
                 self._controller._files.open(sandbox, Services(**data.files[1]), data.files[0])
             self._sandboxes[data.name] = (sandbox, data)
             self._controller._sandboxes[data.name] = sandbox
+            if record.state is State.DELETING:
+                self._parting.append(sandbox)
 
     def _take_network(self, survey: Survey, network: Network, known: NetworkRecord, made: NetworkMade) -> None:
         driver = known.driver
@@ -390,6 +398,7 @@ class _Restorer:
                 sandbox._made = False
                 self._writes.append(sandbox_record(sandbox))
         self._undone += len(lone)
+        lone += [sandbox for sandbox in self._parting if sandbox not in lone and not sandbox.endpoints]
         for refused in self._controller._drop_sandboxes(lone):
             if refused is not None:
                 raise refused

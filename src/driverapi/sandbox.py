@@ -9,11 +9,14 @@ from driverapi.counters import InterfaceStatistics, statistics_of_many
 from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.events import emit
 from driverapi.gate import changes, reads
+from driverapi.keeping import sandbox_record
+from driverapi.store.contract import State
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.endpoint import Endpoint
     from driverapi.sandboxfiles import Files
+    from driverapi.store.contract import Store
 
 __all__ = ["Sandbox"]
 
@@ -121,10 +124,25 @@ class Sandbox:
                 raise errors.BusyError(
                     f"sandbox {self.name!r} is joined by {names or 'one just now'}; let them leave first"
                 )
-        refused = self._controller._drop_sandboxes([self])[0]
+        store = self._controller._store
+        try:
+            if store.keeps:
+                store.put([sandbox_record(self, State.DELETING)])
+            refused = self._controller._drop_sandboxes([self])[0]
+        except BaseException:
+            self._stay(store)
+            raise
         if refused is not None:
+            self._stay(store)
             raise refused
         emit("sandbox.deleted", sandbox=self._place().key)
+
+    def _stay(self, store: Store) -> None:
+        """Be there, unless it was dropped: its deletion failed."""
+        with self._controller._lock:
+            self._deleted = self._controller._sandboxes.get(self.name) is not self
+        if store.keeps and not self._deleted:
+            store.owe([sandbox_record(self)])
 
     def _retire(self) -> bool:
         """Let no further endpoint join, if none has joined; tell whether it is ours to drop now."""

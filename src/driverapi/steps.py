@@ -170,7 +170,10 @@ class Steps:
             lifecycle.delete([endpoint.id for endpoint in endpoints if endpoint.id in lifecycle])
             raise
         finally:
-            self._settle(endpoints)
+            try:
+                self._settle(endpoints)
+            except MemoryError:  # of one moment: names would be taken for ever
+                self._settle(endpoints)
         return endpoints
 
     def _settle(self, endpoints: Sequence[Endpoint]) -> None:
@@ -183,14 +186,15 @@ class Steps:
         gone = []
         with self._lock:
             for endpoint in endpoints:
-                name, claimed = endpoint.name, endpoint._claimed
-                endpoint._claimed = False
-                if endpoint.id in lifecycle:
+                name = endpoint.name
+                there = endpoint.id in lifecycle
+                if there:
                     self._endpoints[name] = endpoint
-                    continue
-                if claimed or self._endpoints.get(name) is endpoint:  # else it is another's
+                elif endpoint._claimed or self._endpoints.get(name) is endpoint:  # else it is another's
                     self._endpoints.pop(name, None)
-                gone.append(endpoint)
+                endpoint._claimed = False
+                if not there:
+                    gone.append(endpoint)
         self._addressing.release(gone)
         self._controller._files.changed(self._me)
 
@@ -309,7 +313,8 @@ class Steps:
         due = [endpoint for endpoint in endpoints if endpoint.sandbox is None and self._has(endpoint)]
         try:
             for endpoint, outcome in zip(due, self._delete_many(due), strict=True):
-                note(endpoint, outcome)
+                if not isinstance(outcome, errors.NoEndpointError):  # an earlier deletion came this far
+                    note(endpoint, outcome)
             made = [
                 (endpoint, sandbox)
                 for endpoint in endpoints

@@ -239,8 +239,9 @@ class WarmPool:
             spare = self._pop(len(self._ready) - size)
             if size and self._thread is None:
                 # A daemon, so that a forgotten controller is closed at the interpreter's end, and this with it.
-                self._thread = threading.Thread(target=self._run, name="driverapi-warm", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="driverapi-warm", daemon=True)
+                thread.start()  # it needs what is held here to go on, or to end
+                self._thread = thread
             self._changed.notify_all()
         return spare
 
@@ -270,7 +271,10 @@ class WarmPool:
         try:
             self._refill()
         finally:
-            self._over()
+            try:
+                self._over()
+            except MemoryError:  # of one moment: who closes the pool would wait for ever
+                self._over()
 
     def _over(self) -> None:
         """Tell that the calling thread refills no more: from here on another may be started."""

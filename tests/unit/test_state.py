@@ -273,6 +273,58 @@ def test_a_sandbox_that_was_made_by_attach_and_kept(machine: Machine, durability
     ctl.close()
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_sandbox_that_was_being_deleted(machine: Machine, monkeypatch: pytest.MonkeyPatch, dropped: bool) -> None:
+    """Its deletion is finished, and it is not reported as gone."""
+    ctl = machine.start()
+    box = ctl.create_sandbox("box")
+    ctl.create_sandbox("other")
+    drop = machine.dataplane.drop_sandboxes
+
+    def die(netns: Any) -> Any:
+        if dropped:
+            drop(netns)
+        machine.kill(ctl)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.dataplane, "drop_sandboxes", die)
+        with pytest.raises((KeyboardInterrupt, AttributeError, errors.ClosedError)):
+            box.delete()
+    assert machine.rows()["sandbox box"] == (Kind.SANDBOX, State.DELETING)
+    ctl = machine.start()
+    assert ctl.restored is not None
+    assert (ctl.restored.gone, ctl.restored.finished) == ((), 1)
+    assert [one.name for one in ctl.sandboxes] == ["other"]
+    assert list(machine.rows()) == ["sandbox other"]
+    assert len(machine.dataplane.sandboxes) == 1
+    ctl.close()
+
+
+def test_a_sandbox_whose_deletion_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctl = machine.start()
+    box = ctl.create_sandbox("box")
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.dataplane, "drop_sandboxes", lambda netns: [errors.KernelError("no", 16)])
+        with pytest.raises(errors.KernelError):
+            box.delete()
+    assert machine.rows()["sandbox box"] == (Kind.SANDBOX, State.CREATED)
+    with monkeypatch.context() as patch:
+        patch.setattr(ctl._store, "put", _full)
+        with pytest.raises(errors.StateError):
+            box.delete()
+    ctl.create_network("bridge", "web", ipv4="10.1.0.0/24").create_endpoint("e").join(box)
+    machine.kill(ctl)
+    ctl = machine.start()
+    assert ctl.restored is not None
+    assert not ctl.restored.mended
+    ctl.close()
+
+
+def _full(*_: object) -> None:
+    raise errors.StateError("the disk is full")
+
+
 def test_what_cannot_be_kept_is_refused(machine: Machine) -> None:
     ctl = machine.start()
     web = ctl.create_network("bridge", "web", ipv4="10.1.0.0/24")

@@ -64,7 +64,7 @@ def differences(
             sandbox = decode(record.data, SandboxData)
             if sandbox.ownership == Ownership.OWNED.value:
                 paths.add(sandbox.key)
-                if sandbox.key not in mounts:
+                if sandbox.key not in mounts and record.state is State.CREATED:  # else it was being deleted
                     found.append(f"sandbox {sandbox.name!r}: namespace {sandbox.key} is not there")
             elif sandbox.ownership == Ownership.EXISTING.value and not os.path.exists(sandbox.key):
                 found.append(f"sandbox {sandbox.name!r}: {sandbox.key} is not there")
