@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -203,13 +203,12 @@ class Firewall:
             self._waiting = False
             if self._contents:
                 self._send("the packet filter", self._contents.whole)
-            else:
-                self.delete()
+            self.delete(FAMILIES.keys() - self._contents.families)
 
-    def delete(self) -> None:
-        """Delete the tables that there are."""
-        for family in FAMILIES.values():
-            batch = NftBatch(table_name(self._instance), family)
+    def delete(self, families: Collection[str] = tuple(FAMILIES)) -> None:
+        """Delete the tables of those families that there are."""
+        for family in families:
+            batch = NftBatch(table_name(self._instance), FAMILIES[family])
             batch.delete_table()
             try:
                 self._socket().commit(batch)
@@ -219,7 +218,7 @@ class Firewall:
             except OSError as error:
                 if error.errno != errno.EPROTONOSUPPORT:
                     raise errors.KernelError(f"the packet filter: {error.strerror}", error.errno or 0) from error
-        self._made.clear()
+            self._made.discard(family)
 
     # --- inside ---------------------------------------------------------------------------------
 
