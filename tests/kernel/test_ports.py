@@ -85,7 +85,7 @@ def test_loopback_addresses_are_kept_off_the_wire(net: Network) -> None:
         listening.bind(("127.0.0.1", 9090))
         listening.settimeout(0.5)
         inside = ("nsenter", f"--net={place(one)}")
-        run(*inside, "ip", "link", "set", "lo", "down")
+        run(*inside, "ip", "addr", "flush", "dev", "lo")
         run(*inside, "sysctl", "-q", "-w", "net.ipv4.conf.eth0.route_localnet=1")
         run(*inside, "ip", "route", "add", "127.0.0.0/8", "via", "10.77.0.1")
         assert ask("127.0.0.1", 9090, "udp", where=place(one), source=ip_of(one), wait=0.5) is None
