@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Origin
-from driverapi.ipam.contract import IPAM, ByMAC, Pool
+from driverapi.ipam.contract import IPAM, ByMAC, KnowsPools, Pool
 
 if TYPE_CHECKING:
     from driverapi.endpoint import Endpoint
@@ -117,7 +117,10 @@ class Addressing:
 
     def take_again(self, pool: str, ip: bytes, mac: bytes | None) -> None:
         """Take an address that an earlier process had given, and have its MAC remembered."""
-        self.ipam.request_address(pool, ip)
+        if isinstance(self.ipam, KnowsPools):
+            self.ipam.know_address(pool, ip)
+        else:
+            self.ipam.request_address(pool, ip)
         if mac is not None and isinstance(self.ipam, ByMAC):
             self.ipam.remember_mac(pool, mac, ip)
 

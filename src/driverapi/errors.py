@@ -41,6 +41,9 @@ __all__ = [
     "NotFoundError",
     "NotImplementedYetError",
     "NotJoinedError",
+    "PluginDownError",
+    "PluginError",
+    "PluginRefusedError",
     "PortTakenError",
     "PortsExhaustedError",
     "SandboxExistsError",
@@ -239,6 +242,51 @@ class SealedError(ConflictError):
 
 class DriverFaultError(DriverAPIError, RuntimeError):
     """A driver raised an error that is none of this package's; it is the ``__cause__``."""
+
+
+# --- plugins of a Docker engine that are drivers here ----------------------------------------------
+
+
+class PluginError(DriverAPIError, RuntimeError):
+    """A plugin answered what cannot be, or its connection was cut.
+
+    Attributes
+    ----------
+    outcome : str
+        What is known of the request: ``"nothing"`` was done, it is ``"unknown"``, or it was ``"answered"``.
+    """
+
+    outcome: str = "unknown"
+
+    def __init__(self, message: str, outcome: str = "unknown") -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the outcome."""
+        return type(self), (str(self), self.outcome)
+
+
+class PluginDownError(PluginError, ConnectionError):
+    """A plugin is not there, or does not answer in time."""
+
+
+class PluginRefusedError(PluginError):
+    """A plugin said no, for a reason that no other class of this package has.
+
+    Attributes
+    ----------
+    kind : Kind
+        What the plugin said, or what its status means.
+    """
+
+    def __init__(self, message: str, kind: Kind = Kind.INTERNAL) -> None:
+        super().__init__(message, "nothing")
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the kind."""
+        return type(self), (str(self), self.kind)
 
 
 # --- the kernel ----------------------------------------------------------------------------------

@@ -301,6 +301,30 @@ EVENTS: Final = MappingProxyType(
             "What was done could not be written; it is written with what comes next.",
             _FAULT,
         ),
+        "remote.failed": Event(
+            WARNING,
+            "plugin %(driver)s: %(verb)s failed: %(error)s",
+            "A Docker plugin that is a driver or an IPAM here said no, could not be asked, or answered what cannot be.",
+            ("driver", "verb", "seconds", *_FAULT),
+        ),
+        "remote.ignored": Event(
+            WARNING,
+            "plugin %(driver)s: %(verb)s: %(error)s; it is taken as done",
+            "Such a plugin did not take something away, and did not say why in a way that is known.",
+            ("driver", "verb", "network", *_FAULT),
+        ),
+        "remote.down": Event(
+            WARNING,
+            "plugin %(driver)s does not answer: %(error)s; it is asked now and then",
+            "Such a plugin did not answer in time: other calls fail at once.",
+            ("driver", "error"),
+        ),
+        "remote.back": Event(
+            INFO,
+            "plugin %(driver)s answers again",
+            "The first answer after that.",
+            ("driver",),
+        ),
         "plugin.activated": Event(
             INFO,
             "an engine has activated the plugin of driver %(driver)s",

@@ -120,9 +120,16 @@ def note_of_network(
         wish = of[one.pool.version]
         gateway = None if one.gateway is None else one.gateway.ip
         within = None if wish.within is None else (wish.within.ip, wish.within.prefix)
-        given.append(PrefixData(one.pool.ip, one.pool.prefix, gateway, within, list(wish.exclude), wish.serial))
+        id = network._pools[one.pool.version].id
+        given.append(PrefixData(one.pool.ip, one.pool.prefix, gateway, within, list(wish.exclude), wish.serial, "", id))
     space, more = wishes[0].space, dict(wishes[0].options)
-    return encode(NetworkData(network.name, network.type, given, dict(options), network.ipam, space, more))
+    controller = network._controller
+    found = [
+        ("driver", controller.registry.is_plugin(network.type)),
+        ("ipam", controller.ipams.is_plugin(network.ipam)),
+    ]
+    plugins = [what for what, is_plugin in found if is_plugin]
+    return encode(NetworkData(network.name, network.type, given, dict(options), network.ipam, space, more, plugins))
 
 
 def sandbox_id(sandbox: Sandbox) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from driverapi import errors
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
 from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
+from driverapi.blocking import Flights
 from driverapi.dataplane.contract import Dataplane, Progress, Work
 from driverapi.joining import wishes_of
 from driverapi.notes import Notes
@@ -43,6 +44,7 @@ class Lifecycle:
         self.watch = Watch()
         self.ports = Ports(self, dataplane)
         self.notes = Notes(dataplane, keeps=store.keeps, quarantine=quarantine)
+        self._flights = Flights()
         self._free = threading.Condition()  # guards the two tables; told when endpoints are no longer busy
         self._networks: dict[str, NetworkRecord] = {}
         self._endpoints: dict[str, EndpointRecord] = {}
@@ -144,6 +146,7 @@ class Lifecycle:
     def _forget_network(self, id: str) -> None:
         with self._free:
             self._networks.pop(id, None)
+        self._flights.forget(id)
         self._store.owe(gone=self.notes.network_gone(id))
 
     def _network(self, id: str) -> NetworkRecord:
@@ -172,11 +175,18 @@ class Lifecycle:
         return record
 
     @verb("create")
-    def create(self, requests: Sequence[CreateRequest]) -> list[Outcome]:
+    def create(self, requests: Sequence[CreateRequest], progress: Progress | None = None) -> list[Outcome]:
         """Create endpoints: the driver consumes or fills the interfaces of each."""
         outcomes: list[Outcome] = [None] * len(requests)
         records: dict[int, EndpointRecord] = {}
-        created: list[int] = []
+        created: dict[int, None] = {}
+
+        def step(position: int) -> None:
+            created[position] = None  # from here on its deletion is owed, should an interrupt come
+            outcomes[position] = self._create_one(records[position], requests[position].options)
+            if outcomes[position] is not None:
+                del created[position]
+
         try:
             with self._free:
                 for position, request in enumerate(requests):
@@ -185,11 +195,7 @@ class Lifecycle:
                     except errors.DriverAPIError as error:
                         outcomes[position] = error
             self._put((records.values(), State.CREATING))
-            for position, record in records.items():
-                created.append(position)  # from here on its deletion is owed, should an interrupt come
-                outcomes[position] = self._create_one(record, requests[position].options)
-                if outcomes[position] is not None:
-                    created.pop()
+            self._each(records, step, progress, creating=True)
             self._put(([records[position] for position in created], State.CREATED))
         except BaseException as error:
             undo([self._deletion(records[position]) for position in created], error)
@@ -238,13 +244,17 @@ class Lifecycle:
                     outcomes[position] = errors.JoinedError(f"{record.what} is in a sandbox; let it leave first")
             due = {position: record for position, record in records.items() if outcomes[position] is None}
             gone: list[int] = []
+
+            def step(position: int) -> None:
+                record = due[position]
+                outcomes[position] = self._leave_owed(record) or outcome_of(record, self._deletion(record))
+                if outcomes[position] is None:
+                    gone.append(position)
+
             try:
                 self._put((due.values(), State.DELETING))
                 self.ports.give_up(due.values())
-                for position, record in due.items():
-                    outcomes[position] = self._leave_owed(record) or outcome_of(record, self._deletion(record))
-                    if outcomes[position] is None:
-                        gone.append(position)
+                self._each(due, step)
             finally:  # after an interrupt too: what the driver has deleted is gone, the rest is not
                 try:
                     self._forget([due.pop(position) for position in gone])
@@ -266,18 +276,25 @@ class Lifecycle:
                 records[position].join_options = requests[position].options
                 records[position].warm = requests[position].warm
                 records[position].place = requests[position].sandbox
-            asked: list[int] = []
+            plans: dict[int, EndpointPlan | None] = {}  # of those whose drivers were asked: None while they are
             answers: Sequence[Any] = ()
+
+            def step(position: int) -> None:
+                plans[position] = None  # from here on its leave is owed, should an interrupt come
+                plan = self._ask_join(records[position], requests[position])
+                if isinstance(plan, EndpointPlan):
+                    plans[position] = plan
+                else:
+                    del plans[position]
+                    outcomes[position] = plan
+
             try:
                 self._put(([records[position] for position in due], State.JOINING))
-                plans: list[EndpointPlan] = []
-                for position in due:
-                    plan = self._ask_join(records[position], requests[position], asked, position)
-                    if isinstance(plan, EndpointPlan):
-                        plans.append(plan)
-                    else:
-                        outcomes[position] = plan
-                works = [Work(plan, requests[position].netns) for plan, position in zip(plans, asked, strict=True)]
+                self._each({position: records[position] for position in due}, step, progress)
+                asked = [position for position in due if position in plans]
+                works = [
+                    Work(plan, requests[position].netns) for position in asked if (plan := plans[position]) is not None
+                ]
                 answers = self._dataplane.realise(works, progress)
                 for position, answer in zip(asked, answers, strict=True):
                     if isinstance(answer, Exception):
@@ -296,7 +313,7 @@ class Lifecycle:
                 )
             except BaseException as error:
                 made = [answer for answer in answers if not isinstance(answer, Exception)]
-                steps = [self._leaving(records[position]) for position in asked if outcomes[position] is None]
+                steps = [self._leaving(records[position]) for position in plans if outcomes[position] is None]
                 undo([*steps, partial(self._remove, made, error)], error)
                 for position in due:
                     _parted(records[position])
@@ -312,18 +329,14 @@ class Lifecycle:
                 undo_failed(refused)
 
     @staticmethod
-    def _ask_join(
-        record: EndpointRecord, request: JoinRequest, asked: list[int], position: int
-    ) -> EndpointPlan | Exception:
-        """Call the driver's ``join``; unless it refuses, its ``leave`` is owed (``asked``)."""
+    def _ask_join(record: EndpointRecord, request: JoinRequest) -> EndpointPlan | Exception:
+        """Call the driver's ``join``; unless it refuses, its ``leave`` is owed."""
         driver, network = record.network.driver, record.network.id
         join = JoinInfo(record.info)
-        asked.append(position)
         try:
             wishes_of(record.options, request.options)  # what is wrong in them is told before the driver is asked
             ask(driver, lambda: driver.join(network, record.id, request.netns.key, join, request.options), record.what)
         except Exception as error:
-            asked.pop()
             return error
         finally:
             join._seal()
@@ -360,18 +373,20 @@ class Lifecycle:
             for position in due:
                 records[position].ending = requests[position].ends
             gone: set[int] = set()
+
+            def step(position: int) -> None:
+                record = records[position]
+                record.owes_leave = True
+                outcomes[position] = self._leave_owed(record)
+                _parted(record)
+                gone.add(position)
+
             try:
                 self._put(([records[position] for position in due], State.LEAVING))
                 answers = self._dataplane.remove([records[position].realised for position in due], progress)
                 for position, answer in zip(due, answers, strict=True):
                     outcomes[position] = answer
-                for position in due:
-                    if outcomes[position] is None:
-                        record = records[position]
-                        record.owes_leave = True
-                        outcomes[position] = self._leave_owed(record)
-                        _parted(record)
-                        gone.add(position)
+                self._each({position: records[position] for position in due if outcomes[position] is None}, step)
             finally:  # after an interrupt too: those whose driver was not asked can leave again
                 try:
                     _note(requests, gone, inside=False)
@@ -403,6 +418,29 @@ class Lifecycle:
                 self._networks[record.id] = record
             else:
                 self._endpoints[record.id] = record.network.endpoints[record.id] = record
+
+    def _each(
+        self,
+        records: Mapping[int, EndpointRecord],
+        step: Callable[[int], object],
+        progress: Progress | None = None,
+        *,
+        creating: bool = False,
+    ) -> None:
+        """Take a step with the driver of each endpoint, in order; with those of blocking drivers, several at once."""
+        blocking: dict[NetworkRecord, list[int]] = {}
+        for position, record in records.items():
+            if getattr(record.network.driver, "join_in_flight", 0):
+                blocking.setdefault(record.network, []).append(position)
+            else:
+                step(position)
+        for network, positions in blocking.items():
+            steps = [partial(step, position) for position in positions]
+            pause = _nothing if progress is None else partial(progress, 0)
+            if creating:
+                self._flights.creating(network.driver, network.id, steps, pause)
+            else:
+                self._flights.joining(network.driver, steps, pause)
 
     # --- bookkeeping ----------------------------------------------------------------------------
 
@@ -489,6 +527,10 @@ class Lifecycle:
             self._free.notify_all()
         if gone:
             self._store.owe(*self.notes.gone(gone))
+
+
+def _nothing() -> None:
+    """Have nothing to look at."""
 
 
 def _parted(record: EndpointRecord) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
+from driverapi.knowing import KnowsAgain
 from driverapi.store.contract import Kind, Record, State
 
 if TYPE_CHECKING:
@@ -141,6 +142,10 @@ class Notes:
     def _made(self, record: EndpointRecord) -> bytes:
         if record.realised is None:
             return b""
+        driver = record.network.driver
+        memory = driver.join_memory(record.network.id, record.id) if isinstance(driver, KnowsAgain) else {}
         return self._data.encode(
-            self._data.EndpointMade(record.place, dict(record.join_options), self._dataplane.kept(record.realised))
+            self._data.EndpointMade(
+                record.place, dict(record.join_options), self._dataplane.kept(record.realised), dict(memory)
+            )
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from driverapi import errors, labels
 from driverapi.api import Driver, IPAMData, Options
-from driverapi.ipam.contract import IPAM, Avoid
+from driverapi.ipam.contract import IPAM, Avoid, GivesGateways
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.wishes import SPACE, Wish, in_use
 
@@ -80,9 +80,12 @@ def take_pools(
         if not isinstance(ipam, DefaultIPAM):
             _check_apart(controller, network, pool.prefix.network, avoid, allow_overlap=allow_overlap)
         chosen = None
-        if wish.gateway is not None:
+        wanted = gives and (not isinstance(driver, SaysGateway) or driver.has_gateway(options))
+        if isinstance(ipam, GivesGateways) and (wish.gateway is not None or wanted):
+            chosen = ipam.request_gateway(pool.id, wish.gateway)
+        elif wish.gateway is not None:
             chosen = ipam.request_address(pool.id, wish.gateway)
-        elif gives and (not isinstance(driver, SaysGateway) or driver.has_gateway(options)):
+        elif wanted:
             chosen = ipam.request_addresses(pool.id, 1)[0]
         if chosen is not None:
             network._gateways[wish.version] = chosen

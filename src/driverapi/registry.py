@@ -29,8 +29,9 @@ BUILTIN: Final[dict[str, str]] = {
 class DriverRegistry:
     """Drivers by network type (seed: the ``RegisterDriver`` side of ``DriverCallback``).
 
-    A name that was not registered is looked for among the built-in drivers and then among
-    the installed entry points, and registered for good when found.
+    A name that was not registered is looked for among the built-in drivers, then among the installed
+    entry points, then where an engine looks for its plugins (:mod:`driverapi.remote`), and registered for
+    good when found.
 
     Thread safety: all methods; check and set are one step.
     """
@@ -38,6 +39,7 @@ class DriverRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._drivers: dict[str, Driver] = {}
+        self._plugins: set[str] = set()  # names that were found as Docker plugins
         # Of its own, held while a driver takes its configuration: it may register further drivers then.
         self._configuring = threading.RLock()
         self._configured: dict[str, dict[str, Any]] = {}
@@ -73,7 +75,7 @@ class DriverRegistry:
         errors.InvalidError
             The name is not text.
         errors.NoDriverError
-            Neither registered, built in nor installed.
+            Neither registered, built in nor installed, nor a Docker plugin.
         errors.DriverFaultError
             An installed driver could not be loaded.
         """
@@ -83,8 +85,28 @@ class DriverRegistry:
         if found is not None:
             return found
         made = self._make(name)
+        return self._settle(name, made, plugin=made is None)
+
+    def _settle(self, name: str, made: Driver | None, *, plugin: bool) -> Driver:
+        if made is None:
+            from driverapi.remote import RemoteDriver
+
+            made = RemoteDriver(name)
         with self._lock:  # another thread may have been first: its instance counts
+            if plugin and name not in self._drivers:
+                self._plugins.add(name)
             return self._drivers.setdefault(name, made)
+
+    def expect(self, name: str) -> None:
+        """Have a Docker plugin be the driver of a network type that has none: it is looked for when it is asked."""
+        with self._lock:
+            known = name in self._drivers
+        if not known:
+            self._settle(name, None, plugin=True)
+
+    def is_plugin(self, name: str) -> bool:
+        """Tell whether the driver of a type was found as a Docker plugin."""
+        return name in self._plugins
 
     def configure(self, name: str, options: Mapping[str, Any]) -> Driver:
         """Give the driver of a network type its configuration, once, and return it (seed: ``Config``).
@@ -127,15 +149,18 @@ class DriverRegistry:
         """Return all network types that :meth:`get` would find, sorted."""
         with self._lock:
             registered = set(self._drivers)
-        return sorted(registered | set(BUILTIN) | {point.name for point in _entry_points()})
+        return sorted(registered | set(BUILTIN) | {point.name for point in _entry_points()} | set(_plugins()))
 
-    def _make(self, name: str) -> Driver:
+    def _make(self, name: str) -> Driver | None:
+        """Make a driver; None for one that is a Docker plugin."""
         factory: Any
         if name in BUILTIN:
             module, _, attribute = BUILTIN[name].partition(":")
             factory = getattr(importlib.import_module(module), attribute)
         else:
             points = [point for point in _entry_points() if point.name == name]
+            if not points and name in _plugins(name):
+                return None
             if not points:
                 known = ", ".join(self.names())
                 raise errors.NoDriverError(f"no driver for network type {name!r}; there are: {known}")
@@ -164,3 +189,12 @@ def _entry_points() -> list[Any]:
     from importlib.metadata import entry_points
 
     return list(entry_points(group=ENTRY_POINTS))
+
+
+def _plugins(name: str | None = None) -> list[str]:
+    """Return the names of the Docker plugins that there are, or that one if there is."""
+    from driverapi.places import names, there  # imported late, as is what asks them
+
+    if name is not None:
+        return [name] if there(name) else []
+    return names()

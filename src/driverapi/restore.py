@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,8 +24,10 @@ from driverapi.asking import ask, plan_of
 from driverapi.dataplane.contract import Ownership, Publishes, Survey, Swept, Work
 from driverapi.endpoint import Endpoint
 from driverapi.events import emit, of_fault, of_network
+from driverapi.ipam.contract import KnowsPools
 from driverapi.ipam.wishes import Wish
 from driverapi.keeping import sandbox_record
+from driverapi.knowing import KnowsAgain
 from driverapi.network import Network
 from driverapi.plan import NetworkPlan, PortMap, check_network_plan
 from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
@@ -180,13 +182,15 @@ class _Restorer:
         if record.state in _HALF:
             self._count_half(record.state)
             self._gone.append(record.id)
-            driver = self._driver(data.type, data.name)
+            driver = self._driver(data)
             with contextlib.suppress(errors.NotFoundError):
                 ask(driver, lambda: driver.delete_network(record.id))
             return
         controller = self._controller
         made = decode(record.made, NetworkMade)
-        driver = self._driver(data.type, data.name)
+        driver = self._driver(data)
+        if "ipam" in data.plugins:
+            controller.ipams.expect(data.ipam)
         network = self._named(data.name, lambda: Network(controller, record.id, data.name, data.type, data.ipam))
         ipam = network._addressing.ipam
         network._addressing.gives = driver.requires_ipam and getattr(ipam, "gives_addresses", True)
@@ -203,11 +207,16 @@ class _Restorer:
                 space=data.space,
                 options=data.ipam_options,
             )
-            pool = wish.request(ipam, f"network {data.name!r}", (), allow_overlap=True)
+            knows = ipam if isinstance(ipam, KnowsPools) and one.pool else None
+            if knows is None:
+                pool = wish.request(ipam, f"network {data.name!r}", (), allow_overlap=True)
+            else:
+                pool = wish.known(knows, one.pool)
             network._pools[prefix.version] = pool
             gateway = None
             if one.gateway is not None:
-                gateway = ipam.request_address(pool.id, one.gateway)
+                take = ipam.request_address if knows is None else knows.know_gateway
+                gateway = take(pool.id, one.gateway)
                 network._gateways[prefix.version] = gateway
             given.append(IPAMData(pool.prefix, gateway))
         options = {**data.options, labels.IPAM_DATA: tuple(given), labels.MEMORY: made.memory}
@@ -218,8 +227,10 @@ class _Restorer:
         controller._networks[data.name] = network
         self._networks[record.id] = (network, known, made)
 
-    def _driver(self, type: str, network: str) -> Driver:
-        return self._named(network, lambda: self._controller._configured(type))
+    def _driver(self, data: NetworkData) -> Driver:
+        if "driver" in data.plugins:
+            self._controller.registry.expect(data.type)
+        return self._named(data.name, lambda: self._controller._configured(data.type))
 
     @staticmethod
     def _named(network: str, step: Callable[[], T]) -> T:
@@ -328,7 +339,7 @@ class _Restorer:
                 self._part(member)
                 continue
             sandbox, _ = place
-            join = join_again(member.record, sandbox.key, member.made.options)
+            join = join_again(member.record, sandbox.key, member.made.options, member.made.memory)
             inside.append((member, sandbox, join, Work(plan_of(member.record, join), sandbox._place())))
         realised = survey.endpoints(
             [work for *_, work in inside], [member.made.realised for member, *_ in inside if member.made is not None]
@@ -442,18 +453,25 @@ def endpoint_again(network: NetworkRecord, id: str, data: EndpointData) -> Endpo
     record.options = data.options
     record.ports = {PortMap(one.protocol, one.host, one.host_port, one.ip, one.port): None for one in data.ports}
     driver = network.driver
-    ask(driver, lambda: driver.create_endpoint(network.id, id, info, data.options), record.what)
+    if isinstance(driver, KnowsAgain):
+        driver.know_endpoint(network.id, id, info, data.options)
+    else:
+        ask(driver, lambda: driver.create_endpoint(network.id, id, info, data.options), record.what)
     info._seal()
     info.origin = origin
     return record
 
 
-def join_again(record: EndpointRecord, key: str, options: Options) -> JoinInfo:
-    """Ask the driver again for what an endpoint was in a sandbox."""
+def join_again(record: EndpointRecord, key: str, options: Options, memory: Mapping[str, Any]) -> JoinInfo:
+    """Ask the driver again for what an endpoint was in a sandbox; one that knows it is told."""
     driver, network = record.network.driver, record.network.id
     join = JoinInfo(record.info)
     record.join_options = options
-    ask(driver, lambda: driver.join(network, record.id, key, join, options), record.what)
+    if isinstance(driver, KnowsAgain):
+        knowing = driver
+        ask(driver, lambda: knowing.know_join(network, record.id, key, join, memory), record.what)
+    else:
+        ask(driver, lambda: driver.join(network, record.id, key, join, options), record.what)
     join._seal()
     return join
 

@@ -160,7 +160,7 @@ class Steps:
                 )
                 for position in alive
             ]
-            for position, outcome in zip(alive, lifecycle.create(requests), strict=True):
+            for position, outcome in zip(alive, lifecycle.create(requests, self._gate.watched(None)), strict=True):
                 endpoints[position].error = outcome
             self._check_chosen([endpoints[position] for position in alive])
             self._publish(endpoints, wanted)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, Self, runtime_checkable
 from driverapi import errors
 from driverapi.addresses import Address, parse_network
 
-__all__ = ["IPAM", "SPACES", "Avoid", "ByMAC", "KeepsLeases", "Lease", "Pool", "PoolId"]
+__all__ = ["IPAM", "SPACES", "Avoid", "ByMAC", "GivesGateways", "KeepsLeases", "KnowsPools", "Lease", "Pool", "PoolId"]
 
 SPACES: Final = ("local", "global")
 """Address spaces: of this machine's networks, and of those that span several
@@ -216,6 +216,46 @@ class ByMAC(Protocol):
 
     def remember_mac(self, pool: str, mac: bytes, address: bytes) -> None:
         """Take note that a MAC has, or had, an address: known from before a restart, or because it was asked for."""
+
+
+@runtime_checkable
+class GivesGateways(Protocol):
+    """An IPAM that is to know which address is a gateway.
+
+    Thread safety: all methods.
+    """
+
+    def request_gateway(self, pool: str, wanted: bytes | None) -> Address:
+        """Take the gateway of a pool, that one or any; it is given back with the pool."""
+
+
+@runtime_checkable
+class KnowsPools(Protocol):
+    """An IPAM whose pools are there still when a controller starts again on its state: it is told of them, not asked.
+
+    None of these methods does I/O.
+
+    Thread safety: all methods.
+    """
+
+    def know_pool(
+        self,
+        id: str,
+        prefix: Address,
+        *,
+        within: Address | None = None,
+        exclude: Sequence[bytes] = (),
+        serial: bool = False,
+        space: str = "local",
+        options: Mapping[str, Any] | None = None,
+    ) -> Pool:
+        """Take note of a pool that it gave, by the id that it gave it."""
+
+    def know_gateway(self, pool: str, ip: bytes) -> Address:
+        """Take note of the gateway of a pool."""
+
+    def know_address(self, pool: str, ip: bytes) -> None:
+        """Take note of an address that is somebody's."""
 
 
 @runtime_checkable

@@ -33,8 +33,8 @@ _METHODS: Final = (
 class IPAMRegistry:
     """IPAMs by name, as :class:`driverapi.DriverRegistry` has drivers.
 
-    A name that was not registered is looked for among the built-in ones and then among the installed entry points,
-    and registered for good when found.
+    A name that was not registered is looked for among the built-in ones, then among the installed entry points, then
+    where an engine looks for its plugins (:mod:`driverapi.remote`), and registered for good when found.
 
     Thread safety: all methods; check and set are one step.
     """
@@ -42,6 +42,7 @@ class IPAMRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ipams: dict[str, IPAM] = {}
+        self._plugins: set[str] = set()  # names that were found as Docker plugins
 
     def register(self, name: str, ipam: IPAM) -> None:
         """Register an IPAM.
@@ -70,7 +71,7 @@ class IPAMRegistry:
         errors.InvalidError
             The name is not text.
         errors.NotFoundError
-            Neither registered, built in nor installed.
+            Neither registered, built in nor installed, nor a Docker plugin.
         errors.DriverFaultError
             An installed one could not be loaded.
         """
@@ -80,22 +81,45 @@ class IPAMRegistry:
         if found is not None:
             return found
         made = self._make(name)
+        return self._settle(name, made, plugin=made is None)
+
+    def _settle(self, name: str, made: IPAM | None, *, plugin: bool) -> IPAM:
+        if made is None:
+            from driverapi.remote import RemoteIPAM
+
+            made = RemoteIPAM(name)
         with self._lock:  # another thread may have been first: its instance counts
+            if plugin and name not in self._ipams:
+                self._plugins.add(name)
             return self._ipams.setdefault(name, made)
+
+    def expect(self, name: str) -> None:
+        """Have a Docker plugin be the IPAM of a name that has none: it is looked for when it is asked."""
+        with self._lock:
+            known = name in self._ipams
+        if not known:
+            self._settle(name, None, plugin=True)
+
+    def is_plugin(self, name: str) -> bool:
+        """Tell whether the IPAM of a name was found as a Docker plugin."""
+        return name in self._plugins
 
     def names(self) -> list[str]:
         """Return all names that :meth:`get` would find, sorted."""
         with self._lock:
             registered = set(self._ipams)
-        return sorted(registered | set(BUILTIN) | {point.name for point in _entry_points()})
+        return sorted(registered | set(BUILTIN) | {point.name for point in _entry_points()} | set(_plugins()))
 
-    def _make(self, name: str) -> IPAM:
+    def _make(self, name: str) -> IPAM | None:
+        """Make an IPAM; None for one that is a Docker plugin."""
         factory: Any
         if name in BUILTIN:
             module, _, attribute = BUILTIN[name].partition(":")
             factory = getattr(importlib.import_module(module), attribute)
         else:
             points = [point for point in _entry_points() if point.name == name]
+            if not points and name in _plugins(name):
+                return None
             if not points:
                 raise errors.NotFoundError(f"no IPAM {name!r}; there are: {', '.join(self.names())}")
             try:
@@ -127,3 +151,12 @@ def _entry_points() -> list[Any]:
     from importlib.metadata import entry_points
 
     return list(entry_points(group=ENTRY_POINTS))
+
+
+def _plugins(name: str | None = None) -> list[str]:
+    """Return the names of the Docker plugins that there are, or that one if there is."""
+    from driverapi.places import names, there  # imported late, as is what asks them
+
+    if name is not None:
+        return [name] if there(name) else []
+    return names()

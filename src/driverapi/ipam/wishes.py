@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from driverapi import errors
 from driverapi.addresses import Address, parse_ip, parse_network, parse_prefix
-from driverapi.ipam.contract import IPAM, SPACES, Avoid, Pool
+from driverapi.ipam.contract import IPAM, SPACES, Avoid, KnowsPools, Pool
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
@@ -48,6 +48,19 @@ class Wish:
         for what, given in (("gateway", self.gateway), ("ip_range", self.within), ("aux_addresses", self.exclude)):
             if given:
                 raise errors.InvalidError(f"network {network!r}: {what} needs an IPv{self.version} prefix")
+
+    def known(self, ipam: KnowsPools, id: str) -> Pool:
+        """Have an IPAM know the pool that it gave."""
+        assert self.prefix is not None
+        return ipam.know_pool(
+            id,
+            self.prefix,
+            within=self.within,
+            exclude=self.exclude,
+            serial=self.serial,
+            space=self.space,
+            options=self.options,
+        )
 
     def request(self, ipam: IPAM, owner: str, avoid: Sequence[Avoid], *, allow_overlap: bool) -> Pool:
         """Take the pool. An IPAM of others is asked only for what was wished."""

@@ -170,7 +170,7 @@ def _take_endpoints(survey: Survey, endpoints: list[tuple[EndpointRecord, Record
         if record.state is State.JOINED and record.made:
             made = decode(record.made, EndpointMade)
             netns = survey.sandboxes([(made.sandbox, Ownership.FOREIGN)])[0]
-            again.join = join_again(again, made.sandbox, made.options)
+            again.join = join_again(again, made.sandbox, made.options, made.memory)
             again.netns, again.place, again.join_options = netns, made.sandbox, made.options
             inside.append((again, made, Work(plan_of(again, again.join), netns)))
     realised = survey.endpoints([work for *_, work in inside], [made.realised for _, made, _ in inside])

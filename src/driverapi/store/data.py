@@ -45,6 +45,7 @@ class PrefixData(msgspec.Struct, array_like=True, frozen=True):
     exclude: list[bytes] = []
     serial: bool = False
     space: str = ""
+    pool: str = ""  # its id, of an IPAM that knows its pools again
 
 
 class NetworkData(msgspec.Struct, array_like=True, frozen=True):
@@ -57,6 +58,7 @@ class NetworkData(msgspec.Struct, array_like=True, frozen=True):
     ipam: str = "default"
     space: str = "local"
     ipam_options: dict[str, Any] = {}
+    plugins: list[str] = []  # which of "driver" and "ipam" is a Docker plugin that was found by its name
 
 
 class LeaseData(msgspec.Struct, array_like=True, frozen=True):
@@ -107,11 +109,12 @@ class EndpointData(msgspec.Struct, array_like=True, frozen=True):
 
 
 class EndpointMade(msgspec.Struct, array_like=True, frozen=True):
-    """Which sandbox it joined, by its name, and how, and what the dataplane made."""
+    """Which sandbox it joined, by its name, and how, what the dataplane made, and what its driver is told again."""
 
     sandbox: str
     options: dict[str, Any]
     realised: Any
+    memory: dict[str, Any] = {}
 
 
 class RestingMade(msgspec.Struct, array_like=True, frozen=True):

@@ -1,0 +1,103 @@
+"""What a plugin is told: the package's options and addresses in the form in which an engine writes them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from driverapi import errors, labels
+from driverapi.addresses import format_mac, parse_mac
+from driverapi.api import EndpointInfo, InterfaceInfo, IPAMData, Options
+
+__all__ = ["endpoint_options", "interface", "interfaces", "network", "text_of"]
+
+_TOP: Final = (labels.ENABLE_IPV4, labels.ENABLE_IPV6, labels.INTERNAL)
+"""Options of a network that are not under ``generic``, and are truth values."""
+
+_PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}  # IANA
+_SPACE: Final = "LocalDefault"
+
+
+def network(network_id: str, options: Options) -> dict[str, Any]:
+    """Return the request for a network."""
+    prefixes: Sequence[IPAMData] = options.get(labels.IPAM_DATA, ())
+    told: dict[str, Any] = {labels.ENABLE_IPV6: any(one.pool.version == 6 for one in prefixes)}
+    generic = {}
+    for name, value in options.items():
+        if name in _TOP:
+            told[name] = labels.as_bool(name, value)
+        elif not name.startswith(labels.OURS):
+            generic[name] = text_of(value)
+    told[labels.GENERIC] = generic
+    return {
+        "NetworkID": network_id,
+        "Options": told,
+        "IPv4Data": [_prefix(one) for one in prefixes if one.pool.version == 4],
+        "IPv6Data": [_prefix(one) for one in prefixes if one.pool.version == 6],
+    }
+
+
+def _prefix(one: IPAMData) -> dict[str, Any]:
+    told: dict[str, Any] = {"AddressSpace": _SPACE, "Pool": str(one.pool), "AuxAddresses": {}}
+    if one.gateway is not None:
+        told["Gateway"] = str(one.gateway)
+    return told
+
+
+def text_of(value: object) -> object:
+    """Return an option of a user's as text: plugins read a map of text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+def endpoint_options(options: Options) -> dict[str, Any]:
+    """Return the options of an endpoint; what this package does for every driver is left out."""
+    told: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in labels.SERVED or name == labels.PORT_MAP or name.startswith(labels.OURS):
+            continue
+        if name == labels.ENDPOINT_MAC:
+            value = base64.b64encode(parse_mac(value, f"option {name!r}")).decode()
+        elif name == labels.ENDPOINT_EXPOSED_PORTS:
+            value = _exposed(value)
+        told[name] = value
+    return told
+
+
+def _exposed(value: object) -> list[Any]:
+    """Return exposed ports as the engine writes them; of text, ``80/tcp,53/udp``."""
+    given = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(given, Sequence):
+        raise errors.InvalidError(f"option {labels.ENDPOINT_EXPOSED_PORTS!r}: {value!r} is neither text nor a sequence")
+    told = []
+    for one in given:
+        if isinstance(one, Mapping):
+            told.append(dict(one))
+            continue
+        port, _, protocol = str(one).strip().partition("/")
+        number = _PROTOCOLS.get(protocol or "tcp")
+        if number is None or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+            raise errors.InvalidError(f"option {labels.ENDPOINT_EXPOSED_PORTS!r}: {one!r} is not PORT/PROTOCOL")
+        told.append({"Proto": number, "Port": int(port)})
+    return told
+
+
+def interface(info: EndpointInfo) -> dict[str, Any] | None:
+    """Return the one interface of an endpoint, in today's form; None where the plugin is to make it."""
+    return _interface(info.interfaces[0]) if info.interfaces else None
+
+
+def interfaces(info: EndpointInfo) -> list[dict[str, Any]]:
+    """Return the interfaces of an endpoint, in the seed's form; one without any address is none."""
+    return [{"ID": one.id, **_interface(one)} for one in info.interfaces if one.packed_mac or one.packed_addresses]
+
+
+def _interface(one: InterfaceInfo) -> dict[str, Any]:
+    mac = one.packed_mac
+    return {
+        "Address": str(one.packed_address or ""),
+        "AddressIPv6": str(one.packed_address_ipv6 or ""),
+        "MacAddress": "" if mac is None else format_mac(mac),
+    }

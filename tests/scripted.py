@@ -1,0 +1,151 @@
+"""A small plugin of our tests' own, over a unix socket: the standard library's HTTP server, and a script of misdeeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Tiny"]
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
+class Tiny:
+    """Answers every verb, remembers what it was asked, and misbehaves where its ``script`` says so.
+
+    ``script[verb]`` is a document, a (status, body) pair, or a function of the socket that does what it likes and
+    tells by its answer whether the connection stays. A list is taken one by one, and then as if there were none.
+    """
+
+    def __init__(self, path: Path, implements: tuple[str, ...] = ("NetworkDriver", "IpamDriver")) -> None:
+        self.path = path
+        self.asked: list[tuple[str, Any]] = []
+        self.heads: list[dict[str, str]] = []
+        self.script: dict[str, Any] = {}
+        self.implements = implements
+        self.free = [f"10.60.0.{number}/16" for number in range(2, 9)]
+        self.connections = 0
+        self._sockets: list[socket.socket] = []
+        self._server: _Server | None = None
+        self.start()
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        tiny = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                tiny.connections += 1
+                tiny._sockets.append(self.request)
+                super().setup()
+
+            def do_POST(self) -> None:
+                tiny._answer(self)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = _Server(str(self.path), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End as a process does that is killed."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+            os.unlink(self.path)
+        for one in self._sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self._sockets.clear()
+
+    def verbs(self) -> list[str]:
+        """Return the verbs that were asked for, without the handshake."""
+        return [verb.partition(".")[2] for verb, _ in self.asked if verb not in _HANDSHAKE]
+
+    def documents(self, verb: str) -> list[Any]:
+        """Return what was asked with one verb."""
+        return [document for asked, document in self.asked if asked.endswith(f".{verb}")]
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        verb = handler.path[1:]
+        document = json.loads(body) if body else None
+        self.asked.append((verb, document))
+        self.heads.append(dict(handler.headers.items()))
+        scripted = self.script.get(verb, self.script.get(verb.partition(".")[2]))
+        if isinstance(scripted, list):
+            scripted = scripted.pop(0) if scripted else None
+        if callable(scripted):
+            handler.close_connection = not scripted(handler.request)
+            return
+        if isinstance(scripted, tuple):
+            status, told = scripted
+        else:
+            status, told = 200, json.dumps(self._usual(verb, document) if scripted is None else scripted).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(told)))
+        handler.end_headers()
+        handler.wfile.write(told)
+
+    def _usual(self, verb: str, document: Any) -> Any:
+        usual: dict[str, Callable[[], Any]] = {
+            "Plugin.Activate": lambda: {"Implements": list(self.implements), "Unknown": 1},
+            "NetworkDriver.GetCapabilities": lambda: {"Scope": "local", "ConnectivityScope": "global"},
+            "IpamDriver.GetDefaultAddressSpaces": lambda: {
+                "LocalDefaultAddressSpace": "tiny",
+                "GlobalDefaultAddressSpace": "tiny-global",
+            },
+            "IpamDriver.RequestPool": lambda: {
+                "PoolID": f"tiny/{document['Pool'] or '10.60.0.0/16'}",
+                "Pool": document["Pool"] or "10.60.0.0/16",
+                "Data": {},
+            },
+            "IpamDriver.RequestAddress": lambda: self._address(document),
+            "NetworkDriver.Join": lambda: {
+                "InterfaceName": {"SrcName": f"t{document['EndpointID'][:8]}", "DstPrefix": "eth", "Unknown": {}},
+                "Gateway": "10.60.0.1",
+                "StaticRoutes": [{"Destination": "10.99.0.0/16", "RouteType": 0, "NextHop": "10.60.0.9"}],
+            },
+            "NetworkDriver.EndpointOperInfo": lambda: {"Value": {"colour": "red"}},
+        }
+        return usual.get(verb, lambda: {})()
+
+    def _address(self, document: Any) -> dict[str, Any]:
+        wanted = document["Address"]
+        if wanted:
+            return {"Address": f"{wanted}/16"}
+        if document["Options"].get("RequestAddressType"):
+            return {"Address": "10.60.0.1/16"}
+        if not self.free:
+            return {"Error": "no address is left", "Kind": "exhausted"}
+        return {"Address": self.free.pop(0)}
+
+
+_HANDSHAKE = (
+    "Plugin.Activate",
+    "NetworkDriver.GetCapabilities",
+    "IpamDriver.GetCapabilities",
+    "IpamDriver.GetDefaultAddressSpaces",
+)
