@@ -1,7 +1,8 @@
-"""A small plugin of our tests' own, over a unix socket: the standard library's HTTP server, and a script of misdeeds."""
+"""A small plugin of our tests' own, on the standard library's HTTP server, with a script of misdeeds."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -38,6 +39,7 @@ class Tiny:
         self.implements = implements
         self.free = [f"10.60.0.{number}/16" for number in range(2, 9)]
         self.connections = 0
+        self.links: set[str] = set()  # of the host: a join makes one
         self._sockets: list[socket.socket] = []
         self._server: _Server | None = None
         self.start()
@@ -72,10 +74,8 @@ class Tiny:
             self._server = None
             os.unlink(self.path)
         for one in self._sockets:
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self._sockets.clear()
 
     def verbs(self) -> list[str]:
@@ -123,14 +123,20 @@ class Tiny:
                 "Data": {},
             },
             "IpamDriver.RequestAddress": lambda: self._address(document),
-            "NetworkDriver.Join": lambda: {
-                "InterfaceName": {"SrcName": f"t{document['EndpointID'][:8]}", "DstPrefix": "eth", "Unknown": {}},
-                "Gateway": "10.60.0.1",
-                "StaticRoutes": [{"Destination": "10.99.0.0/16", "RouteType": 0, "NextHop": "10.60.0.9"}],
-            },
+            "NetworkDriver.Join": lambda: self._join(document["EndpointID"]),
+            "NetworkDriver.Leave": lambda: self.links.discard(f"t{document['EndpointID'][:8]}") or {},
             "NetworkDriver.EndpointOperInfo": lambda: {"Value": {"colour": "red"}},
         }
-        return usual.get(verb, lambda: {})()
+        return usual.get(verb, dict)()
+
+    def _join(self, endpoint: str) -> dict[str, Any]:
+        name = f"t{endpoint[:8]}"
+        self.links.add(name)
+        return {
+            "InterfaceName": {"SrcName": name, "DstPrefix": "eth", "Unknown": {}},
+            "Gateway": "10.60.0.1",
+            "StaticRoutes": [{"Destination": "10.99.0.0/16", "RouteType": 0, "NextHop": "10.60.0.9"}],
+        }
 
     def _address(self, document: Any) -> dict[str, Any]:
         wanted = document["Address"]

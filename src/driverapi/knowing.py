@@ -1,4 +1,4 @@
-"""Drivers whose networks and endpoints live elsewhere, and are there still when a controller starts again on its state."""
+"""Drivers whose networks and endpoints live elsewhere, and outlive the process that had them made."""
 
 from __future__ import annotations
 

@@ -161,11 +161,11 @@ class PluginClient:
         errors.NotFoundError
             There is no plugin of that name.
         """
-        began = time.monotonic()
+        began = self._breaker.enter()
         body = b"" if document is None else encode(document)
         request = (_HEAD % (verb, len(body))).encode() + body
         try:
-            answer = self._answered(verb, request, again, began + (self.timeout if within is None else within))
+            answer = self._answered(verb, request, again, began, began + (self.timeout if within is None else within))
             refusal = refusal_of(answer.status, answer.body)
             if refusal is not None:
                 raise RefusedError(refusal, refusal.error(self.name, verb))
@@ -180,13 +180,18 @@ class PluginClient:
             emit("remote.failed", driver=self.name, verb=verb, seconds=time.monotonic() - began, **of_fault(fault))
             raise
 
-    def _answered(self, verb: str, request: bytes, again: Again, deadline: float) -> Answer:
+    def _answered(self, verb: str, request: bytes, again: Again, began: float, deadline: float) -> Answer:
         """Send a request until it is answered, or must not be sent any more."""
-        began = self._breaker.enter()
         what = f"plugin {self.name!r}: {verb}"
-        tries = 0
+        tries, sent = 0, False
         while True:
-            connection, kept = self._connection(what, deadline, began)
+            try:
+                connection, kept = self._connection(what, deadline, began)
+            except errors.PluginDownError as error:
+                if sent:
+                    raise errors.PluginDownError(f"{error}; what became of it is not known") from None
+                raise
+            sent = True
             try:
                 answer = connection.exchange(request, deadline)
             except LateError as error:

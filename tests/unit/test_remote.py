@@ -1,0 +1,627 @@
+"""Docker plugins as drivers: what is asked, what comes of the answers, and what of plugins that misbehave."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driverapi import Controller, errors, labels, places
+from driverapi.addresses import parse_prefix
+from driverapi.api import EndpointInfo, IPAMData, JoinInfo, Origin
+from driverapi.discovery import Node
+from driverapi.plugin import Plugin
+from driverapi.remote import RemoteDriver
+from driverapi.remote.client import PluginClient
+from driverapi.remote.connection import MAX_ANSWER
+from driverapi.testing import FakeDataplane
+from tests.scripted import Tiny
+
+NET = "1f" * 32
+END = "2e" * 32
+KEY = "/var/run/docker/netns/0123456789ab"
+
+
+class World:
+    """A small plugin, and a controller over the fake dataplane that finds it by its name."""
+
+    def __init__(self, directory: Path, **more: Any) -> None:
+        self.dataplane = FakeDataplane()
+        self.tiny = Tiny(directory / "tiny.sock")
+        self.tiny.links = self.dataplane.links
+        self.ctl = Controller(dataplane=self.dataplane)
+        self.driver = RemoteDriver("tiny", f"unix://{self.tiny.path}", **{"timeout": 5.0, "patience": 0.0, **more})
+        self.ctl.registry.register("tiny", self.driver)
+
+    def network(self, **more: Any) -> Any:
+        return self.ctl.create_network("tiny", "net", ipv4="10.60.0.0/16", **more)
+
+    def close(self) -> None:
+        self.tiny.script.clear()
+        self.driver._client._breaker._until = 0.0  # a pause is over
+        self.ctl.close()
+        self.tiny.stop()
+        self.driver._client.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have plugins be looked for in directories of the test."""
+    for name in ("run", "etc", "lib"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(places, "SOCKETS", (tmp_path / "run",))
+    monkeypatch.setattr(places, "SPECS", (tmp_path / "etc", tmp_path / "lib"))
+    return tmp_path
+
+
+# --- where plugins are ------------------------------------------------------------------------------
+
+
+def sock(path: Path) -> socket.socket:
+    path.parent.mkdir(exist_ok=True)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    return made
+
+
+def test_the_first_place_counts(directories: Path) -> None:
+    spec = directories / "lib" / "x.json"
+    spec.write_text(json.dumps({"Name": "x", "Addr": "https://10.0.0.5:99", "TLSConfig": {"CAFile": "/ca"}}))
+    assert str(places.find("x")) == "https://10.0.0.5:99"
+    assert places.find("x").tls == places.TlsFiles("/ca")
+    (directories / "lib" / "x.spec").write_text("tcp://[::1]:7\n")
+    assert (places.find("x").host, places.find("x").port, places.find("x").tls) == ("::1", 7, None)
+    (directories / "etc" / "x").mkdir()
+    (directories / "etc" / "x" / "x.spec").write_text("unix:///run/other.sock")
+    assert places.find("x").path == "/run/other.sock"
+    with sock(directories / "run" / "x" / "x.sock"):
+        assert places.find("x").path == str(directories / "run" / "x" / "x.sock")
+        with sock(directories / "run" / "x.sock"):
+            assert places.find("x").path == str(directories / "run" / "x.sock")
+    assert places.names() == ["x"]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "x\0", ".", "..", "é", "a" * 64, None, 7])
+def test_names_that_no_plugin_has(directories: Path, name: Any) -> None:
+    with pytest.raises(errors.NotFoundError, match="no plugin"):
+        places.find(name)
+    assert not places.there(name)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "/run/x.sock", "unix://x.sock", "unix:///" + "x" * 120, "ftp://h:1", "tcp://h", "tcp://h:0",
+                "tcp://h:65536", "tcp://:1", "tcp://h:1x", None]
+)  # fmt: skip
+def test_addresses_that_are_none(address: Any) -> None:
+    with pytest.raises(errors.InvalidError, match="address"):
+        places.place_of(address)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("x.spec", b""), ("x.spec", b"\xff"), ("x.json", b"{"), ("x.json", b'{"Name": "x"}'), ("x.json", b'{"Addr": 7}'),
+     ("x.json", b'{"Addr": "nowhere"}'), ("x.json", b"[" * 60000)],
+)  # fmt: skip
+def test_a_broken_spec_file_is_named(directories: Path, name: str, text: bytes) -> None:
+    (directories / "etc" / name).write_bytes(text)
+    assert places.there("x")
+    with pytest.raises(errors.InvalidError, match=r"spec file .*etc/x"):
+        places.find("x")
+
+
+def test_files_for_tls_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidError, match="TLS"):
+        places.TlsFiles(str(tmp_path / "none.pem")).context()
+
+
+def test_a_controller_finds_a_plugin_by_its_name(directories: Path) -> None:
+    tiny = Tiny(directories / "run" / "found.sock")
+    dataplane = FakeDataplane()
+    tiny.links = dataplane.links
+    with Controller(dataplane=dataplane) as ctl:
+        assert "found" in ctl.registry.names()
+        net = ctl.create_network("found", "net", ipv4="10.60.0.0/16", ipam="found")
+        assert ctl.registry.is_plugin("found")
+        assert ctl.ipams.is_plugin("found")
+        assert [one.error for one in net.attach(2)] == [None, None]
+        with pytest.raises(errors.NoDriverError, match="no driver for network type 'lost'"):
+            ctl.create_network("lost", "other")
+    assert [verb for verb, _ in tiny.asked].count("Plugin.Activate") == 1  # of its driver and its IPAM together
+    tiny.stop()
+
+
+# --- what is asked, and what comes of it --------------------------------------------------------------
+
+
+def test_the_life_of_an_endpoint(world: World) -> None:
+    net = world.network(ipv6="fd60::/64", options={"mtu": 1400, "com.docker.network.internal": "true", "flag": True})
+    made = world.tiny.documents("CreateNetwork")[0]
+    assert made == {
+        "NetworkID": net.id,
+        "Options": {
+            "com.docker.network.enable_ipv6": True,
+            "com.docker.network.internal": True,
+            "com.docker.network.generic": {"mtu": "1400", "flag": "true"},
+        },
+        "IPv4Data": [
+            {"AddressSpace": "LocalDefault", "Pool": "10.60.0.0/16", "Gateway": "10.60.0.1/16", "AuxAddresses": {}}
+        ],
+        "IPv6Data": [
+            {"AddressSpace": "LocalDefault", "Pool": "fd60::/64", "Gateway": "fd60::1/64", "AuxAddresses": {}}
+        ],
+    }
+    options = {
+        "colour": "red",
+        "com.docker.network.endpoint.exposedports": "80/tcp,53/udp",
+        "MacAddress": "02:00:00:00:00:09",
+    }
+    ep = net.create_endpoint("ep", options=options)
+    assert world.tiny.documents("CreateEndpoint")[0] == {
+        "NetworkID": net.id,
+        "EndpointID": ep.id,
+        "Interface": {"Address": "10.60.0.2/16", "AddressIPv6": "fd60::2/64", "MacAddress": "02:00:00:00:00:09"},
+        "Options": {
+            "colour": "red",
+            "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}, {"Proto": 17, "Port": 53}],
+            "com.docker.network.endpoint.macaddress": "AgAAAAAJ",
+        },
+    }
+    box = world.ctl.create_sandbox("box")
+    ep.join(box)
+    assert world.tiny.documents("Join")[0] == {
+        "NetworkID": net.id, "EndpointID": ep.id, "SandboxKey": box.key, "Options": {}
+    }  # fmt: skip
+    plan = world.dataplane.endpoints[ep.id].plan
+    assert plan.interfaces[0].link.source == f"t{ep.id[:8]}"
+    assert world.dataplane.endpoints[ep.id].names == {0: "eth0"}
+    assert [str(route.destination) for route in plan.routes] == ["10.99.0.0/16", "0.0.0.0/0"]
+    assert ep.driver_info() == {"colour": "red"}
+    ep.leave(box)
+    ep.delete()
+    net.delete()
+    assert world.tiny.verbs() == [
+        "CreateNetwork", "CreateEndpoint", "Join", "EndpointOperInfo", "Leave", "DeleteEndpoint", "DeleteNetwork"
+    ]  # fmt: skip
+    assert world.tiny.connections == 1
+    assert [verb for verb, _ in world.tiny.asked[:2]] == ["Plugin.Activate", "NetworkDriver.GetCapabilities"]
+    head = world.tiny.heads[-1]
+    assert head["Accept"] == "application/vnd.docker.plugins.v1.2+json"
+    assert "Content-Type" not in head
+
+
+def test_bulk_goes_serially_and_then_not(world: World) -> None:
+    net = world.network()
+    most = {"CreateEndpoint": 0, "Join": 0}
+    now = dict(most)
+
+    def counting(verb: str, answer: Callable[[], bytes]) -> Callable[[socket.socket], bool]:
+        def answering(connection: socket.socket) -> bool:
+            now[verb] += 1
+            most[verb] = max(most[verb], now[verb])
+            time.sleep(0.005)
+            now[verb] -= 1
+            body = answer()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            return True
+
+        return answering
+
+    numbers = iter(range(1000))
+
+    def joined() -> bytes:
+        name = f"t{next(numbers)}"
+        world.tiny.links.add(name)
+        return json.dumps({"InterfaceName": {"SrcName": name, "DstPrefix": "eth"}}).encode()
+
+    world.tiny.script["CreateEndpoint"] = counting("CreateEndpoint", lambda: b"{}")
+    world.tiny.script["Join"] = counting("Join", joined)
+    eps = net.attach(40)
+    assert [ep.error for ep in eps] == [None] * 40
+    assert most["CreateEndpoint"] == 1
+    assert 1 < most["Join"] <= 16
+    net.detach(eps)
+    assert world.tiny.verbs().count("Leave") == world.tiny.verbs().count("DeleteEndpoint") == 40
+
+
+def test_a_plugin_fills_what_is_empty(world: World) -> None:
+    world.tiny.script["CreateEndpoint"] = {"Interface": {"MacAddress": "02:00:00:00:00:07", "Unknown": [1]}, "More": 1}
+    ep = world.network().create_endpoint("ep")
+    assert str(ep.interfaces[0].mac_address) == "02:00:00:00:00:07"
+
+
+def test_a_plugin_brings_the_addresses_where_nobody_gives_any(world: World) -> None:
+    world.tiny.script["CreateEndpoint"] = {"Interface": {"Address": "10.7.0.2/24", "AddressIPv6": "fd07::2/64"}}
+    net = world.ctl.create_network("tiny", "net", ipam="null")
+    ep = net.create_endpoint("ep")
+    assert [str(ep.interfaces[0].address), str(ep.interfaces[0].address_ipv6)] == ["10.7.0.2/24", "fd07::2/64"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Interface": {"Address": "10.60.0.2/16"}},  # even the same
+        {"Interface": {"Address": "10.60.0.77/16"}},
+        {"Interface": {"MacAddress": "no"}},
+        {"Interface": {"AddressIPv6": "10.0.0.1/8"}},
+        {"Interface": {"AddressIPv6": "fd00::1"}},
+        {"Interface": {"MacAddress": 7}},
+        {"Interface": [1]},
+        {"Interfaces": [{"ID": 5, "MacAddress": "02:00:00:00:00:07"}]},
+        {"Interfaces": [{}, {}]},
+        {"Interfaces": 7},
+        [],
+        7,
+    ],
+)
+def test_an_endpoint_whose_answer_is_wrong_is_undone_at_the_plugin(world: World, answer: Any) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [answer]
+    with pytest.raises(errors.PluginError, match=r"plugin 'tiny'.*CreateEndpoint"):
+        net.create_endpoint("ep")
+    assert world.tiny.verbs() == ["CreateNetwork", "CreateEndpoint", "DeleteEndpoint"]
+    created, deleted = world.tiny.documents("CreateEndpoint")[0], world.tiny.documents("DeleteEndpoint")[0]
+    assert deleted == {"NetworkID": net.id, "EndpointID": created["EndpointID"]}
+    assert str(net.create_endpoint("ep").interfaces[0].address) == "10.60.0.2/16"  # its address is free again
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"InterfaceName": {"SrcName": "a/b", "DstPrefix": "eth"}},
+        {"InterfaceName": {"SrcName": "t1", "DstPrefix": "much-too-long-a-prefix"}},
+        {"InterfaceName": "eth0"},
+        {"InterfaceNames": [{"DstName": "eth0"}]},
+        {"InterfaceNames": [{"SrcName": "a"}, {"SrcName": "b"}]},
+        {"Gateway": "10.60.0.1/16"},
+        {"Gateway": "fd00::1"},
+        {"GatewayIPv6": "10.0.0.1"},
+        {"StaticRoutes": [{"Destination": "here", "RouteType": 1}]},
+        {"StaticRoutes": [{"Destination": "10.0.0.0/8", "RouteType": 0}]},
+        {"StaticRoutes": [{"RouteType": 0}]},
+        {"ResolvConfPath": "etc"},
+    ],
+)
+def test_a_join_whose_answer_is_wrong_is_left_at_the_plugin(world: World, answer: Any) -> None:
+    net = world.network()
+    ep = net.create_endpoint("ep")
+    box = world.ctl.create_sandbox("box")
+    world.tiny.script["Join"] = [answer]
+    with pytest.raises(errors.PluginError, match=r"plugin 'tiny'.*Join"):
+        ep.join(box)
+    assert world.tiny.verbs()[-2:] == ["Join", "Leave"]
+    ep.join(box)
+    ep.leave(box)
+
+
+def test_a_link_that_is_not_there(world: World) -> None:
+    net = world.network()
+    world.tiny.script["Join"] = [{"InterfaceName": {"SrcName": "nolink", "DstPrefix": "eth"}}]
+    [ep] = net.attach(1)
+    assert isinstance(ep.error, errors.NotFoundError)
+    assert world.tiny.verbs()[-2:] == ["Leave", "DeleteEndpoint"]
+
+
+def test_the_generation_of_the_seed(world: World) -> None:
+    world.tiny.script["NetworkDriver.GetCapabilities"] = (404, b"404 page not found")
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = {"Interfaces": None}
+    ep = net.create_endpoint("ep", mac="02:00:00:00:00:01")
+    interface = {"ID": 0, "Address": "10.60.0.2/16", "AddressIPv6": "", "MacAddress": "02:00:00:00:00:01"}
+    assert world.tiny.documents("CreateEndpoint")[0]["Interfaces"] == [interface]
+    world.tiny.links.add("seed0")
+    world.tiny.script["Join"] = {"InterfaceNames": [{"SrcName": "seed0", "DstName": "lab7"}], "Gateway": "10.60.0.1"}
+    box = world.ctl.create_sandbox("box")
+    ep.join(box)
+    assert world.dataplane.endpoints[ep.id].names == {0: "lab7"}
+
+
+def test_a_plugin_of_the_seed_makes_any_number_of_interfaces(tmp_path: Path) -> None:
+    world = World(tmp_path, form="list", requires_ipam=False)
+    made = [{"ID": 3, "Address": "10.1.0.2/24"}, {"ID": 4, "AddressIPv6": "fd01::2/64"}]
+    world.tiny.script["CreateEndpoint"] = {"Interfaces": made}
+    world.tiny.script["Join"] = {
+        "InterfaceNames": [{"SrcName": "a", "DstName": "x0"}, {"SrcName": "b", "DstName": "x1"}]
+    }
+    world.tiny.links |= {"a", "b"}
+    net = world.ctl.create_network("tiny", "net")
+    [ep] = net.attach(1)
+    assert ep.error is None
+    assert world.tiny.documents("CreateEndpoint")[0]["Interfaces"] == []
+    assert [one.id for one in ep.interfaces] == [3, 4]
+    assert world.dataplane.endpoints[ep.id].names == {3: "x0", 4: "x1"}
+    world.close()
+
+
+def test_other_machines_are_told(world: World) -> None:
+    world.network()
+    world.ctl.discover_new("node", Node("10.0.0.5", is_self=True))
+    world.ctl.discover_delete("node", Node("10.0.0.6", "10.0.0.7"))
+    world.ctl.discover_new("weather", "rain")
+    assert world.tiny.documents("DiscoverNew") == [
+        {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.5", "BindAddress": "10.0.0.5", "Self": True}}
+    ]
+    assert world.tiny.documents("DiscoverDelete") == [
+        {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.6", "BindAddress": "10.0.0.7", "Self": False}}
+    ]
+
+
+def test_a_notice_of_an_endpoint_elsewhere_is_refused(world: World) -> None:
+    net = world.network()
+    with pytest.raises(errors.NotImplementedYetError, match="notice"):
+        net.notice_endpoint("far", ipv4="10.60.0.9")
+
+
+def test_what_is_no_network_plugin(world: World) -> None:
+    world.tiny.implements = ("IpamDriver",)
+    with pytest.raises(errors.NoDriverError, match="it implements IpamDriver"):
+        world.network()
+
+
+# --- a no of the plugin -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "kind"),
+    [
+        ({"Err": "bad wish"}, errors.PluginRefusedError, errors.Kind.INTERNAL),
+        ((500, b'{"Err": "bad wish"}'), errors.PluginRefusedError, errors.Kind.INTERNAL),
+        ((500, b"bad wish"), errors.PluginRefusedError, errors.Kind.INTERNAL),
+        ((201, b"bad wish"), errors.PluginRefusedError, errors.Kind.INTERNAL),
+        ((400, b'{"Err": "bad wish"}'), errors.InvalidError, errors.Kind.INVALID),
+        ((409, b'{"Err": "bad wish"}'), errors.ConflictError, errors.Kind.CONFLICT),
+        ((500, b'{"Err": "bad wish", "Kind": "conflict"}'), errors.ConflictError, errors.Kind.CONFLICT),
+        ((501, b'{"Err": "bad wish"}'), errors.NotImplementedYetError, errors.Kind.UNSUPPORTED),
+        ((507, b'{"Err": "bad wish"}'), errors.PluginRefusedError, errors.Kind.EXHAUSTED),
+        ((403, b'{"Err": "bad wish"}'), errors.PluginRefusedError, errors.Kind.FORBIDDEN),
+        ((404, b'{"Err": "bad wish"}'), errors.NoNetworkError, errors.Kind.NOT_FOUND),
+        ({"Err": "bad wish", "Kind": "odd"}, errors.PluginRefusedError, errors.Kind.INTERNAL),
+    ],
+)
+def test_a_no_keeps_its_kind(world: World, answer: Any, error: type[errors.DriverAPIError], kind: errors.Kind) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [answer]
+    with pytest.raises(error, match="bad wish") as caught:
+        net.create_endpoint("ep")
+    assert type(caught.value) is error
+    assert caught.value.kind is kind
+    assert "DeleteEndpoint" not in world.tiny.verbs()  # it has changed nothing
+
+
+@pytest.mark.parametrize("verb", ["Leave", "DeleteEndpoint", "DeleteNetwork"])
+@pytest.mark.parametrize(
+    "answer",
+    [(500, b'{"Err": "unknown endpoint"}'), {"Err": "unknown"}, (200, b""), (200, b"gone"), (404, b'{"Err":""}')],
+)
+def test_what_a_plugin_does_not_know_can_be_taken_away(world: World, verb: str, answer: Any) -> None:
+    net = world.network()
+    eps = net.attach(1)
+    world.tiny.script[verb] = answer
+    net.detach(eps)
+    net.delete()
+    assert world.ctl.networks == []
+
+
+def test_what_a_plugin_will_not_take_away_stays(world: World) -> None:
+    net = world.network()
+    ep = net.create_endpoint("ep")
+    world.tiny.script["DeleteEndpoint"] = [(409, b'{"Err": "in use"}')]
+    with pytest.raises(errors.ConflictError, match="in use"):
+        ep.delete()
+    assert net.endpoints == [ep]
+    ep.delete()
+
+
+# --- plugins that are away, slow, or broken -------------------------------------------------------------
+
+
+def raw(*parts: bytes, pause: float = 0.0, then: bool = False) -> Callable[[socket.socket], bool]:
+    """Answer with these bytes, and close."""
+
+    def answering(connection: socket.socket) -> bool:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        return then
+
+    return answering
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (raw(b"nonsense\r\n\r\n"), "no HTTP"),
+        (raw(OK + b"Content-Length: 99999999999\r\n\r\n"), "limit"),
+        (raw(OK + b"Content-Length: x\r\n\r\n"), "no HTTP"),
+        (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n", *[b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"] * 20), "more than"),
+        (raw(OK + b"\r\n", b"x" * (MAX_ANSWER + 1)), "more than"),
+        (raw(OK + b"X: " + b"y" * 70000 + b"\r\n\r\n"), "headers|no HTTP"),
+        (raw(OK + b"Content-Length: 1\r\n\r\n{"), "not what it should be"),
+        (raw(OK + b"Content-Length: 0\r\n\r\n"), "it is empty"),
+        (raw(OK + b"Content-Length: 5\r\n\r\n" + b"\xff" * 5), "not what it should be"),
+        (raw(OK + b"Content-Length: 60000\r\n\r\n" + b"[" * 60000), "not what it should be"),
+        (raw(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), "another protocol|no HTTP"),
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_read(world: World, answer: Any, said: str) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [answer]
+    with pytest.raises(errors.PluginError, match=said):
+        net.create_endpoint("ep")
+    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
+    net.create_endpoint("ep")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", OK + b"Content-Length: 9\r\n\r\n{}"])
+def test_a_connection_that_is_cut_is_tried_again_whole(world: World, answer: bytes) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [raw(answer), raw(answer)]
+    net.create_endpoint("ep")
+    first, second, third = world.tiny.documents("CreateEndpoint")
+    assert first == second == third
+    assert first["Interface"]["Address"] == "10.60.0.2/16"
+
+
+def test_a_connection_that_is_always_cut(world: World) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = raw(b"")
+    with pytest.raises(errors.PluginError, match=r"closed before the answer was whole.*not known"):
+        net.create_endpoint("ep")
+    assert 3 <= world.tiny.verbs().count("CreateEndpoint") <= 4
+    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
+
+
+def test_answers_in_other_forms(world: World) -> None:
+    net = world.network()
+    body = b'{"Interface": {"MacAddress": "02:00:00:00:00:07"}}'
+    forms = [
+        OK + b"\r\n" + body,  # until the end
+        b"HTTP/1.0 200 OK\r\n\r\n" + body,
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+        OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+    ]
+    for number, form in enumerate(forms):
+        world.tiny.script["CreateEndpoint"] = [raw(*[form[at : at + 7] for at in range(0, len(form), 7)])]
+        ep = net.create_endpoint(f"ep{number}")
+        assert str(ep.interfaces[0].mac_address) == "02:00:00:00:00:07"
+    world.tiny.script["CreateEndpoint"] = [(200, b"null")]
+    net.create_endpoint("null")
+
+
+def test_a_plugin_that_does_not_answer_costs_one_timeout(tmp_path: Path) -> None:
+    world = World(tmp_path, timeout=0.2)
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = lambda connection: time.sleep(0.6)
+    began = time.monotonic()
+    eps = net.attach(50)
+    assert time.monotonic() - began < 2
+    assert all(isinstance(ep.error, errors.PluginDownError) for ep in eps)
+    assert "asked again in" in str(eps[-1].error)
+    assert world.tiny.verbs().count("CreateEndpoint") == 1
+    world.tiny.script.clear()
+    world.driver._client._breaker._until = 0.0  # its pause is over
+    assert net.attach(1)[0].error is None
+    assert world.tiny.verbs().count("DeleteEndpoint") == 1  # what it may have made, and was not told of then
+    world.close()
+
+
+def test_an_answer_that_trickles_has_the_same_deadline(tmp_path: Path) -> None:
+    world = World(tmp_path, timeout=0.3)
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [raw(OK, *[b"X: y\r\n"] * 8, pause=0.1)]
+    with pytest.raises(errors.PluginDownError, match="no answer in time"):
+        net.create_endpoint("ep")
+    world.close()
+
+
+def test_a_plugin_that_is_away_costs_one_attempt(world: World) -> None:
+    net = world.network()
+    ep = net.create_endpoint("ep")
+    world.tiny.stop()
+    began = time.monotonic()
+    eps = net.attach(100)
+    assert time.monotonic() - began < 2
+    assert all(isinstance(one.error, errors.PluginDownError) for one in eps)
+    with pytest.raises(errors.PluginDownError, match="start it"):
+        ep.delete()
+    assert net.endpoints == [ep]
+    world.tiny.start()
+    ep.delete()
+    assert net.attach(1)[0].error is None
+
+
+def test_a_plugin_that_starts_anew_is_waited_for(tmp_path: Path) -> None:
+    import threading
+
+    world = World(tmp_path, patience=5.0)
+    net = world.network()
+    world.tiny.stop()
+    threading.Timer(0.2, world.tiny.start).start()
+    net.create_endpoint("ep")
+    world.close()
+
+
+def test_a_plugin_that_was_never_there(tmp_path: Path) -> None:
+    with Controller(dataplane=FakeDataplane()) as ctl:
+        ctl.registry.register("gone", RemoteDriver("gone", f"unix://{tmp_path}/gone.sock"))
+        with pytest.raises(errors.PluginDownError, match=r"gone\.sock: No such file.*start it"):
+            ctl.create_network("gone", "net")
+        assert ctl.networks == []
+
+
+def test_an_undo_that_the_plugin_could_not_hear_is_told_it_later(world: World) -> None:
+    net = world.network()
+
+    def die(connection: socket.socket) -> bool:
+        world.tiny.stop()
+        return False
+
+    world.tiny.script["CreateEndpoint"] = [die]
+    with pytest.raises(errors.PluginError):
+        net.create_endpoint("ep")
+    world.tiny.start()
+    net.create_endpoint("other")
+    deleted = world.tiny.documents("DeleteEndpoint")
+    assert [one["EndpointID"] for one in deleted] == [world.tiny.documents("CreateEndpoint")[0]["EndpointID"]]
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": "1"}, {"patience": -1}, {"form": "both"}])
+def test_arguments_that_are_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidError):
+        RemoteDriver("x", **wrong)
+    with pytest.raises(errors.InvalidError, match="name"):
+        RemoteDriver("")
+
+
+# --- our own plugin is one --------------------------------------------------------------------------------
+
+
+def test_our_own_server(tmp_path: Path) -> None:
+    with Plugin("bridge", dataplane=FakeDataplane()) as plugin:
+        path = plugin.listen(tmp_path / "own.sock")
+        driver = RemoteDriver("own", f"unix://{path}")
+        assert driver.scope == "local"
+        prefix = IPAMData(parse_prefix("10.9.0.0/16"), parse_prefix("10.9.0.1/16"))
+        driver.create_network(NET, {labels.IPAM_DATA: (prefix,)})
+        info = EndpointInfo(Origin.GIVEN)
+        info._append(0, None, "10.9.0.2/16", None)
+        driver.create_endpoint(NET, END, info, {})
+        assert info.interfaces[0].packed_mac is not None
+        join = JoinInfo(info)
+        driver.join(NET, END, KEY, join, {})
+        assert join.interface_names[0]._name == "eth"
+        with pytest.raises(errors.NoEndpointError):
+            driver.endpoint_oper_info(NET, NET)
+        with pytest.raises(errors.NoNetworkError):
+            driver.delete_network(END)
+        driver.leave(NET, END)
+        driver.delete_endpoint(NET, END)
+        driver.delete_network(NET)
+        assert plugin.health()["Networks"] == 0
+        driver._client.close()
+
+
+def test_a_client_is_of_one_process(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path / "tiny.sock")
+    client = PluginClient("tiny", f"unix://{tiny.path}")
+    assert client.implements == ("NetworkDriver", "IpamDriver")
+    before = list(client._idle)
+    client._pid = -1  # as after a fork
+    client.call("NetworkDriver.Leave", {"EndpointID": END}, dict)
+    assert client._idle != before
+    client.close()
+    tiny.stop()
