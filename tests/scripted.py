@@ -8,12 +8,17 @@ import os
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tiny"]
+from driverapi import Controller
+from driverapi.remote import RemoteDriver
+from driverapi.testing import FakeDataplane
+
+__all__ = ["Tiny", "World", "raw"]
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -155,3 +160,37 @@ _HANDSHAKE = (
     "IpamDriver.GetCapabilities",
     "IpamDriver.GetDefaultAddressSpaces",
 )
+
+
+class World:
+    """A small plugin, and a controller over the fake dataplane that finds it by its name."""
+
+    def __init__(self, directory: Path, **more: Any) -> None:
+        self.dataplane = FakeDataplane()
+        self.tiny = Tiny(directory / "tiny.sock")
+        self.tiny.links = self.dataplane.links
+        self.ctl = Controller(dataplane=self.dataplane)
+        self.driver = RemoteDriver("tiny", f"unix://{self.tiny.path}", **{"timeout": 5.0, "patience": 0.0, **more})
+        self.ctl.registry.register("tiny", self.driver)
+
+    def network(self, **more: Any) -> Any:
+        return self.ctl.create_network("tiny", "net", ipv4="10.60.0.0/16", **more)
+
+    def close(self) -> None:
+        self.tiny.script.clear()
+        self.driver._client._breaker._until = 0.0  # a pause is over
+        self.ctl.close()
+        self.tiny.stop()
+        self.driver._client.close()
+
+
+def raw(*parts: bytes, pause: float = 0.0, then: bool = False) -> Callable[[socket.socket], bool]:
+    """Answer with these bytes, and close."""
+
+    def answering(connection: socket.socket) -> bool:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        return then
+
+    return answering

@@ -89,8 +89,12 @@ class DriverRegistry:
 
     def _settle(self, name: str, made: Driver | None, *, plugin: bool) -> Driver:
         if made is None:
-            from driverapi.remote import RemoteDriver
-
+            try:
+                from driverapi.remote import RemoteDriver
+            except ImportError as missing:
+                raise errors.NoDriverError(
+                    f"network type {name!r} is a Docker plugin; to ask it: pip install 'driverapi[plugin]' ({missing})"
+                ) from None
             made = RemoteDriver(name)
         with self._lock:  # another thread may have been first: its instance counts
             if plugin and name not in self._drivers:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,35 +20,12 @@ from driverapi.discovery import Node
 from driverapi.plugin import Plugin
 from driverapi.remote import RemoteDriver
 from driverapi.remote.client import PluginClient
-from driverapi.remote.connection import MAX_ANSWER
-from driverapi.testing import FakeDataplane
-from tests.scripted import Tiny
+from driverapi.testing import DriverConformance, FakeDataplane
+from tests.scripted import Tiny, World
 
 NET = "1f" * 32
 END = "2e" * 32
 KEY = "/var/run/docker/netns/0123456789ab"
-
-
-class World:
-    """A small plugin, and a controller over the fake dataplane that finds it by its name."""
-
-    def __init__(self, directory: Path, **more: Any) -> None:
-        self.dataplane = FakeDataplane()
-        self.tiny = Tiny(directory / "tiny.sock")
-        self.tiny.links = self.dataplane.links
-        self.ctl = Controller(dataplane=self.dataplane)
-        self.driver = RemoteDriver("tiny", f"unix://{self.tiny.path}", **{"timeout": 5.0, "patience": 0.0, **more})
-        self.ctl.registry.register("tiny", self.driver)
-
-    def network(self, **more: Any) -> Any:
-        return self.ctl.create_network("tiny", "net", ipv4="10.60.0.0/16", **more)
-
-    def close(self) -> None:
-        self.tiny.script.clear()
-        self.driver._client._breaker._until = 0.0  # a pause is over
-        self.ctl.close()
-        self.tiny.stop()
-        self.driver._client.close()
 
 
 @pytest.fixture
@@ -140,6 +119,15 @@ def test_a_controller_finds_a_plugin_by_its_name(directories: Path) -> None:
             ctl.create_network("lost", "other")
     assert [verb for verb, _ in tiny.asked].count("Plugin.Activate") == 1  # of its driver and its IPAM together
     tiny.stop()
+
+
+def test_without_what_it_takes_to_ask_a_plugin(directories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "driverapi.remote", None)  # as if httptools were not installed
+    with Controller(dataplane=FakeDataplane()) as ctl, sock(directories / "run" / "found.sock"):
+        with pytest.raises(errors.NoDriverError, match=r"'found'.*driverapi\[plugin\]"):
+            ctl.create_network("found", "net")
+        with pytest.raises(errors.NotFoundError, match=r"'found'.*driverapi\[plugin\]"):
+            ctl.create_network("bridge", "net", ipam="found")
 
 
 # --- what is asked, and what comes of it --------------------------------------------------------------
@@ -423,170 +411,6 @@ def test_what_a_plugin_will_not_take_away_stays(world: World) -> None:
     ep.delete()
 
 
-# --- plugins that are away, slow, or broken -------------------------------------------------------------
-
-
-def raw(*parts: bytes, pause: float = 0.0, then: bool = False) -> Callable[[socket.socket], bool]:
-    """Answer with these bytes, and close."""
-
-    def answering(connection: socket.socket) -> bool:
-        for part in parts:
-            connection.sendall(part)
-            time.sleep(pause)
-        return then
-
-    return answering
-
-
-OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (raw(b"nonsense\r\n\r\n"), "no HTTP"),
-        (raw(OK + b"Content-Length: 99999999999\r\n\r\n"), "limit"),
-        (raw(OK + b"Content-Length: x\r\n\r\n"), "no HTTP"),
-        (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n", *[b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"] * 20), "more than"),
-        (raw(OK + b"\r\n", b"x" * (MAX_ANSWER + 1)), "more than"),
-        (raw(OK + b"X: " + b"y" * 70000 + b"\r\n\r\n"), "headers|no HTTP"),
-        (raw(OK + b"Content-Length: 1\r\n\r\n{"), "not what it should be"),
-        (raw(OK + b"Content-Length: 0\r\n\r\n"), "it is empty"),
-        (raw(OK + b"Content-Length: 5\r\n\r\n" + b"\xff" * 5), "not what it should be"),
-        (raw(OK + b"Content-Length: 60000\r\n\r\n" + b"[" * 60000), "not what it should be"),
-        (raw(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), "another protocol|no HTTP"),
-    ],
-)  # fmt: skip
-def test_answers_that_cannot_be_read(world: World, answer: Any, said: str) -> None:
-    net = world.network()
-    world.tiny.script["CreateEndpoint"] = [answer]
-    with pytest.raises(errors.PluginError, match=said):
-        net.create_endpoint("ep")
-    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
-    net.create_endpoint("ep")
-
-
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", OK + b"Content-Length: 9\r\n\r\n{}"])
-def test_a_connection_that_is_cut_is_tried_again_whole(world: World, answer: bytes) -> None:
-    net = world.network()
-    world.tiny.script["CreateEndpoint"] = [raw(answer), raw(answer)]
-    net.create_endpoint("ep")
-    first, second, third = world.tiny.documents("CreateEndpoint")
-    assert first == second == third
-    assert first["Interface"]["Address"] == "10.60.0.2/16"
-
-
-def test_a_connection_that_is_always_cut(world: World) -> None:
-    net = world.network()
-    world.tiny.script["CreateEndpoint"] = raw(b"")
-    with pytest.raises(errors.PluginError, match=r"closed before the answer was whole.*not known"):
-        net.create_endpoint("ep")
-    assert 3 <= world.tiny.verbs().count("CreateEndpoint") <= 4
-    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
-
-
-def test_answers_in_other_forms(world: World) -> None:
-    net = world.network()
-    body = b'{"Interface": {"MacAddress": "02:00:00:00:00:07"}}'
-    forms = [
-        OK + b"\r\n" + body,  # until the end
-        b"HTTP/1.0 200 OK\r\n\r\n" + body,
-        b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: %d\r\n\r\n" % len(body) + body,
-        OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
-    ]
-    for number, form in enumerate(forms):
-        world.tiny.script["CreateEndpoint"] = [raw(*[form[at : at + 7] for at in range(0, len(form), 7)])]
-        ep = net.create_endpoint(f"ep{number}")
-        assert str(ep.interfaces[0].mac_address) == "02:00:00:00:00:07"
-    world.tiny.script["CreateEndpoint"] = [(200, b"null")]
-    net.create_endpoint("null")
-
-
-def test_a_plugin_that_does_not_answer_costs_one_timeout(tmp_path: Path) -> None:
-    world = World(tmp_path, timeout=0.2)
-    net = world.network()
-    world.tiny.script["CreateEndpoint"] = lambda connection: time.sleep(0.6)
-    began = time.monotonic()
-    eps = net.attach(50)
-    assert time.monotonic() - began < 2
-    assert all(isinstance(ep.error, errors.PluginDownError) for ep in eps)
-    assert "asked again in" in str(eps[-1].error)
-    assert world.tiny.verbs().count("CreateEndpoint") == 1
-    world.tiny.script.clear()
-    world.driver._client._breaker._until = 0.0  # its pause is over
-    assert net.attach(1)[0].error is None
-    assert world.tiny.verbs().count("DeleteEndpoint") == 1  # what it may have made, and was not told of then
-    world.close()
-
-
-def test_an_answer_that_trickles_has_the_same_deadline(tmp_path: Path) -> None:
-    world = World(tmp_path, timeout=0.3)
-    net = world.network()
-    world.tiny.script["CreateEndpoint"] = [raw(OK, *[b"X: y\r\n"] * 8, pause=0.1)]
-    with pytest.raises(errors.PluginDownError, match="no answer in time"):
-        net.create_endpoint("ep")
-    world.close()
-
-
-def test_a_plugin_that_is_away_costs_one_attempt(world: World) -> None:
-    net = world.network()
-    ep = net.create_endpoint("ep")
-    world.tiny.stop()
-    began = time.monotonic()
-    eps = net.attach(100)
-    assert time.monotonic() - began < 2
-    assert all(isinstance(one.error, errors.PluginDownError) for one in eps)
-    with pytest.raises(errors.PluginDownError, match="start it"):
-        ep.delete()
-    assert net.endpoints == [ep]
-    world.tiny.start()
-    ep.delete()
-    assert net.attach(1)[0].error is None
-
-
-def test_a_plugin_that_starts_anew_is_waited_for(tmp_path: Path) -> None:
-    import threading
-
-    world = World(tmp_path, patience=5.0)
-    net = world.network()
-    world.tiny.stop()
-    threading.Timer(0.2, world.tiny.start).start()
-    net.create_endpoint("ep")
-    world.close()
-
-
-def test_a_plugin_that_was_never_there(tmp_path: Path) -> None:
-    with Controller(dataplane=FakeDataplane()) as ctl:
-        ctl.registry.register("gone", RemoteDriver("gone", f"unix://{tmp_path}/gone.sock"))
-        with pytest.raises(errors.PluginDownError, match=r"gone\.sock: No such file.*start it"):
-            ctl.create_network("gone", "net")
-        assert ctl.networks == []
-
-
-def test_an_undo_that_the_plugin_could_not_hear_is_told_it_later(world: World) -> None:
-    net = world.network()
-
-    def die(connection: socket.socket) -> bool:
-        world.tiny.stop()
-        return False
-
-    world.tiny.script["CreateEndpoint"] = [die]
-    with pytest.raises(errors.PluginError):
-        net.create_endpoint("ep")
-    world.tiny.start()
-    net.create_endpoint("other")
-    deleted = world.tiny.documents("DeleteEndpoint")
-    assert [one["EndpointID"] for one in deleted] == [world.tiny.documents("CreateEndpoint")[0]["EndpointID"]]
-
-
-@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": "1"}, {"patience": -1}, {"form": "both"}])
-def test_arguments_that_are_none(wrong: dict[str, Any]) -> None:
-    with pytest.raises(errors.InvalidError):
-        RemoteDriver("x", **wrong)
-    with pytest.raises(errors.InvalidError, match="name"):
-        RemoteDriver("")
-
-
 # --- our own plugin is one --------------------------------------------------------------------------------
 
 
@@ -613,6 +437,28 @@ def test_our_own_server(tmp_path: Path) -> None:
         driver.delete_network(NET)
         assert plugin.health()["Networks"] == 0
         driver._client.close()
+
+
+class TestConformance(DriverConformance):
+    """A driver that is asked over a socket is one."""
+
+    devices = {"dev0"}  # noqa: RUF012 - as the base has it
+    refuses_notices = True
+    network_arguments = {"ipv4": "10.60.0.0/16"}  # noqa: RUF012
+
+    @pytest.fixture(autouse=True)
+    def _closed(self, tmp_path: Path) -> Iterator[None]:
+        self.directory = tmp_path
+        with contextlib.ExitStack() as self.opened:
+            yield
+
+    def make_driver(self) -> RemoteDriver:
+        tiny = Tiny(self.directory / "tiny.sock")
+        self.opened.callback(tiny.stop)
+        tiny.script["Join"] = {"InterfaceName": {"SrcName": "dev0", "DstPrefix": "eth"}, "Gateway": "10.60.0.1"}
+        driver = RemoteDriver("tiny", f"unix://{tiny.path}")
+        self.opened.callback(driver._client.close)
+        return driver
 
 
 def test_a_client_is_of_one_process(tmp_path: Path) -> None:

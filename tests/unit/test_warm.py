@@ -343,10 +343,10 @@ def test_a_network_is_deleted_while_its_pool_is_filled(
     claimed, go = threading.Event(), threading.Event()
     create = world.ctl._lifecycle.create
 
-    def slowly(requests: Any) -> Any:
+    def slowly(requests: Any, progress: Any = None) -> Any:
         claimed.set()
         assert go.wait(20)
-        return create(requests)
+        return create(requests, progress)
 
     monkeypatch.setattr(world.ctl._lifecycle, "create", slowly)
     pool = world.ctl.warm(web, 3, wait=False)
@@ -417,10 +417,10 @@ def test_too_many_were_being_made(world: World, web: Network, monkeypatch: pytes
     claimed, go = threading.Event(), threading.Event()
     create = world.ctl._lifecycle.create
 
-    def slowly(requests: Any) -> Any:
+    def slowly(requests: Any, progress: Any = None) -> Any:
         claimed.set()
         assert go.wait(20)
-        return create(requests)
+        return create(requests, progress)
 
     monkeypatch.setattr(world.ctl._lifecycle, "create", slowly)
     pool = world.ctl.warm(web, 5, wait=False)

@@ -85,8 +85,12 @@ class IPAMRegistry:
 
     def _settle(self, name: str, made: IPAM | None, *, plugin: bool) -> IPAM:
         if made is None:
-            from driverapi.remote import RemoteIPAM
-
+            try:
+                from driverapi.remote import RemoteIPAM
+            except ImportError as missing:
+                raise errors.NotFoundError(
+                    f"IPAM {name!r} is a Docker plugin; to ask it: pip install 'driverapi[plugin]' ({missing})"
+                ) from None
             made = RemoteIPAM(name)
         with self._lock:  # another thread may have been first: its instance counts
             if plugin and name not in self._ipams:

@@ -14,13 +14,10 @@ import ssl
 import time
 from typing import Final, NamedTuple, final
 
+import httptools
+
 from driverapi import errors
 from driverapi.places import Place
-
-try:
-    import httptools
-except ImportError as missing:  # the core does without
-    raise errors.NotFoundError("plugins are asked with httptools: pip install 'driverapi[plugin]'") from missing
 
 __all__ = ["MAX_ANSWER", "Answer", "Connection", "CutError", "LateError", "UnreachableError"]
 

@@ -7,6 +7,7 @@ plugin that wants it (``RequiresRequestReplay``) is told again, after a restart,
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,10 +38,12 @@ class _Held:
     prefix: Address
     within: Address | None
     options: dict[str, Any]
+    owner: str
     gateway: Address | None = None  # that came with the pool: nobody asked for it
     own: list[bytes] = field(default_factory=list)  # the gateway and what is excluded: given back with the pool
-    given: int = 0
-    free: int | None = None  # known when fewer were to be had than were wanted
+    given: set[bytes] = field(default_factory=set)
+    free: int | None = None  # known since fewer were to be had than were wanted
+    turn: threading.Lock = field(default_factory=threading.Lock)  # one after the other: all or none
 
 
 @final
@@ -104,7 +107,6 @@ class RemoteIPAM:
         options: Mapping[str, Any] | None = None,
     ) -> Pool:
         """Take a pool, and what is excluded of it."""
-        del owner
         if size is not None:
             raise errors.NotImplementedYetError(
                 f"plugin {self._name!r}: the protocol has no default pools of a given size; give the prefix"
@@ -113,6 +115,8 @@ class RemoteIPAM:
             raise errors.InvalidError(f"address space {space!r} is not one of {', '.join(SPACES)}")
         if within is not None and prefix is None:
             raise errors.InvalidError(f"plugin {self._name!r}: ip_range is a part of a prefix; give that too")
+        if prefix is not None and not allow_overlap:
+            self._check_apart(prefix, avoid)
         self._begin()
         local = space == SPACES[0]
         name = self._spaces.local_default_address_space if local else self._spaces.global_default_address_space
@@ -126,6 +130,7 @@ class RemoteIPAM:
         }
         check = [] if allow_overlap else list(avoid)
         id, held = self._pool(document, check, prefix, within)
+        held.owner = owner or f"pool {id}"
         try:
             if serial:
                 held.options[labels.IPAM_SERIAL] = "true"
@@ -140,6 +145,16 @@ class RemoteIPAM:
             raise
         return Pool(id, held.prefix)
 
+    def _check_apart(self, prefix: Address, avoid: Sequence[Avoid]) -> None:
+        """Refuse a prefix that is in use, by name: the plugin does not know whose it is."""
+        with self._lock:
+            known = [Avoid(one.prefix, one.owner) for one in self._held.values()]
+        for one in (*known, *avoid):
+            if _overlap(one.prefix, prefix):
+                raise errors.ConflictError(
+                    f"{prefix} overlaps {one.what} {one.prefix}; choose another prefix, or allow the overlap"
+                )
+
     def _pool(
         self, document: Mapping[str, Any], avoid: Sequence[Avoid], prefix: Address | None, within: Address | None
     ) -> tuple[str, _Held]:
@@ -149,7 +164,7 @@ class RemoteIPAM:
             for _ in range(1 if prefix is not None else _TRIES):
                 answer = self._ask("RequestPool", document, PoolAnswer, Again.NEVER)
                 again = answer.pool_id in rejected
-                if not again:
+                if answer.pool_id and not again:
                     rejected.append(answer.pool_id)  # until it is taken
                 held = self._read_pool(answer, document, prefix, within)
                 overlaps = [one for one in avoid if prefix is None and _overlap(one.prefix, held.prefix)]
@@ -178,7 +193,7 @@ class RemoteIPAM:
             if (given.version == 6) is not document["V6"]:
                 raise errors.InvalidError(f"Pool is {given}, of another family than was asked for")
             gateway = (answer.data or {}).get(_GATEWAY)
-            held = _Held(given, within, {})
+            held = _Held(given, within, {}, "")
             if gateway:
                 held.gateway = parse_prefix(gateway, "gateway")
                 if held.gateway.ip not in given:
@@ -204,7 +219,7 @@ class RemoteIPAM:
         self._begin()
         while held.own:
             self._ask("ReleaseAddress", {"PoolID": pool, "Address": format_ip(held.own[-1])}, Nothing, gone=True)
-            held.own.pop()
+            held.given.discard(held.own.pop())
         self._ask("ReleasePool", {"PoolID": pool}, Nothing, gone=True)
         with self._lock:
             self._held.pop(pool, None)
@@ -226,13 +241,15 @@ class RemoteIPAM:
         with self._lock:
             held = self._known(pool)
         taken: list[Address] = []
-        try:
-            taken.extend(self._address(pool, held, None, {}) for _ in range(count))
-        except BaseException as error:
-            self._release(pool, held, [one.ip for one in taken], error)
-            if isinstance(error, errors.AddressesExhaustedError):
-                held.free = len(taken)
-            raise
+        with held.turn:
+            try:
+                for _ in range(count):
+                    taken.append(self._address(pool, held, None, {}))  # noqa: PERF401 - what was taken must be known
+            except BaseException as error:
+                self._release(pool, held, [one.ip for one in taken], error)
+                if isinstance(error, errors.AddressesExhaustedError):
+                    held.free = len(taken)
+                raise
         return taken
 
     def request_address(self, pool: str, wanted: bytes) -> Address:
@@ -266,22 +283,31 @@ class RemoteIPAM:
                 f"plugin {self._name!r}: IpamDriver.RequestAddress: it answered {error}"
             ) from error
         with self._lock:
-            held.given += 1
+            held.given.add(address.ip)
+            held.free = None if held.free is None else max(0, held.free - 1)
         return Address(address.ip, held.prefix.prefix)
 
     def release_addresses(self, pool: str, addresses: Sequence[bytes]) -> None:
         """Give addresses back; one that the plugin does not know is passed over."""
         with self._lock:
             held = self._known(pool)
+            for ip in addresses:
+                if ip not in held.prefix:
+                    raise errors.InvalidError(f"address {format_ip(ip)} is outside of {held.prefix}")
         self._release(pool, held, addresses, None)
 
     def _release(self, pool: str, held: _Held, addresses: Sequence[bytes], error: BaseException | None) -> None:
         """Give addresses back; what the plugin does not hear is told it when it is there again."""
+        with contextlib.suppress(errors.DriverAPIError):  # what that is, is told below
+            self._begin()
         for ip in addresses:
+            with self._lock:
+                if ip not in held.given:
+                    continue
+                held.given.discard(ip)
             self._quietly("ReleaseAddress", {"PoolID": pool, "Address": format_ip(ip)}, error)
-        with self._lock:
-            held.free = None
-            held.given = max(0, held.given - len(addresses))
+            with self._lock:
+                held.free = None if held.free is None else held.free + 1
 
     def free(self, pool: str) -> int:
         """Return how many addresses could be given, as far as is known here: at most so many."""
@@ -290,7 +316,10 @@ class RemoteIPAM:
             if held.free is not None:
                 return held.free
             part = held.within or held.prefix
-            return int(max(0, (1 << (part.bits - part.prefix)) - held.given))
+            most = 1 << (part.bits - part.prefix)
+            if part == held.prefix and most > 2:  # the addresses of the whole prefix are nobody's
+                most -= 2 if part.version == 4 else 1
+            return int(max(0, most - len(held.given)))
 
     def _known(self, pool: str) -> _Held:
         held = self._held.get(pool)
@@ -312,7 +341,7 @@ class RemoteIPAM:
         options: Mapping[str, Any] | None = None,
     ) -> Pool:
         """Take note of a pool that the plugin gave to an earlier process; the plugin is not asked now."""
-        held = _Held(prefix, within, {labels.IPAM_SERIAL: "true"} if serial else {})
+        held = _Held(prefix, within, {labels.IPAM_SERIAL: "true"} if serial else {}, f"pool {id}")
         with self._lock:
             self._held[id] = held
             self._replay.append(
@@ -344,7 +373,7 @@ class RemoteIPAM:
         """Take note of an address that the plugin gave to an earlier process."""
         with self._lock:
             held = self._known(pool)
-            held.given += 1
+            held.given.add(ip)
             document = {"PoolID": pool, "Address": format_ip(ip), "Options": {**held.options, **(options or {})}}
             self._replay.append(("RequestAddress", document))
 

@@ -1,0 +1,237 @@
+"""Docker plugins as drivers that are away, slow, or broken: what it costs, and what is undone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driverapi import Controller, errors
+from driverapi.remote import RemoteDriver
+from driverapi.remote.breaker import FIRST, LONGEST, Breaker
+from driverapi.remote.connection import MAX_ANSWER
+from driverapi.testing import FakeDataplane
+from tests.scripted import World, raw
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (raw(b"nonsense\r\n\r\n"), "no HTTP"),
+        (raw(OK + b"Content-Length: 99999999999\r\n\r\n"), "limit"),
+        (raw(OK + b"Content-Length: x\r\n\r\n"), "no HTTP"),
+        (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n", *[b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"] * 20), "more than"),
+        (raw(OK + b"\r\n", b"x" * (MAX_ANSWER + 1)), "more than"),
+        (raw(OK + b"X: " + b"y" * 70000 + b"\r\n\r\n"), "headers|no HTTP"),
+        (raw(OK + b"Content-Length: 1\r\n\r\n{"), "not what it should be"),
+        (raw(OK + b"Content-Length: 0\r\n\r\n"), "it is empty"),
+        (raw(OK + b"Content-Length: 5\r\n\r\n" + b"\xff" * 5), "not what it should be"),
+        (raw(OK + b"Content-Length: 60000\r\n\r\n" + b"[" * 60000), "not what it should be"),
+        (raw(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), "another protocol|no HTTP"),
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_read(world: World, answer: Any, said: str) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [answer]
+    with pytest.raises(errors.PluginError, match=said):
+        net.create_endpoint("ep")
+    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
+    net.create_endpoint("ep")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", OK + b"Content-Length: 9\r\n\r\n{}"])
+def test_a_connection_that_is_cut_is_tried_again_whole(world: World, answer: bytes) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [raw(answer), raw(answer)]
+    net.create_endpoint("ep")
+    first, second, third = world.tiny.documents("CreateEndpoint")
+    assert first == second == third
+    assert first["Interface"]["Address"] == "10.60.0.2/16"
+
+
+def test_a_connection_that_is_always_cut(world: World) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = raw(b"")
+    with pytest.raises(errors.PluginError, match=r"closed before the answer was whole.*not known"):
+        net.create_endpoint("ep")
+    assert 3 <= world.tiny.verbs().count("CreateEndpoint") <= 4
+    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
+
+
+def test_answers_in_other_forms(world: World) -> None:
+    net = world.network()
+    body = b'{"Interface": {"MacAddress": "02:00:00:00:00:07"}}'
+    forms = [
+        OK + b"\r\n" + body,  # until the end
+        b"HTTP/1.0 200 OK\r\n\r\n" + body,
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+        OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+    ]
+    for number, form in enumerate(forms):
+        world.tiny.script["CreateEndpoint"] = [raw(*[form[at : at + 7] for at in range(0, len(form), 7)])]
+        ep = net.create_endpoint(f"ep{number}")
+        assert str(ep.interfaces[0].mac_address) == "02:00:00:00:00:07"
+    world.tiny.script["CreateEndpoint"] = [(200, b"null")]
+    net.create_endpoint("null")
+
+
+def test_a_plugin_that_does_not_answer_costs_one_timeout(tmp_path: Path) -> None:
+    world = World(tmp_path, timeout=0.2)
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = lambda connection: time.sleep(0.6)
+    began = time.monotonic()
+    eps = net.attach(50)
+    assert time.monotonic() - began < 2
+    assert all(isinstance(ep.error, errors.PluginDownError) for ep in eps)
+    assert "asked again in" in str(eps[-1].error)
+    assert world.tiny.verbs().count("CreateEndpoint") == 1
+    world.tiny.script.clear()
+    world.driver._client._breaker._until = 0.0  # its pause is over
+    assert net.attach(1)[0].error is None
+    assert world.tiny.verbs().count("DeleteEndpoint") == 1  # what it may have made, and was not told of then
+    world.close()
+
+
+def test_an_answer_that_trickles_has_the_same_deadline(tmp_path: Path) -> None:
+    world = World(tmp_path, timeout=0.3)
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [raw(OK, *[b"X: y\r\n"] * 8, pause=0.1)]
+    with pytest.raises(errors.PluginDownError, match="no answer in time"):
+        net.create_endpoint("ep")
+    world.close()
+
+
+def test_a_plugin_that_is_away_costs_one_attempt(world: World) -> None:
+    net = world.network()
+    ep = net.create_endpoint("ep")
+    world.tiny.stop()
+    began = time.monotonic()
+    eps = net.attach(100)
+    assert time.monotonic() - began < 2
+    assert all(isinstance(one.error, errors.PluginDownError) for one in eps)
+    with pytest.raises(errors.PluginDownError, match="start it"):
+        ep.delete()
+    assert net.endpoints == [ep]
+    world.tiny.start()
+    ep.delete()
+    assert net.attach(1)[0].error is None
+
+
+def test_a_plugin_that_starts_anew_is_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path, patience=5.0)
+    net = world.network()
+    world.tiny.stop()
+    threading.Timer(0.2, world.tiny.start).start()
+    net.create_endpoint("ep")
+    world.close()
+
+
+def test_a_plugin_that_was_never_there(tmp_path: Path) -> None:
+    with Controller(dataplane=FakeDataplane()) as ctl:
+        ctl.registry.register("gone", RemoteDriver("gone", f"unix://{tmp_path}/gone.sock"))
+        with pytest.raises(errors.PluginDownError, match=r"gone\.sock: No such file.*start it"):
+            ctl.create_network("gone", "net")
+        assert ctl.networks == []
+
+
+def test_an_undo_that_the_plugin_could_not_hear_is_told_it_later(world: World) -> None:
+    net = world.network()
+
+    def die(connection: socket.socket) -> bool:
+        world.tiny.stop()
+        return False
+
+    world.tiny.script["CreateEndpoint"] = [die]
+    with pytest.raises(errors.PluginError):
+        net.create_endpoint("ep")
+    world.tiny.start()
+    net.create_endpoint("other")
+    deleted = world.tiny.documents("DeleteEndpoint")
+    assert [one["EndpointID"] for one in deleted] == [world.tiny.documents("CreateEndpoint")[0]["EndpointID"]]
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": "1"}, {"patience": -1}, {"form": "both"}])
+def test_arguments_that_are_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidError):
+        RemoteDriver("x", **wrong)
+    with pytest.raises(errors.InvalidError, match="name"):
+        RemoteDriver("")
+
+
+# --- the breaker ------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_breaker_lets_one_through_now_and_then() -> None:
+    clock = Clock()
+    breaker = Breaker("plugin 'x'", clock)
+    first = breaker.enter()
+    assert breaker.fail("no answer", first)
+    assert not breaker.fail("no answer", first)  # that began with the first
+    with pytest.raises(errors.PluginDownError, match=r"plugin 'x': no answer; it is asked again in 1\.0 s"):
+        breaker.enter()
+    pauses = []
+    for _ in range(8):
+        pauses.append(breaker._until - clock.now)
+        clock.now = breaker._until
+        again = breaker.enter()
+        with pytest.raises(errors.PluginDownError):  # the others wait for what comes of that one
+            breaker.enter()
+        clock.now += 0.1
+        assert not breaker.fail("no answer", again)
+    assert pauses == pytest.approx([FIRST, 2, 4, 8, 16, LONGEST, LONGEST, LONGEST])
+    assert breaker.is_open
+    clock.now = breaker._until
+    breaker.enter()
+    assert breaker.succeed()
+    assert not breaker.is_open
+    breaker.enter()
+    breaker.enter()
+    assert not breaker.succeed()
+
+
+# --- interrupts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["CreateEndpoint", "Join"])
+def test_an_interrupt_undoes_the_call(world: World, verb: str) -> None:
+    net = world.network()
+    slow = raw(OK + b"Content-Length: 2\r\n\r\n", b"{}", pause=0.05, then=True)
+    world.tiny.script[verb] = slow
+    done = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    done.start()
+    with pytest.raises(KeyboardInterrupt):
+        net.attach(200)
+    done.join()
+    assert net.endpoints == []
+    created = [one["EndpointID"] for one in world.tiny.documents("CreateEndpoint")]
+    deleted = [one["EndpointID"] for one in world.tiny.documents("DeleteEndpoint")]
+    assert sorted(created) == sorted(deleted)
+    joined = {one["EndpointID"] for one in world.tiny.documents("Join")}
+    assert joined == {one["EndpointID"] for one in world.tiny.documents("Leave")}
+    assert len(created) < 200 or len(joined) < 200
+    world.tiny.script.clear()
+    assert net.attach(1)[0].error is None
