@@ -181,10 +181,8 @@ class _Restorer:
         data = decode(record.data, NetworkData)
         if record.state in _HALF:
             self._count_half(record.state)
-            self._gone.append(record.id)
             driver = self._driver(data)
-            with contextlib.suppress(errors.NotFoundError):
-                ask(driver, lambda: driver.delete_network(record.id))
+            self._end_half(record, driver, lambda: driver.delete_network(record.id))
             return
         controller = self._controller
         made = decode(record.made, NetworkMade)
@@ -240,15 +238,25 @@ class _Restorer:
             error.add_note(f"network {network!r} of the state cannot be had again; nothing was changed")
             raise
 
+    def _end_half(self, record: Record, driver: Driver, step: Callable[[], object]) -> None:
+        """Have a driver forget what was half-done; a plugin that is away is asked at the next start."""
+        try:
+            ask(driver, step)
+        except errors.PluginDownError:
+            return
+        except errors.NotFoundError:
+            pass
+        self._gone.append(record.id)
+
     def _read_endpoint(self, record: Record) -> None:
         found = self._networks.get(record.network)
         if found is None or record.data is None:
             self._count_half(record.state)
-            self._gone.append(record.id)
-            if found is not None:
+            if found is None:
+                self._gone.append(record.id)
+            else:
                 driver = found[1].driver
-                with contextlib.suppress(errors.NotFoundError):
-                    ask(driver, lambda: driver.delete_endpoint(record.network, record.id))
+                self._end_half(record, driver, lambda: driver.delete_endpoint(record.network, record.id))
             return
         network, known, _ = found
         data = decode(record.data, EndpointData)
@@ -436,6 +444,7 @@ class _Restorer:
         ]
         self._finished += len(leaving)
         faults += [fault for fault in self._lifecycle.leave(requests) if fault is not None]
+        faults = [fault for fault in faults if not isinstance(fault, errors.PluginDownError)]  # it can be tried again
         if faults:
             raise errors.BulkError("restore: what was being taken away could not be", faults)
 

@@ -15,6 +15,7 @@ from driverapi.ipam.contract import Avoid, ByMAC
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.plugin import Plugin
 from driverapi.remote import RemoteIPAM
+from driverapi.store.contract import Kind, Record, State
 from driverapi.testing import FakeDataplane, IPAMConformance
 from tests.scripted import Tiny
 
@@ -312,6 +313,35 @@ def test_a_plugin_that_keeps_its_pools_is_told_nothing(tmp_path: Path, found: Ti
     assert verbs.count("ReleaseAddress") == 4
     assert verbs.count("Leave") == verbs.count("DeleteEndpoint") == 2
     assert verbs[-1] == "ReleasePool"
+
+
+def test_a_start_does_not_wait_for_a_plugin_that_is_away(tmp_path: Path, found: Tiny) -> None:
+    def controller() -> Controller:
+        return Controller(state=tmp_path / "state.db", dataplane=dataplane)
+
+    dataplane = FakeDataplane()
+    ctl = controller()
+    net = ctl.create_network("tiny", "net", ipv4="10.60.0.0/16")
+    half = ctl.create_network("tiny", "half", ipv4="10.61.0.0/16")
+    ep = net.create_endpoint("ep")
+    ctl._store.put([Record(half.id, half.id, State.DELETING, kind=Kind.NETWORK)])  # as if killed while they went
+    ctl._store.put([Record(ep.id, net.id, State.DELETING)])
+    ctl.close()
+    found.stop()
+    found.asked.clear()
+    ctl = controller()
+    assert [one.name for one in ctl.networks] == ["net"]
+    assert [one.name for one in ctl.network("net").endpoints] == ["ep"]
+    ctl.close()
+    found.start()
+    ctl = controller()
+    assert "DeleteNetwork" in found.verbs()
+    for one in ctl.network("net").endpoints:
+        one.delete()
+    assert "DeleteEndpoint" in found.verbs()
+    ctl.network("net").delete()
+    assert [document["NetworkID"] for document in found.documents("DeleteNetwork")] == [half.id, net.id]
+    ctl.close()
 
 
 # --- our own plugin is one --------------------------------------------------------------------------------
