@@ -125,6 +125,7 @@ class Interface:
     bridge: int = 0  # the one of the star that it has a port of
     gateway: GatewayLink | None = None
     group: int = COMMON
+    astray: tuple[int, ...] = ()  # groups that it may be in instead: it was to be put there, and no answer was heard
     held: bool = False  # its name, its index and its port are taken
     pins: bool = False  # the master has permanent neighbour entries, or maybe
     there: bool = False  # in the kernel, or maybe: set before the kernel is asked

@@ -115,13 +115,13 @@ def _delete_veths(kernel: Kernel, members: Sequence[_Member]) -> None:
         groups.setdefault(member[1].group, []).append(member)
     parted: list[_Member] = []
     for number, some in groups.items():
-        if kernel.groups.is_whole(number, [interface.host_index for _, interface in some]):
+        astray = any(interface.astray for _, interface in some)
+        if not astray and kernel.groups.is_whole(number, [interface.host_index for _, interface in some]):
             batch = Batch()
             batch.delete_link(group=kernel.groups.value(number))
             error = carry_out(kernel.host, batch).get(0)
             for member in some:
                 _settle(kernel, member, error)
-            kernel.groups.give_back(number)
         else:
             parted += some
     for at in range(0, len(parted), CHUNK):
@@ -133,33 +133,34 @@ def _delete_parted(kernel: Kernel, members: Sequence[_Member]) -> None:
     groups = kernel.groups
     batch = Batch()
     fresh = groups.take() if len(members) > 1 else COMMON
-    former = {interface.group for _, interface in members}
     if fresh == COMMON:
         for _, interface in members:
             batch.delete_link(interface.host_index)
-    else:
-        for _, interface in members:
-            batch.set_link(interface.host_index, new_group=groups.value(fresh))
-        batch.delete_link(group=groups.value(fresh))
+        refused = carry_out(kernel.host, batch)
+        for position, member in enumerate(members):
+            _settle(kernel, member, refused.get(position))
+        return
+    # Until all is answered, each may be in either: neither number is given to others, or deleted as a whole.
+    groups.add(fresh, [interface.host_index for _, interface in members])
+    for _, interface in members:
+        interface.astray += (fresh,)
+        batch.set_link(interface.host_index, new_group=groups.value(fresh))
     refused = carry_out(kernel.host, batch)
+    deletion = Batch()  # by itself: a change that was lost, and is sent again, must come before it
+    deletion.delete_link(group=groups.value(fresh))
+    failed = carry_out(kernel.host, deletion).get(0)
     for position, member in enumerate(members):
-        interface = member[1]
-        error = refused.get(position)
-        if fresh != COMMON and error is None:
-            groups.discard(interface.group, [interface.host_index])
-            groups.add(fresh, [interface.host_index])
-            interface.group = fresh
-            error = refused.get(len(members))
-        _settle(kernel, member, error)
-    for number in former | {fresh}:
-        groups.give_back(number)
+        _settle(kernel, member, refused.get(position, failed))
 
 
 def _settle(kernel: Kernel, member: _Member, error: NetlinkError | None) -> None:
     job, interface = member
-    if error is None or error.errno in GONE:
-        kernel.groups.discard(interface.group, [interface.host_index])
-        interface.there = False
-        interface.group = COMMON
-    else:
+    if error is not None and error.errno not in GONE:
         job.fail(failure(job.what, error))
+        return
+    for number in (interface.group, *interface.astray):
+        kernel.groups.discard(number, [interface.host_index])
+        kernel.groups.give_back(number)
+    interface.there = False
+    interface.group = COMMON
+    interface.astray = ()
