@@ -65,6 +65,8 @@ class Between:
                     raise
                 with socket.socket(socket.AF_UNIX) as far:
                     far.connect(str(self._plugin))
+                    if not heard:
+                        far.shutdown(socket.SHUT_RD)  # first: else the answer may be on its way before the cut
                     far.sendall(request)
                     if not heard:
                         far.close()
