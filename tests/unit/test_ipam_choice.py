@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, errors
+from driverapi import Controller, byname, errors
 from driverapi.addresses import Address, parse_network
 from driverapi.ipam import registry as module
 from driverapi.ipam.contract import Pool
@@ -165,7 +165,7 @@ def test_installed_and_broken(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no lease file")
 
     points = [Point("rack", Rack), Point("gone", ImportError("mine")), Point("broken", broken), Point("odd", dict)]
-    monkeypatch.setattr(module, "_entry_points", lambda: points)
+    monkeypatch.setattr(byname, "_entry_points", lambda group: points if group == module.ENTRY_POINTS else [])
     registry = IPAMRegistry()
     assert registry.names() == ["broken", "default", "gone", "null", "odd", "rack"]
     assert registry.get("rack") is registry.get("rack")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, DriverRegistry, errors
+from driverapi import Controller, DriverRegistry, byname, errors
 from driverapi import registry as module
 from driverapi.api import Options
 from driverapi.drivers.null import NullDriver
@@ -33,7 +33,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             if not isinstance(made, BaseException):
                 setattr(holder, f"maker{number}", made)
             points.append(EntryPoint(name, f"{holder.__name__}:maker{number}", module.ENTRY_POINTS))
-        monkeypatch.setattr(module, "_entry_points", lambda: points)
+        monkeypatch.setattr(byname, "_entry_points", lambda group: points if group == module.ENTRY_POINTS else [])
 
     return install
 
