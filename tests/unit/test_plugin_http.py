@@ -229,6 +229,17 @@ def test_half_a_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path for _, path, _ in world.echo.asked] == ["/X"]
 
 
+def test_a_request_that_drips(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "PATIENCE", 0.3)
+    client = world.client()
+    with contextlib.suppress(OSError):
+        for byte in post(b"a" * 200):
+            client.send(bytes((byte,)))
+            time.sleep(0.05)
+    assert client.answer()[0] == 408
+    assert not world.echo.asked
+
+
 def test_cut_off_in_the_middle(world: World) -> None:
     for data in (post(b"abc")[:-1], b"POST", post(path="/X")):
         client = world.client()

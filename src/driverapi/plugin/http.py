@@ -36,7 +36,7 @@ MAX_DISCARD: Final = 64 << 20
 MAX_CONNECTIONS: Final = 256
 """Connections at once; further ones wait to be accepted."""
 PATIENCE: Final = 30.0
-"""Seconds from the first byte of a request to its last, between any two; of a TLS handshake too."""
+"""Seconds from the first byte of a request to its last, however they drip; of a TLS handshake too."""
 
 _READ: Final = 64 << 10
 _HEADS: Final[dict[int, bytes]] = {
@@ -171,8 +171,10 @@ class _Connection:
     def _serve(self) -> None:
         request = _Request(self._socket.sendall)
         going = True
+        began = 0.0  # when the first byte came of the request that is under way
         while going:
-            self._socket.settimeout(PATIENCE if request.under_way else None)
+            left = began + PATIENCE - time.monotonic()
+            self._socket.settimeout(max(left, 0.001) if request.under_way else None)
             try:
                 data = self._socket.recv(_READ)
             except TimeoutError:
@@ -181,6 +183,8 @@ class _Connection:
             if not data:
                 return
             refused = None
+            if not request.under_way:
+                began = time.monotonic()
             try:
                 request.feed(data)
             except _BadRequestError as error:
@@ -205,6 +209,8 @@ class _Connection:
             if refused is not None:
                 self._refuse(refused)
                 return
+            if ready:
+                began = time.monotonic()  # what has come of a further one counts from its turn
 
     def _write(self, status: int, body: bytes, *, length: int, keep: bool) -> None:
         head = b"%s%d\r\n%s\r\n" % (_HEADS[status], length, b"" if keep else b"Connection: close\r\n")
