@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
 
 from driverapi import errors
 
-__all__ = ["check_id", "check_private_file", "private_directory"]
+__all__ = ["check_id", "check_private_file", "private_directory", "put_file", "write_all"]
 
 _WRITABLE_BY_GROUP: Final = 0o020
 _WRITABLE_BY_ALL: Final = 0o002
@@ -146,3 +148,39 @@ def _all_users_are_here() -> bool:
         return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
     except OSError:
         return True
+
+
+def put_file(directory: int, name: str, data: bytes) -> None:
+    """Put a new file, mode 0644, in the place of what has that name: whole or not at all, and through no link.
+
+    Parameters
+    ----------
+    directory : int
+        A descriptor of it.
+
+    Raises
+    ------
+    OSError
+        It could not be; what was there is as it was.
+    """
+    new = f".{name}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(new, flags, 0o600, dir_fd=directory)
+    try:
+        try:
+            write_all(descriptor, data)
+            os.fchmod(descriptor, 0o644)  # whatever the umask
+        finally:
+            os.close(descriptor)
+        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=directory)
+        raise
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it: one ``write`` may take less."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

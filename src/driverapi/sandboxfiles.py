@@ -29,7 +29,7 @@ from driverapi.addresses import format_ip
 from driverapi.api import Origin
 from driverapi.events import emit, of_fault
 from driverapi.hosts import HostsEntry, is_hostname
-from driverapi.paths import check_id, private_directory
+from driverapi.paths import check_id, private_directory, put_file, write_all
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -368,7 +368,7 @@ def _replace(directory: int, files: Files, name: str, make: Callable[[str | None
     if files.services.in_place and text is not None:
         _overwrite(directory, name, data)
     else:
-        _put(directory, name, data)
+        put_file(directory, name, data)
     files.writes += 1
 
 
@@ -395,34 +395,10 @@ def _read(directory: int, name: str) -> str | Literal[False] | None:
         os.close(descriptor)
 
 
-def _put(directory: int, name: str, data: bytes) -> None:
-    """Put a new file in the place of what has that name."""
-    new = f".{name}.{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(new, flags, 0o600, dir_fd=directory)
-    try:
-        try:
-            _write_all(descriptor, data)
-            os.fchmod(descriptor, 0o644)  # whatever the umask
-        finally:
-            os.close(descriptor)
-        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new, dir_fd=directory)
-        raise
-
-
 def _overwrite(directory: int, name: str, data: bytes) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.ftruncate(descriptor, len(data))
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -210,6 +210,12 @@ def test_19_spec_files(tmp_path: Path) -> None:
         "TLSConfig": {"InsecureSkipVerify": False, "CAFile": "/a", "CertFile": "/c", "KeyFile": "/k"},
     }
     assert sorted(os.listdir(tmp_path)) == ["dv.json", "etc"]
+    other = tmp_path / "other"
+    other.write_text("theirs")
+    for planted in ("dv.spec", f".dv.spec.{os.getpid()}"):  # no link is followed
+        (tmp_path / planted).symlink_to(other)
+    assert write_spec(tmp_path, "dv", "unix:///run/dv.sock").read_text() == "unix:///run/dv.sock\n"
+    assert other.read_text() == "theirs"
     (tmp_path / "file").touch()
     with pytest.raises(errors.KernelError, match="spec file"):
         write_spec(tmp_path / "file", "dv", "x")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, JoinInfo, Sandbox, Services, errors, hosts, resolvconf, sandboxfiles
+from driverapi import Controller, JoinInfo, Sandbox, Services, errors, hosts, paths, resolvconf, sandboxfiles
 from driverapi.events import problems
 from driverapi.network import Network
 from driverapi.testing import FakeDataplane
@@ -297,7 +297,7 @@ def test_files_that_cannot_be_made_undo_the_sandbox(world: World, monkeypatch: p
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sandboxfiles, "_write_all", full)
+    monkeypatch.setattr(paths, "write_all", full)
     before = world.state()
     with pytest.raises(errors.KernelError, match=r"sandbox 'box': write .*: No space left on device") as caught:
         world.ctl.create_sandbox("box", services=True)

@@ -21,6 +21,7 @@ from typing import Final, final
 import msgspec
 
 from driverapi import errors
+from driverapi.paths import put_file
 
 __all__ = ["PLUGINS", "Tls", "UnixListener", "listen_tcp", "write_spec"]
 
@@ -183,13 +184,11 @@ def write_spec(directory: str | os.PathLike[str], name: str, address: str, tls: 
         files = {"CAFile": tls.authority, "CertFile": tls.certificate, "KeyFile": tls.key}
         document = {"Name": name, "Addr": address, "TLSConfig": {"InsecureSkipVerify": False, **files}}
         path, text = Path(directory, f"{name}.json"), msgspec.json.format(msgspec.json.encode(document)) + b"\n"
-    half = path.with_name(f".{path.name}.{os.getpid()}")
     with _told(f"spec file {path}"):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            half.write_bytes(text)
-            os.replace(half, path)
-        except BaseException:
-            half.unlink(missing_ok=True)
-            raise
+            put_file(descriptor, path.name, text)
+        finally:
+            os.close(descriptor)
     return path
