@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, host: NetlinkSocket) -> Run:
+def run(tmp_path: Path, host: NetlinkSocket) -> Iterator[Run]:
     environment = {**os.environ, "DRIVERAPI_STATE": str(tmp_path / "state.db"), "DRIVERAPI_RUN_DIR": str(tmp_path)}
 
     def call(*words: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,10 @@ def run(tmp_path: Path, host: NetlinkSocket) -> Run:
         assert done.returncode == status, done.stderr
         return done
 
-    return call
+    yield call
+    for path in tmp_path.glob("state.db*"):  # a state keeps its networks; without one nobody owns them
+        path.unlink()
+    call("doctor", "--fix", "--no-probe")
 
 
 def loaded(done: subprocess.CompletedProcess[str]) -> Any:
