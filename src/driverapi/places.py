@@ -1,8 +1,8 @@
 """Where Docker plugins are: unix sockets, and spec files that say an address.
 
-See Docker's ``plugin_api``. A name is looked for in this order: ``NAME.sock`` and ``NAME/NAME.sock`` in
-:data:`SOCKETS`, then ``NAME.spec`` (an address) and ``NAME.json`` (an address and files for TLS) in :data:`SPECS`, each
-nested too; the first that is there counts.
+See Docker's ``plugin_api``. A name is looked for in the engine's order: ``NAME.sock`` and ``NAME/NAME.sock`` in
+:data:`SOCKETS`, then, in one directory of :data:`SPECS` after the other, ``NAME.spec`` (an address) and ``NAME.json`` (an
+address and files for TLS), each nested too; the first that is there counts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -161,25 +161,27 @@ def there(name: str) -> bool:
 def _path(name: str) -> Path | None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
-    for suffix, directories, kind in _where():
-        for directory in directories:
-            for path in (directory / f"{name}{suffix}", directory / name / f"{name}{suffix}"):
-                if _is(path, kind):
-                    return path
+    for directory, suffix, kind in _where():
+        for path in (directory / f"{name}{suffix}", directory / name / f"{name}{suffix}"):
+            if _is(path, kind):
+                return path
     return None
 
 
-def _where() -> tuple[tuple[str, tuple[Path, ...], Callable[[int], bool]], ...]:
-    return (".sock", SOCKETS, stat.S_ISSOCK), (".spec", SPECS, stat.S_ISREG), (".json", SPECS, stat.S_ISREG)
+def _where() -> Iterator[tuple[Path, str, Callable[[int], bool]]]:
+    for directory in SOCKETS:
+        yield directory, ".sock", stat.S_ISSOCK
+    for directory in SPECS:  # what is in the first goes before all that is in the second
+        yield directory, ".spec", stat.S_ISREG
+        yield directory, ".json", stat.S_ISREG
 
 
 def names() -> list[str]:
     """Return the names of the plugins that there are, sorted."""
     found = set()
-    for suffix, directories, _ in _where():
-        for directory in directories:
-            with contextlib.suppress(OSError):
-                found |= {path.stem if path.suffix == suffix else path.name for path in directory.iterdir()}
+    for directory, suffix, _ in _where():
+        with contextlib.suppress(OSError):
+            found |= {path.stem if path.suffix == suffix else path.name for path in directory.iterdir()}
     return sorted(name for name in found if there(name))
 
 

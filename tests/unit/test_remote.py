@@ -65,6 +65,9 @@ def test_the_first_place_counts(directories: Path) -> None:
     (directories / "etc" / "x").mkdir()
     (directories / "etc" / "x" / "x.spec").write_text("unix:///run/other.sock")
     assert places.find("x").path == "/run/other.sock"
+    (directories / "etc" / "x" / "x.spec").unlink()
+    (directories / "etc" / "x.json").write_text(json.dumps({"Addr": "tcp://10.0.0.6:6"}))
+    assert places.find("x").host == "10.0.0.6"  # before the other directory's .spec
     with sock(directories / "run" / "x" / "x.sock"):
         assert places.find("x").path == str(directories / "run" / "x" / "x.sock")
         with sock(directories / "run" / "x.sock"):

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from driverapi import Controller, errors
+from driverapi.places import Place
 from driverapi.remote import RemoteDriver
 from driverapi.remote.breaker import FIRST, LONGEST, Breaker
-from driverapi.remote.connection import MAX_ANSWER
+from driverapi.remote.connection import MAX_ANSWER, Connection, LateError
 from driverapi.testing import FakeDataplane
 from tests.scripted import World, raw
 
@@ -173,6 +174,41 @@ def test_arguments_that_are_none(wrong: dict[str, Any]) -> None:
         RemoteDriver("x", **wrong)
     with pytest.raises(errors.InvalidError, match="name"):
         RemoteDriver("")
+
+
+def test_addresses_of_one_host_share_the_time_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = socket.create_server(("127.0.0.1", 0))
+    silent = socket.create_server(("127.0.0.1", 0), backlog=0)
+    filling = [socket.socket() for _ in range(3)]  # its queue is full: nobody answers
+    for one in filling:
+        one.setblocking(False)
+        one.connect_ex(silent.getsockname())
+    addresses = [*[silent.getsockname()] * 2, there.getsockname()]
+    known = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: [(*known, one) for one in addresses])
+    place = Place(host="many.example", port=1)
+    Connection(place, None, time.monotonic() + 0.3).close()
+    addresses[:] = [silent.getsockname()] * 20
+    began = time.monotonic()
+    with pytest.raises(LateError):
+        Connection(place, None, began + 0.2)
+    assert time.monotonic() - began < 2  # and not 4: so much for each
+    for one in (silent, *filling, there):
+        one.close()
+
+
+def test_a_plugin_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+    place = Place(path=str(tmp_path / "full.sock"))
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as first:
+        listening.bind(place.path)
+        listening.listen(0)
+        first.connect(place.path)
+        with pytest.raises(LateError):
+            Connection(place, None, time.monotonic() + 0.02)
+        accepting = threading.Timer(0.05, lambda: listening.accept()[0].close())
+        accepting.start()
+        Connection(place, None, time.monotonic() + 10).close()
+        accepting.join()
 
 
 # --- the breaker ------------------------------------------------------------------------------------------

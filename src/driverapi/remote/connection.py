@@ -136,13 +136,12 @@ class Connection:
             if place.path:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 try:
-                    self._socket.settimeout(_left(deadline))
-                    self._socket.connect(place.path)
+                    _reach(self._socket, place.path, deadline)
                 except BaseException:
                     self._socket.close()
                     raise
             else:
-                self._socket = socket.create_connection((place.host, place.port), _left(deadline))
+                self._socket = _dial(place.host, place.port, deadline)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if context is not None:
                 plain = self._socket
@@ -152,7 +151,7 @@ class Connection:
                 except BaseException:
                     plain.close()
                     raise
-        except (TimeoutError, BlockingIOError) as error:
+        except TimeoutError as error:
             raise LateError("nobody takes the connection") from error
         except OSError as error:  # SSLError and gaierror are
             raise UnreachableError(error.strerror or str(error)) from error
@@ -203,6 +202,40 @@ class Connection:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
+
+
+def _reach(made: socket.socket, path: str, deadline: float) -> None:
+    """Connect to a unix socket; a queue that is full just now is waited for.
+
+    unix(7) does that by itself only for sockets that block, without a deadline; others are told ``EAGAIN`` at once.
+    """
+    pause = 0.001
+    while True:
+        made.settimeout(_left(deadline))
+        try:
+            return made.connect(path)
+        except BlockingIOError:
+            time.sleep(min(pause, _left(deadline)))
+            pause = min(2 * pause, 0.05)
+
+
+def _dial(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address of a host that takes it: all of them together have until the deadline."""
+    fault: OSError | None = None
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for at, (family, kind, protocol, _, address) in enumerate(found):
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.settimeout(_left(deadline) / (len(found) - at))  # else one that is silent has the others' time too
+            made.connect(address)
+        except BaseException as error:
+            made.close()
+            if not isinstance(error, OSError):
+                raise
+            fault = error
+        else:
+            return made
+    raise fault or OSError(f"{host} has no address")
 
 
 def _left(deadline: float) -> float:
