@@ -1,8 +1,8 @@
 """Where Docker plugins are: unix sockets, and spec files that say an address.
 
 See Docker's ``plugin_api``. A name is looked for in the engine's order: ``NAME.sock`` and ``NAME/NAME.sock`` in
-:data:`SOCKETS`, then, in one directory of :data:`SPECS` after the other, ``NAME.spec`` (an address) and ``NAME.json`` (an
-address and files for TLS), each nested too; the first that is there counts.
+:data:`SOCKETS`, then, in one directory of :data:`SPECS` after the other, ``NAME.spec`` (an address) and ``NAME.json``
+(an address and files for TLS), each nested too; the first that is there counts.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pytest
 
 from driverapi import Controller, errors
 from driverapi.places import Place
-from driverapi.remote import RemoteDriver
+from driverapi.remote import RemoteDriver, client
 from driverapi.remote.breaker import FIRST, LONGEST, Breaker
 from driverapi.remote.connection import MAX_ANSWER, Connection, LateError
 from driverapi.testing import FakeDataplane
@@ -247,6 +247,69 @@ def test_a_breaker_lets_one_through_now_and_then() -> None:
     breaker.enter()
     breaker.enter()
     assert not breaker.succeed()
+
+
+def hanging(tmp_path: Path) -> tuple[World, Any]:
+    """Have a plugin that did not answer one call in time."""
+    world = World(tmp_path, timeout=0.2)
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [lambda connection: time.sleep(0.4)]
+    with pytest.raises(errors.PluginDownError, match="no answer in time"):
+        net.create_endpoint("ep")
+    world.driver._client.timeout = 30.0
+    world.tiny.asked.clear()
+    return world, net
+
+
+def test_a_plugin_that_is_silent_still_costs_a_short_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PROBE", 0.05)
+    world, net = hanging(tmp_path)
+    world.tiny.script["GetCapabilities"] = lambda connection: time.sleep(1)
+    for _ in range(3):
+        world.driver._client._breaker.retry()
+        with pytest.raises(errors.PluginDownError, match=r"was not asked for.*no answer in time") as caught:
+            net.create_endpoint("ep")
+        assert caught.value.outcome == "nothing"
+    assert {verb for verb, _ in world.tiny.asked} == {"NetworkDriver.GetCapabilities"}
+    world.close()
+
+
+def test_a_plugin_that_hangs_in_one_verb_alone_is_asked_ever_more_seldom(tmp_path: Path) -> None:
+    world, _ = hanging(tmp_path)
+    asked = world.driver._client
+    asked.timeout = 0.1
+    world.tiny.script["EndpointOperInfo"] = lambda connection: time.sleep(0.2)
+    pauses = []
+    for _ in range(3):
+        asked._breaker.retry()
+        with pytest.raises(errors.PluginDownError):
+            asked.call("NetworkDriver.EndpointOperInfo", {}, dict)
+        pauses.append(asked._breaker._pause)
+    assert pauses == [2 * FIRST, 4 * FIRST, 8 * FIRST]
+    world.close()
+
+
+def test_a_plugin_that_was_silent_and_starts_anew_is_asked_at_once(tmp_path: Path) -> None:
+    world, net = hanging(tmp_path)
+    world.driver._client._breaker._until += 3600
+    with pytest.raises(errors.PluginDownError, match="asked again in"):
+        net.create_endpoint("ep")
+    world.tiny.stop()
+    with pytest.raises(errors.PluginDownError, match="asked again in"):  # there is none yet
+        net.create_endpoint("ep")
+    world.tiny.start()
+    net.create_endpoint("ep")
+    assert not world.driver._client._breaker.is_open
+    world.close()
+
+
+def test_a_host_that_cannot_be_reached_slowly_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_SLOW", 0.0)
+    driver = RemoteDriver("off", "tcp://127.0.0.1:1")
+    with pytest.raises(errors.PluginDownError, match="start it"):
+        driver.create_network("n" * 64, {})
+    with pytest.raises(errors.PluginDownError, match="asked again in"):
+        driver.create_network("n" * 64, {})
 
 
 # --- interrupts -------------------------------------------------------------------------------------------

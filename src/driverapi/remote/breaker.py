@@ -56,6 +56,11 @@ class Breaker:
             self._until = now + self._pause  # this call tries it; the others wait for what comes of it
         return now
 
+    def retry(self) -> None:
+        """Let the next call through: there is a reason to think that it will be answered."""
+        with self._lock:
+            self._until = 0.0
+
     def fail(self, why: str, began: float) -> bool:
         """Take note that a call was not answered in time; tell whether that is news."""
         with self._lock:

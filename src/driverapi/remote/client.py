@@ -3,7 +3,8 @@
 What was not delivered is asked again, whole. A request that the plugin may have read is asked again only where that
 can do no harm: one that tells of something, that takes something away, or that makes a thing by its id. A plugin that
 is away is waited for once, for the time of a restart; after that a call costs one attempt. One that does not answer in
-time is not asked again for a while (:class:`Breaker`).
+time is not asked again for a while (:class:`Breaker`), and then for its capabilities first: that costs little if it is
+silent still, and does no harm if it is slow.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ TIMEOUT: Final = 30.0
 PATIENCE: Final = 1.0
 """Seconds for which a plugin that did answer, and is away, is waited for; once."""
 
+PROBE: Final = 1.0
+"""Seconds that a plugin which did not answer in time has to show that it does again."""
+
+_SLOW: Final = 0.5  # seconds after which a place that cannot be reached is as bad as one that is silent
 _PAUSES: Final = (0.05, 0.25)  # seconds before a request is sent a second and a third time
 _KEPT: Final = 16  # idle connections
 _HEAD: Final = (
@@ -101,6 +106,7 @@ class PluginClient:
         self._waits = False  # whether it is worth while to wait for it: it did answer, and was not waited for since
         self._handshake = threading.Lock()
         self._implements: tuple[str, ...] | None = None
+        self._silent: tuple[int, ...] | None = None  # which socket did not answer
 
     @property
     def implements(self) -> tuple[str, ...]:
@@ -161,11 +167,15 @@ class PluginClient:
         errors.NotFoundError
             There is no plugin of that name.
         """
-        began = self._breaker.enter()
+        began = self._enter()
         body = b"" if document is None else encode(document)
-        request = (_HEAD % (verb, len(body))).encode() + body
+        request = _request(verb, body)
         try:
+            if self._breaker.is_open:
+                self._probe(f"plugin {self.name!r}: {verb}", began)
             answer = self._answered(verb, request, again, began, began + (self.timeout if within is None else within))
+            if self._breaker.succeed():
+                emit("remote.back", driver=self.name)
             refusal = refusal_of(answer.status, answer.body)
             if refusal is not None:
                 raise RefusedError(refusal, refusal.error(self.name, verb))
@@ -179,6 +189,35 @@ class PluginClient:
             fault = error.error if isinstance(error, RefusedError) else error
             emit("remote.failed", driver=self.name, verb=verb, seconds=time.monotonic() - began, **of_fault(fault))
             raise
+
+    def _enter(self) -> float:
+        """Begin a call; a plugin that has started anew since it was silent is not held to that."""
+        if self._breaker.is_open and self._identity() != self._silent:
+            self._breaker.retry()
+        return self._breaker.enter()
+
+    def _probe(self, what: str, began: float) -> None:
+        """See that a plugin answers again, whatever it says, before it is asked for something.
+
+        That alone does not close the breaker: one verb may be what it hangs in.
+        """
+        kind = next(iter(self._implements or ()), "NetworkDriver")
+        verb, deadline = f"{kind}.GetCapabilities", began + min(self.timeout, PROBE)
+        try:
+            self._answered(verb, _request(verb, b""), Again.SAFE, began, deadline)
+        except errors.PluginDownError as error:
+            raise errors.PluginDownError(f"{what}: was not asked for: {error}", "nothing") from None
+        except errors.PluginError:
+            pass  # it is there
+
+    def _identity(self) -> tuple[int, ...] | None:
+        """Return what tells a unix socket from a later one under its path; of any other place nothing."""
+        try:
+            path = self.place().path
+            found = os.stat(path) if path else None
+        except (OSError, errors.DriverAPIError):
+            return self._silent  # there is none to be asked
+        return None if found is None else (found.st_dev, found.st_ino, found.st_ctime_ns)
 
     def _answered(self, verb: str, request: bytes, again: Again, began: float, deadline: float) -> Answer:
         """Send a request until it is answered, or must not be sent any more."""
@@ -213,8 +252,6 @@ class PluginClient:
                 connection.close()
                 raise
             self._rest(connection)
-            if self._breaker.succeed():
-                emit("remote.back", driver=self.name)
             return answer
 
     # --- connections ------------------------------------------------------------------------------
@@ -237,13 +274,15 @@ class PluginClient:
         until, pause = min(time.monotonic() + patience, deadline), 0.01
         while True:
             try:
-                place = self.place()
+                place, tried = self.place(), time.monotonic()
                 opened = Connection(place, self._context(place), deadline)
             except LateError as error:
                 self._down(str(error), began)
                 raise errors.PluginDownError(f"{what}: {error}; nothing was done", "nothing") from None
             except (UnreachableError, errors.NotFoundError) as error:
-                if time.monotonic() + pause < until:
+                if isinstance(error, UnreachableError) and time.monotonic() - tried > _SLOW:
+                    self._down(str(error), began)  # a host that is off, a name that nobody knows
+                elif time.monotonic() + pause < until:
                     time.sleep(pause)
                     pause *= 2
                     continue
@@ -280,6 +319,7 @@ class PluginClient:
         connection.close()
 
     def _down(self, why: str, began: float) -> None:
+        self._silent = self._identity()
         with self._lock:
             self._close_idle()
         if self._breaker.fail(why, began):
@@ -300,6 +340,10 @@ class PluginClient:
 
     def __repr__(self) -> str:
         return f"<PluginClient {self.name!r}>"
+
+
+def _request(verb: str, body: bytes) -> bytes:
+    return (_HEAD % (verb, len(body))).encode() + body
 
 
 def _seconds(what: str, value: float, *, least: float = 0.001) -> float:
