@@ -390,6 +390,26 @@ def test_a_no_keeps_its_kind(world: World, answer: Any, error: type[errors.Drive
     assert "DeleteEndpoint" not in world.tiny.verbs()  # it has changed nothing
 
 
+def test_names_in_answers_are_taken_in_any_case_as_an_engine_does(world: World) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [{"err": "bad wish"}, {"interface": {"MACADDRESS": "02:00:00:00:00:07"}}]
+    with pytest.raises(errors.PluginRefusedError, match="bad wish"):
+        net.create_endpoint("ep")
+    ep = net.create_endpoint("ep")
+    assert str(ep.interfaces[0].mac_address) == "02:00:00:00:00:07"
+    world.tiny.links.add("a")
+    world.tiny.script["Join"] = {
+        "interfacename": {"srcname": "a", "dstprefix": "lab"},
+        "staticRoutes": [{"destination": "10.99.0.0/16", "routeType": 1}],
+        "gateway": "10.0.0.1", "Gateway": "10.60.0.1",
+    }  # fmt: skip
+    ep.join(world.ctl.create_sandbox("box"))
+    assert world.dataplane.endpoints[ep.id].names == {0: "lab0"}
+    routes = world.dataplane.endpoints[ep.id].plan.routes
+    assert [str(one.destination) for one in routes] == ["10.99.0.0/16", "0.0.0.0/0"]
+    assert routes[1].gateway == bytes([10, 60, 0, 1])  # what is spelled right goes first
+
+
 @pytest.mark.parametrize("verb", ["Leave", "DeleteEndpoint", "DeleteNetwork"])
 @pytest.mark.parametrize(
     "answer",

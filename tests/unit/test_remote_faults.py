@@ -168,6 +168,20 @@ def test_an_undo_that_the_plugin_could_not_hear_is_told_it_later(world: World) -
     assert [one["EndpointID"] for one in deleted] == [world.tiny.documents("CreateEndpoint")[0]["EndpointID"]]
 
 
+def test_an_undo_that_is_always_cut_is_told_later(world: World) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [{"Interface": {"Address": "10.60.0.9/16"}}]
+    world.tiny.script["DeleteEndpoint"] = raw(b"")
+    with pytest.raises(errors.PluginError, match="was not asked"):
+        net.create_endpoint("ep")
+    before = world.tiny.documents("DeleteEndpoint")
+    del world.tiny.script["DeleteEndpoint"]
+    net.create_endpoint("other")
+    assert world.tiny.documents("DeleteEndpoint") == [*before, before[-1]]
+    net.create_endpoint("third")
+    assert len(world.tiny.documents("DeleteEndpoint")) == len(before) + 1  # once
+
+
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": "1"}, {"patience": -1}, {"form": "both"}])
 def test_arguments_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidError):

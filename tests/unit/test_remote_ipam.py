@@ -180,6 +180,54 @@ def test_an_address_that_is_wrong_is_given_back(tiny: Tiny, ipam: RemoteIPAM, ad
     assert asked(tiny, "ReleaseAddress") == [(pool, address.partition("/")[0])]
 
 
+def test_an_address_that_is_somebodys_is_not_given_back_when_it_is_answered_wrongly(
+    tiny: Tiny, ipam: RemoteIPAM
+) -> None:
+    pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
+    ipam.request_address(pool, bytes([10, 60, 0, 78]))
+    tiny.script["RequestAddress"] = [{"Address": "10.60.0.78/16"}]
+    with pytest.raises(errors.PluginError, match="it answered"):
+        ipam.request_address(pool, bytes([10, 60, 0, 77]))
+    assert asked(tiny, "ReleaseAddress") == []
+
+
+def test_an_address_that_the_plugin_gives_twice_stays_with_who_has_it(tiny: Tiny, ipam: RemoteIPAM) -> None:
+    pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
+    [first] = ipam.request_addresses(pool, 1)
+    tiny.script["RequestAddress"] = [{"Address": "10.60.0.2/16"}]
+    assert ipam.request_addresses(pool, 1)[0].ip != first.ip
+    tiny.script["RequestAddress"] = {"Address": "10.60.0.2/16"}
+    with pytest.raises(errors.PluginError, match=r"10\.60\.0\.2 again and again"):
+        ipam.request_addresses(pool, 1)
+    before = len(tiny.documents("RequestAddress"))
+    with pytest.raises(errors.AddressTakenError, match=r"10\.60\.0\.2"):
+        ipam.request_address(pool, first.ip)
+    assert len(tiny.documents("RequestAddress")) == before  # whose it is is known here
+    assert asked(tiny, "ReleaseAddress") == []
+
+
+@pytest.mark.parametrize("verb", ["ReleaseAddress", "ReleasePool"])
+@pytest.mark.parametrize("answer", [(500, b'{"Error": "unknown"}'), {"Error": "unknown"}, (404, b"no"), (200, b"gone")])
+def test_what_a_plugin_does_not_know_any_more_can_be_given_back(
+    tiny: Tiny, ctl: Controller, verb: str, answer: Any
+) -> None:
+    net = ctl.create_network("bridge", "net", ipv4="10.60.0.0/16", ipam="tiny")
+    net.detach(net.attach(1))
+    tiny.script[verb] = answer
+    net.delete()
+    assert tiny.verbs()[-1] == "ReleasePool"
+    tiny.script.clear()
+    ctl.create_network("bridge", "net", ipv4="10.60.0.0/16", ipam="tiny").delete()
+
+
+def test_what_a_plugin_will_not_take_back_is_told(tiny: Tiny, ipam: RemoteIPAM) -> None:
+    pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
+    tiny.script["ReleasePool"] = [(409, b'{"Error": "in use"}')]
+    with pytest.raises(errors.ConflictError, match="in use"):
+        ipam.release_pool(pool)
+    ipam.release_pool(pool)
+
+
 def test_aux_addresses_that_cannot_be_had(tiny: Tiny, ipam: RemoteIPAM) -> None:
     tiny.script["RequestAddress"] = [{"Address": "10.60.0.5/16"}, {"Error": "taken"}]
     with pytest.raises(errors.PluginRefusedError, match="taken"):
@@ -219,6 +267,17 @@ def test_what_is_given_back_while_the_plugin_is_away_is_given_back_later(tiny: T
     ipam.request_addresses(pool, 1)
     assert asked(tiny, "ReleaseAddress") == [(pool, "10.60.0.2")]
     assert ipam.free(pool) == 65533
+
+
+def test_what_is_given_back_and_always_cut_is_given_back_later(tiny: Tiny, ipam: RemoteIPAM) -> None:
+    pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
+    [one] = ipam.request_addresses(pool, 1)
+    tiny.script["ReleaseAddress"] = lambda connection: False
+    ipam.release_addresses(pool, [one.ip])
+    before = len(tiny.documents("ReleaseAddress"))
+    tiny.script.clear()
+    ipam.request_addresses(pool, 1)
+    assert len(tiny.documents("ReleaseAddress")) == before + 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+import functools
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
@@ -171,12 +172,40 @@ class _Error(msgspec.Struct, frozen=True):
     kind: str | None = msgspec.field(default=None, name="Kind")
 
 
-_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {}
-
-
 def _decode(body: bytes, kind: type[T]) -> T:
-    decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
-    return decoder.decode(body)  # type: ignore[no-any-return]
+    return msgspec.convert(_spelled(msgspec.json.decode(body), kind), kind)
+
+
+def _spelled(told: Any, kind: Any) -> Any:
+    """Return a document with its names as they are spelled here.
+
+    Go, which engines are written in, takes them in any case, so there are plugins that say ``err`` (``encoding/json``).
+    """
+    if isinstance(told, list):
+        return [_spelled(one, kind) for one in told]
+    if not isinstance(told, dict):
+        return told
+    fields = _fields(kind)
+    made = {}
+    for key, value in told.items():
+        name, inner = fields.get(key.lower(), (key, None))
+        if name == key or name not in told:  # what is spelled as here goes first
+            made[name] = value if inner is None else _spelled(value, inner)
+    return made
+
+
+@functools.cache
+def _fields(kind: Any) -> dict[str, tuple[str, Any]]:
+    """Return the fields of a document: each by its name in small letters, and what documents are in it."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return {}
+    return {one.encode_name.lower(): (one.encode_name, _inner(one.type)) for one in msgspec.structs.fields(kind)}
+
+
+def _inner(kind: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next(filter(None, map(_inner, get_args(kind))), None)
 
 
 def refusal_of(status: int, body: bytes) -> Refusal | None:

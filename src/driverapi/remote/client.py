@@ -27,7 +27,7 @@ from driverapi.remote.answers import Activated, Refusal, read, refusal_of
 from driverapi.remote.breaker import Breaker
 from driverapi.remote.connection import Answer, Connection, CutError, LateError, UnreachableError
 
-__all__ = ["PATIENCE", "TIMEOUT", "Again", "PluginClient", "RefusedError", "client_of"]
+__all__ = ["PATIENCE", "TIMEOUT", "Again", "PluginClient", "RefusedError", "client_of", "unheard"]
 
 TIMEOUT: Final = 30.0
 """Seconds for one call, however often it is sent."""
@@ -63,6 +63,12 @@ class RefusedError(Exception):
         super().__init__(str(error))
         self.refusal = refusal
         self.error = error
+
+
+def unheard(fault: Exception) -> bool:
+    """Tell whether a plugin may not have heard what it was asked for: it is down, or every connection was cut."""
+    refused = isinstance(fault, errors.PluginRefusedError)
+    return isinstance(fault, errors.PluginError) and not refused and fault.outcome != "answered"
 
 
 @final

@@ -24,7 +24,7 @@ from driverapi.plan import MoveLink
 from driverapi.plugin.wire import EndpointInterface
 from driverapi.remote import documents
 from driverapi.remote.answers import Capabilities, EndpointAnswer, InterfaceName, JoinAnswer, Nothing, OperInfo
-from driverapi.remote.client import PATIENCE, TIMEOUT, PluginClient, RefusedError, client_of
+from driverapi.remote.client import PATIENCE, TIMEOUT, PluginClient, RefusedError, client_of, unheard
 
 __all__ = ["RemoteDriver"]
 
@@ -295,7 +295,7 @@ class RemoteDriver(Driver):
             pass  # it had made nothing
         except errors.DriverAPIError as fault:
             error.add_note(f"while undoing: {fault}")
-            if isinstance(fault, errors.PluginDownError):
+            if unheard(fault):
                 with self._lock:
                     if len(self._owed) < _OWED:
                         self._owed[undo] = None

@@ -15,10 +15,12 @@ from typing import Any, Final, final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_network, parse_prefix
+from driverapi.errors import Kind
+from driverapi.events import emit, of_fault
 from driverapi.ipam.contract import SPACES, Avoid, Pool
 from driverapi.places import TlsFiles
 from driverapi.remote.answers import AddressAnswer, IpamCapabilities, Nothing, PoolAnswer, Spaces
-from driverapi.remote.client import PATIENCE, TIMEOUT, Again, PluginClient, RefusedError, client_of
+from driverapi.remote.client import PATIENCE, TIMEOUT, Again, PluginClient, RefusedError, client_of, unheard
 from driverapi.remote.documents import text_of
 
 __all__ = ["RemoteIPAM"]
@@ -218,9 +220,9 @@ class RemoteIPAM:
             held = self._known(pool)
         self._begin()
         while held.own:
-            self._ask("ReleaseAddress", {"PoolID": pool, "Address": format_ip(held.own[-1])}, Nothing, gone=True)
+            self._give_back("ReleaseAddress", {"PoolID": pool, "Address": format_ip(held.own[-1])})
             held.given.discard(held.own.pop())
-        self._ask("ReleasePool", {"PoolID": pool}, Nothing, gone=True)
+        self._give_back("ReleasePool", {"PoolID": pool})
         with self._lock:
             self._held.pop(pool, None)
 
@@ -268,24 +270,50 @@ class RemoteIPAM:
         """Do nothing: the protocol does not tell it."""
 
     def _address(self, pool: str, held: _Held, wanted: bytes | None, options: Mapping[str, str]) -> Address:
+        """Ask for an address until it is one that nobody has here.
+
+        One that somebody has is his, whatever became of it at the plugin, and is not given back.
+        """
         self._begin()
         text = "" if wanted is None else format_ip(wanted)
         document = {"PoolID": pool, "Address": text, "Options": {**held.options, **options}}
-        answer = self._ask("RequestAddress", document, AddressAnswer, Again.NEVER)
+        met: set[bytes] = set()
+        while True:
+            with self._lock:
+                if wanted in held.given:
+                    raise errors.AddressTakenError(f"address {text} is in use; choose another")
+            answer = self._ask("RequestAddress", document, AddressAnswer, Again.NEVER)
+            address = self._read_address(pool, held, wanted, answer)
+            with self._lock:
+                if address.ip not in held.given:
+                    held.given.add(address.ip)
+                    held.free = None if held.free is None else max(0, held.free - 1)
+                    return Address(address.ip, held.prefix.prefix)
+            if address.ip in met:
+                raise errors.PluginError(
+                    f"plugin {self._name!r}: IpamDriver.RequestAddress: it gave {format_ip(address.ip)} "
+                    "again and again, which is in use",
+                    "answered",
+                )
+            met.add(address.ip)
+
+    def _read_address(self, pool: str, held: _Held, wanted: bytes | None, answer: AddressAnswer) -> Address:
+        """Return what the plugin gave; what it was not asked for is given back."""
         try:
             address = parse_prefix(answer.address, "Address")
             if address.ip not in held.prefix or wanted not in (None, address.ip):
-                which = f"of {held.prefix}" if wanted is None else text
+                which = f"of {held.prefix}" if wanted is None else format_ip(wanted)
                 raise errors.InvalidError(f"Address {answer.address!r:.80}, and was asked for one {which}")
         except errors.DriverAPIError as error:
-            self._quietly("ReleaseAddress", {"PoolID": pool, "Address": answer.address.partition("/")[0]}, error)
+            with self._lock:
+                known = {format_ip(ip) for ip in held.given}
+            given = answer.address.partition("/")[0]
+            if given not in known:
+                self._quietly("ReleaseAddress", {"PoolID": pool, "Address": given}, error)
             raise errors.PluginError(
                 f"plugin {self._name!r}: IpamDriver.RequestAddress: it answered {error}"
             ) from error
-        with self._lock:
-            held.given.add(address.ip)
-            held.free = None if held.free is None else max(0, held.free - 1)
-        return Address(address.ip, held.prefix.prefix)
+        return address
 
     def release_addresses(self, pool: str, addresses: Sequence[bytes]) -> None:
         """Give addresses back; one that the plugin does not know is passed over."""
@@ -442,16 +470,30 @@ class RemoteIPAM:
             with self._lock:
                 self._replay.pop(0)
 
-    def _ask(
-        self, verb: str, document: Mapping[str, Any], kind: Any, again: Again = Again.SAFE, *, gone: bool = False
-    ) -> Any:
-        """Ask; with ``gone`` what the plugin does not know counts as given back."""
+    def _ask(self, verb: str, document: Mapping[str, Any], kind: Any, again: Again) -> Any:
         try:
             return self._client.call(f"IpamDriver.{verb}", document, kind, again=again)
         except RefusedError as refused:
-            if gone and isinstance(refused.error, errors.NotFoundError):
-                return None
             raise refused.error from None
+
+    def _give_back(self, verb: str, document: Mapping[str, Any]) -> None:
+        """Give something back; a no without a kind is passed over, as an engine does with all of them.
+
+        Most plugins say 500 of what they do not know: a pool of theirs could never be given back here.
+        """
+        try:
+            self._client.call(f"IpamDriver.{verb}", document, Nothing)
+        except RefusedError as refused:
+            if refused.refusal.told and refused.refusal.kind not in (Kind.INTERNAL, Kind.NOT_FOUND):
+                raise refused.error from None
+            fault: Exception = refused.error
+        except errors.PluginError as error:
+            if error.outcome != "answered":
+                raise
+            fault = error
+        else:
+            return
+        emit("remote.ignored", driver=self._name, verb=verb, **of_fault(fault))
 
     def _quietly(self, verb: str, document: Mapping[str, Any], error: BaseException | None = None) -> None:
         """Give something back that nobody has any more; what goes wrong is in the log."""
@@ -461,7 +503,7 @@ class RemoteIPAM:
             fault: Exception = refused.error
         except errors.DriverAPIError as down:
             fault = down
-            if isinstance(down, errors.PluginDownError):
+            if unheard(down):
                 with self._lock:
                     if len(self._owed) < _OWED:
                         self._owed.append((verb, dict(document)))
