@@ -565,7 +565,10 @@ class JoinInfo:
         self._resolv_conf_path = _absolute(path, "resolv.conf path")
 
     def add_static_route(self, destination: PrefixLike, next_hop: IPLike | None = None) -> None:
-        """Add a route to the sandbox; without a next hop, on the link (libnetwork: ``AddStaticRoute``)."""
+        """Add a route to the sandbox; without a next hop, on the link (libnetwork: ``AddStaticRoute``).
+
+        A next hop that is in no prefix of the interfaces needs such a route itself, or :meth:`add_neighbour`.
+        """
         self._open("static route")
         prefix = parse_network(destination, "route destination")
         hop = None if next_hop is None else _of_version(parse_ip(next_hop, "next hop"), prefix.version)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from driverapi import errors
-from driverapi.addresses import Address
+from driverapi.addresses import Address, format_ip
 from driverapi.api import Driver, JoinInfo, Origin, RemembersNetwork
 from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.joining import wishes_of
@@ -16,12 +16,13 @@ from driverapi.records import EndpointRecord, Outcome
 from driverapi.store.contract import State
 from driverapi.watching import undo_failed
 
-__all__ = ["ask", "may_join", "outcome_of", "plan_of", "recall", "undo"]
+__all__ = ["ask", "check_next_hops", "may_join", "outcome_of", "plan_of", "recall", "undo"]
 
 T = TypeVar("T")
 
 _ANY_IPV4 = Address(bytes(4), 0)
 _ANY_IPV6 = Address(bytes(16), 0)
+_LINK_LOCAL = Address(b"\xfe\x80" + bytes(14), 10)
 
 
 def may_join(record: EndpointRecord, netns: Netns) -> Outcome:
@@ -74,6 +75,35 @@ def plan_of(record: EndpointRecord, join: JoinInfo) -> EndpointPlan:
         wishes.sysctls,
         tuple(pairs),
     )
+
+
+def check_next_hops(plan: EndpointPlan, what: str) -> None:
+    """Refuse routes that would be black holes, which the kernel takes as we write them (``RTNH_F_ONLINK``).
+
+    A next hop is reached if a prefix of an interface or a route without a next hop has it, or the driver: as a gateway
+    or as a neighbour, where an interface has its address alone. IPv6 link-local addresses are on every link.
+
+    Raises
+    ------
+    errors.InvalidError
+        One is reached by none of these, or is the endpoint itself.
+    """
+    via = [(one, one.gateway) for one in plan.routes if one.gateway is not None and one.destination.prefix]
+    if not via or not plan.interfaces:
+        return
+    own = [address for interface in plan.interfaces for address in interface.addresses]
+    near = [one.network for one in own if one.prefix < one.bits]
+    near += [one.destination for one in plan.routes if one.gateway is None]
+    single = dict.fromkeys(one.gateway for one in plan.routes if one.gateway is not None and not one.destination.prefix)
+    single |= dict.fromkeys(one.ip for one in plan.neighbours)
+    for route, hop in via:
+        said = f"{what}: next hop {format_ip(hop)} of the route to {route.destination}"
+        if any(hop == one.ip for one in own):
+            raise errors.InvalidError(f"{said} is the endpoint's own address; name another, or none")
+        if hop not in single and not any(hop in one for one in (*near, _LINK_LOCAL)):
+            alike = [str(one) for one in near if len(one.ip) == len(hop)]
+            alike += [format_ip(one) for one in single if len(one) == len(hop) and not any(one in two for two in near)]
+            raise errors.InvalidError(f"{said} is on none of its links; name one of {', '.join(alike) or 'those'}")
 
 
 def _inside(link: Link, addresses: tuple[Address, ...]) -> tuple[Address, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from driverapi import errors
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
-from driverapi.asking import ask, may_join, outcome_of, plan_of, recall, undo
+from driverapi.asking import ask, check_next_hops, may_join, outcome_of, plan_of, recall, undo
 from driverapi.blocking import Flights
 from driverapi.dataplane.contract import Dataplane, Progress, Work
 from driverapi.joining import wishes_of
@@ -341,7 +341,13 @@ class Lifecycle:
         finally:
             join._seal()
         record.join = join
-        return plan_of(record, join)
+        try:
+            plan = plan_of(record, join)
+            check_next_hops(plan, record.what)
+        except errors.DriverAPIError as error:
+            undo([Lifecycle._leaving(record)], error)
+            return error
+        return plan
 
     @staticmethod
     def _leaving(record: EndpointRecord) -> Callable[[], object]:

@@ -177,6 +177,41 @@ def test_sysctls_and_routes_are_the_endpoints(world: World) -> None:
     assert world.dataplane.sysctls(box._netns) == {}
 
 
+HOPS = [  # of the driver, the next hop, what is said to do
+    ("bridge", "10.200.0.1", r"name one of 10\.77\.0\.0/16$"),
+    ("bridge", "0.0.0.0", r"name one of 10\.77\.0\.0/16$"),
+    ("bridge", "10.77.0.9", "the endpoint's own address"),
+    ("bridge", "fd78::1", "name one of fd77::/64$"),
+    ("bridge", "fd77::9", "the endpoint's own address"),
+    ("routed", "10.77.0.3", r"name one of 10\.77\.0\.1$"),
+    ("routed", "fd77::3", "name one of fd77::1$"),
+]
+
+
+@pytest.mark.parametrize(("driver", "hop", "says"), HOPS)
+def test_a_next_hop_that_is_on_no_link_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, driver: str, hop: str, says: str
+) -> None:
+    net = world.ctl.create_network(driver, "web", ipv4="10.77.0.0/16", ipv6="fd77::/64")
+    endpoint, box = net.create_endpoint("one", ipv4="10.77.0.9", ipv6="fd77::9"), world.ctl.create_sandbox("box")
+    to = "fd09::/64" if ":" in hop else "10.9.0.0/16"
+    left: list[str] = []
+    monkeypatch.setattr(net._driver, "leave", lambda _, endpoint: left.append(endpoint))
+    with unchanged(world), pytest.raises(errors.InvalidError, match=says) as caught:
+        endpoint.join(box, routes=[f"{to} via {hop}"])
+    assert f"endpoint 'one': next hop {hop} of the route to {to}" in str(caught.value)
+    assert left == [endpoint.id], "the driver had been asked"
+    endpoint.join(box)
+
+
+@pytest.mark.parametrize("driver", ["bridge", "routed"])
+def test_next_hops_that_are_reached(world: World, driver: str) -> None:
+    """The gateway, what a route says is on the link, a link-local address."""
+    net = world.ctl.create_network(driver, "web", ipv4="10.77.0.0/16", ipv6="fd77::/64")
+    routes = ["10.9.0.0/16 via 10.77.0.1", "10.5.0.1/32", "10.6.0.0/16 via 10.5.0.1", "fd09::/64 via fe80::1"]
+    net.create_endpoint("one").join(world.ctl.create_sandbox("box"), routes=routes)
+
+
 @pytest.mark.parametrize("driver", ["null", "host"])
 def test_without_an_interface_there_is_nothing_to_set(world: World, driver: str) -> None:
     net = world.ctl.create_network(driver, driver)
