@@ -70,11 +70,13 @@ def take_pools(
         if unsaid and not (gives and none_given and wish.version == 4):
             wish.check_unused(network.name)
             continue
-        if of_host is None:
-            of_host = [] if allow_overlap else in_use(controller._dataplane, str(options.get(labels.BRIDGE_NAME) or ""))
-        avoid = [] if allow_overlap else _of_others(controller, network, ipam)
-        if not driver.shares_prefixes or wish.prefix is None:
-            avoid = of_host + avoid
+        avoid: list[Avoid] = []
+        if wish.prefix is None or not allow_overlap:  # it is allowed to what its user names, not to what is chosen
+            avoid = _of_others(controller, network, ipam)
+            if wish.prefix is None or not driver.shares_prefixes:
+                if of_host is None:
+                    of_host = in_use(controller._dataplane, str(options.get(labels.BRIDGE_NAME) or ""))
+                avoid = of_host + avoid
         pool = wish.request(ipam, f"network {network.name!r}", avoid, allow_overlap=allow_overlap)
         network._pools[wish.version] = pool
         if not isinstance(ipam, DefaultIPAM):

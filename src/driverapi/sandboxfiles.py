@@ -28,6 +28,7 @@ from driverapi import errors, hosts, resolvconf
 from driverapi.addresses import format_ip
 from driverapi.api import Origin
 from driverapi.events import emit, of_fault
+from driverapi.hostresolver import host_resolv_conf
 from driverapi.hosts import HostsEntry, is_hostname
 from driverapi.paths import check_id, private_directory, put_file, write_all
 
@@ -48,9 +49,6 @@ LATEST: Final = 2.0
 
 HOSTS, RESOLV_CONF = "hosts", "resolv.conf"
 
-_HOST: Final = "/etc/resolv.conf"
-_STUB: Final = "127.0.0.53"  # systemd-resolved(8): its own resolver; what it asks itself stands in the other file
-_BEHIND_STUB: Final = "/run/systemd/resolve/resolv.conf"
 _MOST: Final = 1 << 20  # bytes of a file; a longer one is no such file, and left alone
 
 
@@ -295,21 +293,6 @@ class SandboxFiles:
 
                 self._temporary = tempfile.mkdtemp(prefix="driverapi-")
             return Path(self._temporary)
-
-
-def host_resolv_conf() -> str:
-    """Return the text of the host's file; of that which systemd's resolver asks, where that is all there is."""
-    text = _text_of(_HOST)
-    servers = resolvconf.parse(text).nameservers
-    return (_text_of(_BEHIND_STUB) or text) if servers and set(servers) == {_STUB} else text
-
-
-def _text_of(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_MOST).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _addresses(endpoint: Endpoint) -> list[str]:

@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, JoinInfo, Sandbox, Services, errors, hosts, paths, resolvconf, sandboxfiles
+from driverapi import (
+    Controller,
+    JoinInfo,
+    Sandbox,
+    Services,
+    errors,
+    hostresolver,
+    hosts,
+    paths,
+    resolvconf,
+    sandboxfiles,
+)
 from driverapi.events import problems
 from driverapi.network import Network
 from driverapi.testing import FakeDataplane
@@ -25,7 +36,7 @@ HOST = "nameserver 127.0.0.53\nnameserver 192.0.2.1\nsearch host.example\noption
 def host_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "host-resolv.conf"
     path.write_text(HOST)
-    monkeypatch.setattr(sandboxfiles, "_HOST", str(path))
+    monkeypatch.setattr(hostresolver, "_HOST", str(path))
     return path
 
 
@@ -211,7 +222,7 @@ def test_behind_systemds_resolver_its_own_servers_are_taken(
 ) -> None:
     behind = tmp_path / "behind"
     behind.write_text("nameserver 192.0.2.77\n")
-    monkeypatch.setattr(sandboxfiles, "_BEHIND_STUB", str(behind))
+    monkeypatch.setattr(hostresolver, "_BEHIND_STUB", str(behind))
     host_file.write_text("nameserver 127.0.0.53\n")
     box = world.ctl.create_sandbox("box", services=True)
     assert resolvconf.parse(text(box, "resolv.conf")).nameservers == ("192.0.2.77",)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["LinuxDataplane", "ids_in_use"]
 
 _LOCAL: Final = (4, 16)  # lengths of the addresses that a route of interest has
+_PART_OF_ALL: Final = 3  # bits of the longest prefix that is a part of a default route, and no place
 
 
 def ids_in_use() -> set[str]:
@@ -151,7 +152,11 @@ class LinuxDataplane:
             return None
 
     def host_prefixes(self, but: str = "") -> list[Address]:
-        """Return the prefixes that the host has routes to; the default routes, and those by one link, left out."""
+        """Return the prefixes that the host has routes to; the default routes, and those by one link, left out.
+
+        A default route may come in parts that are more specific than another's: 0.0.0.0/1 and 128.0.0.0/1 of a VPN,
+        2000::/3 (RFC 4291, 2.4).
+        """
         try:
             found = self._kernel.host.dump_routes()
             beside = self._named(but)
@@ -160,7 +165,8 @@ class LinuxDataplane:
         return [
             Address(route.destination, route.prefix)
             for route in found
-            if route.prefix and len(route.destination) in _LOCAL
+            if route.prefix > _PART_OF_ALL
+            if len(route.destination) in _LOCAL
             if beside is None or route.index != beside.index
         ]
 

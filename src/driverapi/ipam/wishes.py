@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from driverapi import errors
+from driverapi import errors, resolvconf
 from driverapi.addresses import Address, parse_ip, parse_network, parse_prefix
+from driverapi.hostresolver import host_resolv_conf
 from driverapi.ipam.contract import IPAM, SPACES, Avoid, KnowsPools, Pool
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Wish", "in_use", "wishes_of"]
 
 SPACE: Final = SPACES[0]
-
-_RESOLV_CONF: Final = "/etc/resolv.conf"
-_MOST: Final = 64 * 1024  # bytes of it that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +148,6 @@ def in_use(dataplane: Dataplane, but: str = "") -> list[Avoid]:
 
 
 def _name_servers() -> list[Address]:
-    """Return the addresses of ``nameserver`` lines (resolv.conf(5)), loopback left out."""
-    try:
-        with open(_RESOLV_CONF, "rb") as lines:
-            text = lines.read(_MOST).decode("utf-8", "replace")
-    except OSError:
-        return []
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            for family in (socket.AF_INET, socket.AF_INET6):
-                try:
-                    ip = socket.inet_pton(family, words[1].partition("%")[0])
-                except OSError:
-                    continue
-                if ip[0] != 127 and ip != bytes(15) + b"\1":
-                    found.append(Address(ip, len(ip) * 8))
-    return found
+    """Return the addresses that the host's resolver asks, loopback left out."""
+    asked = (parse_ip(one.partition("%")[0]) for one in resolvconf.parse(host_resolv_conf()).nameservers)
+    return [Address(ip, len(ip) * 8) for ip in asked if ip[0] != 127 and ip != bytes(15) + b"\1"]
