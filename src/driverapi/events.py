@@ -17,6 +17,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO, WARNING
 from types import MappingProxyType
@@ -37,6 +39,7 @@ __all__ = [
     "of_network",
     "problems",
     "table",
+    "told_to",
 ]
 
 FIELDS: Final = MappingProxyType(
@@ -412,6 +415,17 @@ def emit(event: str, level: int | None = None, **fields: Any) -> None:
     if logger.isEnabledFor(level):
         values = {**_BLANK, **fields, "event": event}
         logger.log(level, found.text, values, extra=values, stacklevel=2)
+
+
+@contextmanager
+def told_to(handler: logging.Handler) -> Iterator[None]:
+    """Have a handler told of all that is logged, for the time of a block."""
+    logger = logging.getLogger("driverapi")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def problems() -> dict[str, int]:

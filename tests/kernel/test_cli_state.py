@@ -158,6 +158,17 @@ def test_errors(run: Run, words: list[str], status: int, text: str) -> None:
         assert done.stderr.count("\n") == 1
 
 
+def test_a_label_that_does_nothing_is_a_warning_when_it_is_given(run: Run) -> None:
+    label = "com.docker.network.endpoint.ifnam"
+    said = "driverapi: warning: bridge: option {!r} is ignored here; did you mean {!r}?\n"
+    made = run("network", "create", "web", "--driver-opt", "com.docker.netwrok.driver.mtu=1400")
+    assert made.stderr == said.format("com.docker.netwrok.driver.mtu", "com.docker.network.driver.mtu")
+    made = run("endpoint", "create", "web/one", "-o", f"{label}=x", "--label", "com.example.team=red")
+    assert made.stderr == said.format(label, f"{label}e")
+    for name in ("web/one", "web"):
+        assert run("endpoint" if "/" in name else "network", "rm", name).stderr == "", "not each time again"
+
+
 def test_a_name_never_becomes_a_path(run: Run, tmp_path: Path) -> None:
     key = run("sandbox", "create", "../../up").stdout.strip()
     assert Path(key).resolve().parent.parent.parent == tmp_path.resolve()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from driverapi import errors
+from driverapi.events import told_to
 from driverapi.paths import private_directory
 from driverapi.store.place import default_state
 
@@ -77,9 +79,25 @@ def reading(path: Path | None) -> StateView:
     return view(place)
 
 
+class _Warnings(logging.Handler):
+    """Says on standard error what is logged as a warning, but for what is the error of the command as well."""
+
+    _ERRORS: Final = ("network.failed", "endpoint.failed", "endpoints.failed", "endpoints.interrupted", "remote.failed")
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.opening = True  # options that are ignored were told of when they were given
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        event = getattr(record, "event", "")
+        if event not in self._ERRORS and not (self.opening and event == "driver.option_ignored"):
+            click.echo(f"driverapi: warning: {record.getMessage()}", err=True)
+
+
 @contextlib.contextmanager
 def writing(path: Path | None, run_dir: Path | None) -> Iterator[Controller]:
-    """Be the controller of a state for one thing; what it had to mend is said on standard error."""
+    """Be the controller of a state for one thing; what it had to mend, and warnings, are said on standard error."""
     from driverapi import Controller
 
     if path is None:
@@ -88,7 +106,9 @@ def writing(path: Path | None, run_dir: Path | None) -> Iterator[Controller]:
             private_directory(path.parent, "the directory of the state,")
         except OSError as error:
             raise errors.StateError(f"state {path} cannot be made: {error.strerror or error}") from error
-    with Controller(state=path, run_dir=run_dir) as ctl:
+    warnings = _Warnings()
+    with told_to(warnings), Controller(state=path, run_dir=run_dir) as ctl:
+        warnings.opening = False
         found = ctl.restored
         if found is not None and found.mended:
             parts = (
