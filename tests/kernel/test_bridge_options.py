@@ -16,6 +16,7 @@ from _fastnet.netns import Namespace, create, drop
 from _fastnet.socket import NetlinkSocket
 from driverapi import Controller, Endpoint, Network, errors
 from driverapi.dataplane import borrowed
+from driverapi.dataplane import star as stars
 from driverapi.doctor import examine
 from driverapi.leftovers import take_inventory, wait_until_drained
 from driverapi.pinger import Ping, ping
@@ -259,9 +260,21 @@ def test_the_mtu_is_that_of_packets(ctl: Controller, driver: str) -> None:
     four, six = two.interfaces[0].address.ip, two.interfaces[0].address_ipv6.ip
     for target, headers in ((four, 28), (six, 48), (net.gateway, 28), (net.gateway_ipv6, 48)):
         for size, fits in ((1400 - headers, True), (1401 - headers, False)):
-            command = ["nsenter", f"--net={key(one)}", "ping", "-c1", "-W2", "-Mdo", f"-s{size}", str(target)]
-            done = subprocess.run(command, check=False, capture_output=True)
+            command = ["nsenter", f"--net={key(one)}", "ping", "-c1", f"-W{2 if fits else 0.3}", "-Mdo", f"-s{size}"]
+            done = subprocess.run([*command, str(target)], check=False, capture_output=True)
             assert (done.returncode == 0) is fits, (target, size, done)
     with IPRoute() as ip:
         links = [link for link in ip.get_links() if str(link.get("ifname")).startswith("dv")]
         assert {link.get("mtu") for link in links if driver == "bridge" or link.get("link") is not None} == {1400}
+
+
+@pytest.mark.parametrize("driver", ["bridge", "routed", "macvlan"])
+def test_an_mtu_that_is_too_small_for_ipv6(ctl: Controller, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below 1280 bytes a link has no IPv6 at all, so it refuses to be told of it; a star's further bridges too."""
+    monkeypatch.setattr(stars, "PORTS", 4)
+    net = ctl.create_network(driver, "net", ipv4="10.9.0.0/24", options={"Mtu": "576"})
+    one, *_, last = net.attach(6, strict=True)
+    for size, fits in ((548, True), (549, False)):
+        command = ["nsenter", f"--net={key(one)}", "ping", "-c1", f"-W{2 if fits else 0.3}", "-Mdo", f"-s{size}"]
+        done = subprocess.run([*command, str(last.interfaces[0].address.ip)], check=False, capture_output=True)
+        assert (done.returncode == 0) is fits, (size, done)

@@ -72,7 +72,18 @@ def carry_out(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:
 def carry_out_once(socket: NetlinkSocket, batch: Batch) -> NetlinkError | None:
     """Execute a batch whose messages build on each other; return what was refused first, or had its answer lost."""
     answers = socket.execute(batch)
-    return None if answers.ok else next(filter(None, map(answers.error, range(len(batch)))), None)
+    if answers.ok:
+        return None
+    found = (error for error in map(answers.error, range(len(batch))) if error is not None)
+    return next((error for error in found if not _says_no_ipv6(error)), None)
+
+
+def _says_no_ipv6(error: NetlinkError) -> bool:
+    """Tell whether a link was to have no IPv6 link-local address, and has no IPv6 at all.
+
+    Its MTU is below 1280 bytes (RFC 8200, section 5), or the kernel has none.
+    """
+    return error.errno == errno.EAFNOSUPPORT and error.operation.startswith(("set link ", "set links "))
 
 
 def refusals(socket: NetlinkSocket, batch: Batch, answers: Answers) -> dict[int, NetlinkError]:
@@ -89,7 +100,7 @@ def refusals(socket: NetlinkSocket, batch: Batch, answers: Answers) -> dict[int,
             again = Batch()
             again.append(batch.message(position))
             error = socket.execute(again).error(0)
-        if error is not None and not (position in lost and error.errno == errno.EEXIST):
+        if error is not None and not (position in lost and error.errno == errno.EEXIST) and not _says_no_ipv6(error):
             refused[position] = error
     return refused
 
