@@ -392,11 +392,11 @@ class Network(_Face[BlockingNetwork]):
     ) -> AddressLease:
         """See :meth:`driverapi.leasing.Leases.take`; cancelled, it is released again."""
         call = partial(self.sync.leases.take, owner, address, mac=mac, version=version)
-        return await self._worker.run(call, lambda made: self.sync.leases.release(made.address.partition("/")[0]))
+        return await self._worker.run(call, self.sync.leases.release)
 
-    async def release(self, address: IPLike) -> None:
+    async def release(self, what: AddressLease | IPLike) -> None:
         """See :meth:`driverapi.leasing.Leases.release`."""
-        await self._worker.carry(partial(self.sync.leases.release, address))
+        await self._worker.carry(partial(self.sync.leases.release, what))
 
     async def delete(self) -> None:
         """See :meth:`driverapi.Network.delete`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from driverapi import errors
-from driverapi.addresses import format_ip, format_mac, parse_ip, parse_mac
+from driverapi.addresses import format_ip, format_mac, parse_ip, parse_mac, parse_prefix
 from driverapi.gate import changes, reads
 from driverapi.ipam.contract import IPAM, KeepsLeases, Lease
 from driverapi.pooling import give_pools_back
@@ -110,15 +110,20 @@ class Leases:
         return _told(network, lease)
 
     @changes
-    def release(self, address: IPLike) -> None:
-        """End the lease of an address.
+    def release(self, what: AddressLease | IPLike) -> None:
+        """End a lease: the one that :meth:`take` gave, or that of an address, with the length of its prefix or without.
 
         Raises
         ------
+        errors.InvalidError
+            It is no address.
         errors.NotFoundError
-            There is none.
+            There is none, or its network is another.
         """
-        network, ip = self._network, parse_ip(address)
+        network = self._network
+        if isinstance(what, AddressLease) and what.network != network.name:
+            raise errors.NotFoundError(f"network {network.name!r} has no lease {what}")
+        ip = parse_prefix(what.address if isinstance(what, AddressLease) else what).ip
         with network._controller._leasing:
             for lease in _leases_of(network):
                 if lease.address.ip == ip:

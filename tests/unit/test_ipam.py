@@ -182,6 +182,8 @@ def test_part_of_a_pool(ipam: DefaultIPAM) -> None:
     id = ipam.request_pool(whole, within=part, exclude=[bytes([10, 0, 0, 66])]).id
     assert id == "local/10.0.0.0/24/10.0.0.64/29"
     assert [one.ip[3] for one in ipam.request_addresses(id, 3)] == [64, 65, 67]
+    with pytest.raises(errors.AddressesExhaustedError, match=r"10\.0\.0\.64/29 has 4 free.*a larger ip_range"):
+        ipam.request_addresses(id, 5)
     assert str(ipam.request_address(id, bytes([10, 0, 0, 200]))) == "10.0.0.200/24"  # outside of the part, if asked for
     with pytest.raises(errors.DriverAPIError, match=r"10\.0\.0\.66"):
         ipam.request_address(id, bytes([10, 0, 0, 66]))

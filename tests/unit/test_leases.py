@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import threading
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,21 @@ def test_an_address_for_an_owner(machine: Machine) -> None:
             net.leases.release("10.0.0.2")
         assert len(net.leases) == machine.leases() == 2
         net.create_endpoint("other", ipv4="10.0.0.2")
+
+
+def test_a_lease_is_released_as_it_was_given(machine: Machine) -> None:
+    with machine.start() as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.0.0.0/24", ipv6="fd00::/64")
+        other = ctl.create_network("bridge", "other", ipv4="10.0.1.0/24")
+        one, two, three = net.leases.take("vm"), net.leases.take("vm", version=6), net.leases.take("vm")
+        with pytest.raises(errors.NotFoundError, match="network 'other' has no lease AddressLease"):
+            other.leases.release(one)
+        for lease in (one, two.address, ipaddress.ip_interface(three.address)):
+            net.leases.release(lease)
+        assert list(net.leases) == []
+        for wrong in (None, "vm", "10.0.0.2/99"):
+            with pytest.raises(errors.InvalidError):
+                net.leases.release(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ class _Taken:
 
     def exhausted(self, count: int) -> errors.AddressesExhaustedError:
         return errors.AddressesExhaustedError(
-            f"{self.prefix} has {self.pool.free} free addresses, {count} are wanted; "
-            "delete endpoints or use a larger prefix"
+            f"{self.part or self.prefix} has {self.pool.free} free addresses, {count} are wanted; "
+            f"delete endpoints or use a larger {'prefix' if self.part is None else 'ip_range'}"
         )
 
     def give(self, count: int) -> list[Address]:
