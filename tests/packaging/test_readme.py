@@ -27,6 +27,11 @@ def fenced(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def test_every_page_is_in_its_list() -> None:
+    listed = re.findall(r"\(docs/(\w+\.md)\)", README.partition("\n## Pages\n")[2].partition("\n## ")[0])
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
 def test_two_commands_and_no_third() -> None:
     assert len(fenced("sh")) == 2
     assert [ci_reads(1), ci_reads(2)] == fenced("sh")
