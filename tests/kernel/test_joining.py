@@ -186,6 +186,15 @@ def test_sysctls_are_set_inside_and_before_the_interface_comes_up(ctl: Controlle
     assert sysctl(box, "ipv4/conf/eth0/log_martians") == "1", "it is the endpoint's"
 
 
+def test_a_link_local_address_for_who_asks_for_one(ctl: Controller) -> None:
+    net = ctl.create_network("bridge", "web", **DUAL)
+    for at, sysctls in enumerate(({}, {"net.ipv6.conf.IFNAME.addr_gen_mode": 0})):
+        box = ctl.create_sandbox(f"box{at}")
+        net.create_endpoint(f"one{at}").join(box, sysctls=sysctls)
+        assert sysctl(box, "ipv6/conf/eth0/addr_gen_mode") == ("0" if at else "1")
+        assert ("scope link" in inside(box, "ip", "-6", "addr", "show", "eth0")) is bool(at)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [

@@ -113,7 +113,8 @@ def _put_inside(job: LinuxRealised, programme: _Programme) -> None:
     for interface in job.interfaces:
         plan, index = interface.plan, interface.index
         if not isinstance(plan.link, MoveLink):
-            batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
+            if not any(one.name == "addr_gen_mode" for one in job.plan.sysctls):  # else its user has said it
+                batch.set_link(index, addr_gen_mode=ADDR_GEN_NONE)
             batch.set_link(index, up=True)
         else:
             batch.set_link(index, up=True, mac=plan.mac)
