@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.api import Origin
+from driverapi.events import emit, of_fault
+from driverapi.ipam.asking import ask, ask_address, ask_addresses, ask_by_mac
 from driverapi.ipam.contract import IPAM, ByMAC, KnowsPools, Pool
 
 if TYPE_CHECKING:
@@ -110,10 +112,10 @@ class Addressing:
                 )
             chosen[version] = Address(ip, len(ip) * 8)
             return
-        chosen[version] = self.ipam.request_address(pool.id, ip)
+        chosen[version] = ask_address(self.ipam, pool, ip)
         endpoint._taken.append((pool.id, ip))
         if wanted.mac is not None and isinstance(self.ipam, ByMAC):
-            self.ipam.remember_mac(pool.id, wanted.mac, ip)
+            ask(self.ipam.remember_mac, pool.id, wanted.mac, ip)
 
     def take_again(self, pool: str, ip: bytes, mac: bytes | None) -> None:
         """Take an address that an earlier process had given, and have its MAC remembered."""
@@ -126,9 +128,8 @@ class Addressing:
 
     def _take_by_mac(self, endpoint: Endpoint, mac: bytes, version: int, chosen: dict[int, Address]) -> None:
         """Take the address that a MAC had last, if it is free, else the next."""
-        assert isinstance(self.ipam, ByMAC)
         pool = self.pools[version]
-        chosen[version] = self.ipam.request_by_mac(pool.id, mac)
+        chosen[version] = ask_by_mac(self.ipam, pool, mac)
         endpoint._taken.append((pool.id, chosen[version].ip))
 
     def _take_free(self, endpoints: Sequence[Endpoint], version: int, chosen: Sequence[dict[int, Address]]) -> None:
@@ -137,12 +138,16 @@ class Addressing:
         addresses: list[Address] = []
         while endpoints and not addresses:
             try:
-                addresses = ipam.request_addresses(pool.id, len(endpoints))
+                addresses = ask_addresses(ipam, pool, len(endpoints))
             except errors.AddressesExhaustedError as error:
-                free = min(ipam.free(pool.id), len(endpoints) - 1)
+                free = max(0, min(ask(ipam.free, pool.id), len(endpoints) - 1))
                 for endpoint in endpoints[free:]:
                     endpoint.error = errors.AddressesExhaustedError(str(error))
                 endpoints = endpoints[:free]
+            except errors.DriverAPIError as error:
+                for endpoint in endpoints:
+                    endpoint.error = error
+                return
         for endpoint, address, slot in zip(endpoints, addresses, chosen, strict=False):
             endpoint._taken.append((pool.id, address.ip))
             slot[version] = address
@@ -177,11 +182,11 @@ class Addressing:
         The driver knows that it is free as soon as it has deleted the endpoint, the pool a little later.
         """
         try:
-            self.ipam.request_address(pool, ip)
+            ask(self.ipam.request_address, pool, ip)
         except errors.AddressTakenError:
             with self._released:
                 self._released.wait_for(lambda: (pool, ip) not in self._parting)
-            self.ipam.request_address(pool, ip)
+            ask(self.ipam.request_address, pool, ip)
 
     @contextmanager
     def parting(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
@@ -210,7 +215,10 @@ class Addressing:
             for ip in list(self._remembered)[: max(0, len(self._remembered) - REMEMBERED)]:
                 del self._remembered[ip]  # the oldest
         for pool, addresses in taken.items():
-            self.ipam.release_addresses(pool, addresses)
+            try:
+                ask(self.ipam.release_addresses, pool, addresses)
+            except errors.DriverAPIError as fault:  # the endpoints are gone all the same
+                emit("ipam.not_released", network_name=self._network, count=len(addresses), **of_fault(fault))
         if taken:
             self.changed()
 

@@ -241,7 +241,10 @@ class SealedError(ConflictError):
 
 
 class DriverFaultError(DriverAPIError, RuntimeError):
-    """A driver raised an error that is none of this package's; it is the ``__cause__``."""
+    """A driver, or an IPAM, raised an error that is none of this package's, which is the ``__cause__``.
+
+    Or an IPAM gave what was not asked for.
+    """
 
 
 # --- plugins of a Docker engine that are drivers here ----------------------------------------------

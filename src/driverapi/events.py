@@ -253,6 +253,12 @@ EVENTS: Final = MappingProxyType(
             "Nobody waits for its outcome any more.",
             _FAULT,
         ),
+        "ipam.not_released": Event(
+            WARNING,
+            "network %(network_name)s: its IPAM did not take %(count)d addresses back: %(error)s",
+            "Endpoints are gone whose addresses may be taken still, where an IPAM of others gives them.",
+            ("network_name", "count", *_FAULT),
+        ),
         "driver.option_ignored": Event(
             WARNING,
             "%(driver)s: option %(option)r is ignored here%(hint)s",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from driverapi import errors
 from driverapi.addresses import format_ip, format_mac, parse_ip, parse_mac, parse_prefix
 from driverapi.gate import changes, reads
+from driverapi.ipam.asking import ask
 from driverapi.ipam.contract import IPAM, KeepsLeases, Lease
 from driverapi.pooling import give_pools_back
 from driverapi.store.contract import Kind, Record, State
@@ -99,12 +100,12 @@ class Leases:
         ipam, store = _keeper(network), network._controller._store
         with network._controller._leasing:
             network._check_there()  # still: who deletes it waits from here on
-            lease = ipam.lease(pool.id, owner, wanted=ip, mac=packed)
+            lease = ask(ipam.lease, pool.id, owner, wanted=ip, mac=packed)
             try:
                 if store.keeps:
                     store.put([_record(network, lease)])
             except BaseException:
-                network._addressing.ipam.release_addresses(pool.id, [lease.address.ip])
+                ask(network._addressing.ipam.release_addresses, pool.id, [lease.address.ip])
                 raise
         network._addressing.changed()
         return _told(network, lease)
@@ -128,7 +129,7 @@ class Leases:
             for lease in _leases_of(network):
                 if lease.address.ip == ip:
                     network._controller._store.put([], [_id(network, lease)])
-                    network._addressing.ipam.release_addresses(lease.pool, [ip])
+                    ask(network._addressing.ipam.release_addresses, lease.pool, [ip])
                     network._addressing.changed()
                     return
         raise errors.NotFoundError(f"network {network.name!r} has no lease of {format_ip(ip)}")
@@ -170,7 +171,7 @@ def collect(controller: Controller, owners: Collection[str]) -> list[AddressLeas
             ipam: IPAM = network._addressing.ipam
             pools.setdefault(id(ipam), (ipam, set()))[1].add(lease.pool)
         for keeper, some in pools.values():
-            keeper.gc(living, some)
+            ask(keeper.gc, living, some)
     for network in {id(network): network for network, _ in dead}.values():
         network._addressing.changed()
     return [_told(network, lease) for network, lease in dead]
@@ -202,7 +203,7 @@ def _leases_of(network: Network) -> list[Lease]:
     found: list[Lease] = []
     for pool in list(network._pools.values()):
         with suppress(errors.NotFoundError):  # the network was deleted just now
-            found += ipam.leases(pool.id)
+            found += ask(ipam.leases, pool.id)
     return found
 
 

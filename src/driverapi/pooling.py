@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from driverapi import errors, labels
 from driverapi.api import Driver, IPAMData, Options
+from driverapi.ipam.asking import ask, ask_address, ask_addresses, check_pool
 from driverapi.ipam.contract import IPAM, Avoid, GivesGateways
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.wishes import SPACE, Wish, in_use
@@ -77,18 +78,19 @@ def take_pools(
                 if of_host is None:
                     of_host = in_use(controller._dataplane, str(options.get(labels.BRIDGE_NAME) or ""))
                 avoid = of_host + avoid
-        pool = wish.request(ipam, f"network {network.name!r}", avoid, allow_overlap=allow_overlap)
+        given = wish.request(ipam, f"network {network.name!r}", avoid, allow_overlap=allow_overlap)
+        pool = check_pool(ipam, given, wish.version)
         network._pools[wish.version] = pool
         if not isinstance(ipam, DefaultIPAM):
             _check_apart(controller, network, pool.prefix.network, avoid, allow_overlap=allow_overlap)
         chosen = None
         wanted = gives and (not isinstance(driver, SaysGateway) or driver.has_gateway(options))
         if isinstance(ipam, GivesGateways) and (wish.gateway is not None or wanted):
-            chosen = ipam.request_gateway(pool.id, wish.gateway)
+            chosen = ask(ipam.request_gateway, pool.id, wish.gateway)
         elif wish.gateway is not None:
-            chosen = ipam.request_address(pool.id, wish.gateway)
+            chosen = ask_address(ipam, pool, wish.gateway)
         elif wanted:
-            chosen = ipam.request_addresses(pool.id, 1)[0]
+            [chosen] = ask_addresses(ipam, pool, 1)
         if chosen is not None:
             network._gateways[wish.version] = chosen
         data.append(IPAMData(pool.prefix, chosen))
@@ -127,5 +129,5 @@ def give_pools_back(network: Network) -> None:
     """Give back what a network has; what was given back already is passed over."""
     for version, pool in list(network._pools.items()):
         with contextlib.suppress(errors.NotFoundError):  # an earlier call came this far
-            network._addressing.ipam.release_pool(pool.id)
+            ask(network._addressing.ipam.release_pool, pool.id)
         del network._pools[version]

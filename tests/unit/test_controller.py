@@ -428,7 +428,7 @@ def test_a_faulty_ipam_leaves_no_endpoint_behind(world: World, own: Network, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(type(world.ipam), "request_address", broken)
-        with unchanged(world), pytest.raises(OSError, match="ipam is gone"):
+        with unchanged(world), pytest.raises(errors.DriverFaultError, match="OSError: ipam is gone"):
             own.create_endpoint("ep")
     own.create_endpoint("ep")
 

@@ -47,6 +47,7 @@ STABLE = {
     "endpoints.interrupted": "WARNING",
     "endpoints.joined": "INFO",
     "endpoints.left": "INFO",
+    "ipam.not_released": "WARNING",
     "network.created": "INFO",
     "network.deleted": "INFO",
     "network.failed": "WARNING",

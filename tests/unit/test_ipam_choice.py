@@ -88,6 +88,92 @@ def test_its_prefixes_are_checked_against_those_of_other_ipams(rack: Rack) -> No
         assert [network.name for network in ctl.networks] == ["rack"]
 
 
+def addresses(*last: int) -> list[Address]:
+    return [Address(bytes([10, 200, 0, one]), 24) for one in last]
+
+
+WRONG: list[tuple[str, Any, str]] = [  # of an IPAM: a method, what it answers or raises, what is said
+    ("request_pool", ValueError("boom"), r"Rack\.request_pool failed: ValueError: boom"),
+    ("request_pool", None, "is not a pool"),
+    ("request_pool", Pool("id", Address(b"\xfd" + bytes(15), 64)), "is not a pool with a prefix of IPv4"),
+    ("request_pool", Pool("id", Address(bytes([10, 200, 0, 1]), 24)), "is not a pool with a prefix of IPv4"),
+    ("request_addresses", KeyError("boom"), r"Rack\.request_addresses failed: KeyError"),
+    ("request_addresses", [], r"gave \[\], which is not 1 addresses of 10\.200\.0\.0/24"),
+    ("request_addresses", None, "gave None, which is not 1 addresses"),
+    ("request_addresses", ["10.200.0.9"], "which is not 1 addresses"),
+    ("request_addresses", [Address(bytes([10, 99, 0, 1]), 24)], "which is not 1 addresses"),
+    ("request_addresses", addresses(8, 9), "which is not 1 addresses"),
+    ("request_address", RuntimeError("boom"), r"Rack\.request_address failed: RuntimeError"),
+    ("request_address", addresses(8)[0], r"which is not address 10\.200\.0\.77"),
+    ("request_address", None, r"gave None, which is not address 10\.200\.0\.77"),
+]
+
+
+@pytest.mark.parametrize(("method", "answer", "says"), WRONG)
+def test_one_that_answers_what_cannot_be(
+    rack: Rack, monkeypatch: pytest.MonkeyPatch, method: str, answer: Any, says: str
+) -> None:
+    """It is an error of ours that names the IPAM, what was asked for is undone, and others are not hurt."""
+    given_back: list[int] = []
+
+    def answered(self: Rack, *arguments: object, **wishes: object) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def released(self: Rack, pool: str, addresses: list[bytes]) -> None:
+        given_back.extend(one[3] for one in addresses)
+
+    answered.__qualname__ = f"Rack.{method}"
+    with controller(rack) as ctl:
+        if method == "request_pool":
+            with monkeypatch.context() as patched:
+                patched.setattr(Rack, method, answered)
+                patched.setattr(Rack, "release_pool", lambda self, pool: given_back.append(0))
+                with pytest.raises(errors.DriverFaultError, match=says):
+                    ctl.create_network("bridge", "web", ipam="rack")
+            assert given_back == [0] * isinstance(answer, Pool)
+            assert ctl.networks == []
+        net = ctl.create_network("bridge", "web", ipam="rack")
+        if method == "request_pool":
+            return
+        with monkeypatch.context() as patched:
+            patched.setattr(Rack, method, answered)
+            patched.setattr(Rack, "release_addresses", released)
+            with pytest.raises(errors.DriverFaultError, match=says):
+                net.create_endpoint("one", ipv4="10.200.0.77" if method == "request_address" else None)
+        listed = answer if isinstance(answer, list) else [answer]
+        due = [one.ip[3] for one in listed if isinstance(one, Address) and one.ip in net._pools[4].prefix]
+        assert sorted(given_back) == due
+        assert net.endpoints == []
+        [endpoint] = net.attach(1, strict=True)
+        assert str(endpoint.interfaces[0].packed_address) == "10.200.0.2/24"
+
+
+def test_one_that_fails_in_bulk_fails_endpoints_and_not_the_call(rack: Rack, monkeypatch: pytest.MonkeyPatch) -> None:
+    with controller(rack) as ctl:
+        net = ctl.create_network("bridge", "web", ipam="rack")
+        with monkeypatch.context() as patched:
+            patched.setattr(rack._inner, "request_addresses", None)
+            failed = net.attach(2)
+            assert [type(one.error) for one in failed] == [errors.DriverFaultError] * 2
+        assert net.endpoints == []
+
+
+def test_one_that_takes_nothing_back_does_not_keep_endpoints(
+    rack: Rack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with controller(rack) as ctl:
+        net = ctl.create_network("bridge", "web", ipam="rack")
+        some = net.attach(2, strict=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(Rack, "release_addresses", None)
+            net.detach(some)
+        assert net.endpoints == []
+        said = "network web: its IPAM did not take 2 addresses back: IPAM: None failed: TypeError"
+        assert [one.message[: len(said)] for one in caplog.records if one.levelname == "WARNING"] == [said]
+
+
 def test_names_that_there_are_not(rack: Rack) -> None:
     with controller(rack) as ctl:
         with pytest.raises(errors.NotFoundError, match="no IPAM 'dhcp'; there are: default, null, rack"):

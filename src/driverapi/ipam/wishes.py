@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from driverapi import errors, resolvconf
 from driverapi.addresses import Address, parse_ip, parse_network, parse_prefix
 from driverapi.hostresolver import host_resolv_conf
+from driverapi.ipam.asking import ask
 from driverapi.ipam.contract import IPAM, SPACES, Avoid, KnowsPools, Pool
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Wish:
             more["options"] = self.options
         if allow_overlap:
             more["allow_overlap"] = True
-        return ipam.request_pool(self.prefix, version=self.version, avoid=avoid, owner=owner, **more)
+        return ask(ipam.request_pool, self.prefix, version=self.version, avoid=avoid, owner=owner, **more)
 
 
 def wishes_of(
