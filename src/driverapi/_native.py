@@ -22,6 +22,7 @@ from _fastnet.netns import open as open_namespace
 from _fastnet.nft import NftBatch
 from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket, execute_many, observe
+from _fastnet.translations import translations
 
 __all__ = [
     "CLONE_NEWNET",
@@ -60,5 +61,6 @@ __all__ = [
     "pack_ip",
     "pack_mac",
     "socket_in",
+    "translations",
     "unshare",
 ]

@@ -8,6 +8,7 @@ Nothing here does I/O and nothing here knows of netlink. Addresses are packed (s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -44,6 +45,7 @@ __all__ = [
     "check_link",
     "check_link_name",
     "check_network_plan",
+    "ports_at",
 ]
 
 MAX_NAME = 15
@@ -408,9 +410,17 @@ class PortWish(NamedTuple):
 
     def at(self, host_port: int) -> list[PortMap]:
         """Return what is published if it gets that port of the host."""
-        protocol, places, port, _, _ = self
-        make, kind = tuple.__new__, PortMap  # half the cost of PortMap(…), which thousands of ports would feel
-        return [make(kind, (protocol, host, port if host == ip else host_port, ip, port)) for host, ip in places]
+        return ports_at([self], host_port)
+
+
+def ports_at(wishes: Iterable[PortWish], host_port: int = 0) -> list[PortMap]:
+    """Return what is published if each gets that port of the host, or the first that it wants."""
+    make, kind = tuple.__new__, PortMap  # half the cost of PortMap(…), which thousands of ports would feel
+    return [
+        make(kind, (protocol, host, port if host == ip else host_port or low, ip, port))
+        for protocol, places, port, low, _ in wishes
+        for host, ip in places
+    ]
 
 
 @dataclass(frozen=True, slots=True)

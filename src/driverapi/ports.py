@@ -160,17 +160,21 @@ def _found(record: EndpointRecord, specs: Sequence[PortSpec]) -> list[PortMap]:
     if not specs:
         return list(record.ports)
     found: dict[PortMap, None] = {}
-    at: dict[tuple[str, int], list[PortMap]] = {}  # by the port of the host
-    if len(specs) > 1 or specs[0].host_port:
-        for one in record.ports:
-            at.setdefault((one.protocol, one.host_port), []).append(one)
+    at: dict[tuple[Any, ...], list[PortMap]] = {}
+    for one in record.ports:
+        at.setdefault(one[::2], []).append(one)  # protocol, port of the host, port
     for spec in specs:
-        exact = spec.host_port and spec.host_port == spec.host_port_end
-        near = at.get((spec.protocol, spec.host_port), []) if exact else list(record.ports)
-        meant = [one for one in near if _is_meant(spec, one)]
+        port, protocol, host, low, high = spec
+        if low and low == high:
+            meant = at.get((protocol, low, port), [])
+            if host is not None:
+                meant = [one for one in meant if one.host == host]
+        else:
+            meant = [one for one in record.ports if _is_meant(spec, one)]
         if not meant:
             raise errors.NotFoundError(f"{record.what} has not published port {spec}")
-        found.update(dict.fromkeys(meant))
+        for one in meant:
+            found[one] = None
     return list(found)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "PortPolicy",
     "PortSpec",
     "PublishesPorts",
+    "parse_plain",
     "parse_ports",
     "spec_of",
     "wishes_of",
@@ -186,12 +187,21 @@ def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: P
     return wishes
 
 
-def _parse_text(text: str) -> list[PortSpec]:
-    before, colon, after = text.partition(":")
-    if colon and len(text) < 12 and text.isascii() and before.isdecimal() and after.isdecimal():  # as most are
+def parse_plain(text: str) -> PortSpec | None:
+    """Read ``HOSTPORT:PORT``, as most are written; None where it is another text, or none that is understood."""
+    before, _, after = text.partition(":")
+    if len(text) < 12 and text.isascii() and before.isdecimal() and after.isdecimal():
         host_port, port = int(before), int(after)
         if 0 < host_port <= MAX_PORT and 0 < port <= MAX_PORT:
-            return [PortSpec(port, "tcp", None, host_port, host_port)]
+            # Half the cost of PortSpec(…), which thousands of ports would feel.
+            return tuple.__new__(PortSpec, (port, "tcp", None, host_port, host_port))
+    return None
+
+
+def _parse_text(text: str) -> list[PortSpec]:
+    plain = parse_plain(text)
+    if plain is not None:
+        return [plain]
     found = _TEXT.fullmatch(text.strip())
     if found is None:
         raise _unreadable(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from driverapi import errors, labels
 from driverapi.plan import PortMap
 from driverapi.ports import PortRequest
-from driverapi.portspec import PortLike, PortSpec, parse_ports
+from driverapi.portspec import PortLike, PortSpec, parse_plain, parse_ports
 
 if TYPE_CHECKING:
     from driverapi.endpoint import Endpoint
@@ -64,7 +64,11 @@ def _requests(wanted: Wanted) -> list[PortRequest]:
         if specs is None:
             endpoint._known()
             specs = found[endpoint] = []
-        specs += parse_ports(what)
+        plain = parse_plain(what) if isinstance(what, str) else None
+        if plain is not None:
+            specs.append(plain)
+        else:
+            specs += parse_ports(what)
     if len({id(endpoint.network._controller) for endpoint in found}) > 1:
         raise errors.InvalidError("the endpoints belong to several controllers; one call is for one")
     return [PortRequest(endpoint.id, specs) for endpoint, specs in found.items()]

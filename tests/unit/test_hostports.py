@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 
 from _fastnet.hostports import bind_ports, close_all
+from driverapi import errors
+from driverapi.dataplane.firewall.hostports import HostPorts
+from driverapi.plan import PortWish
 
 LOCAL = {socket.AF_INET: bytes((127, 0, 0, 1)), socket.AF_INET6: bytes(15) + b"\1"}
 
 
-def free_ports(count: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+HERE = "127.77.1.2"  # where nobody else is: what connects comes from 127.0.0.1
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    taken = [socket.create_server((host, 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in taken]
     for one in taken:
         one.close()
@@ -46,6 +52,30 @@ def test_it_stops_at_the_first_that_is_taken_and_leaves_the_others_to_the_caller
         found, refused = bind_ports(socket.AF_INET, socket.SOCK_STREAM, 0, LOCAL[socket.AF_INET], ports)
     close_all(found)
     assert (len(found), refused) == (2, errno.EADDRINUSE)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("at", [10, 290, 300])
+def test_many_are_shared_out_and_stop_at_the_first_that_is_taken(at: int, keep: bool) -> None:
+    """Which thread finds which: those before the first are the caller's, those after it are closed."""
+    ports = free_ports(300, HERE)
+    packed = socket.inet_aton(HERE)
+    before = len(os.listdir("/proc/self/fd"))
+    taken = [socket.create_server((HERE, port)) for port in ports[at : at + 1] + ports[at + 5 : at + 6]]
+    found, refused = bind_ports(socket.AF_INET, socket.SOCK_STREAM, 0, packed, ports, keep=keep)
+    try:
+        assert (len(found), refused) == (at, errno.EADDRINUSE if taken else 0)
+        assert len(os.listdir("/proc/self/fd")) == before + len(taken) + keep * at
+        for descriptor, port in zip(found, ports, strict=False):
+            if keep:
+                with socket.socket(fileno=os.dup(descriptor)) as one:
+                    assert one.getsockname() == (HERE, port)
+    finally:
+        close_all(found)
+        for one in taken:
+            one.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert bind_ports(socket.AF_INET, socket.SOCK_STREAM, 0, packed, ports, keep=False) == ([0] * 300, 0)
 
 
 def test_without_keeping_nothing_stays() -> None:
@@ -86,3 +116,33 @@ def test_ipv6_is_ipv6_alone() -> None:
 def test_bad_input(arguments: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         bind_ports(*arguments)
+
+
+def wish(host: str, port: int, last: int = 0) -> PortWish:
+    return PortWish("tcp", ((socket.inet_aton(host), bytes((10, 77, 0, 2))),), 80, port, last or port)
+
+
+@pytest.mark.parametrize("hold", [True, False])
+@pytest.mark.parametrize(("first", "second"), [("0.0.0.0", HERE), (HERE, "0.0.0.0"), (HERE, HERE)])
+def test_every_address_and_one_are_in_each_others_way(first: str, second: str, hold: bool) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    other, port, free = free_ports(3, HERE)
+    ports = HostPorts(hold=hold)
+    try:
+        held = ports.take([wish(first, port)])
+        here = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(errors.PortTakenError, match=f"port {port}/tcp of {second} is published already"):
+            ports.take([wish(second, other), wish(second, port)])
+        with pytest.raises(errors.PortTakenError, match="published already"):  # twice in one call
+            ports.take([wish(second, other), wish(second, other)])
+        assert len(os.listdir("/proc/self/fd")) == here
+        ports.release(held)
+        ports.release(held)  # passed over
+        assert [one.host_port for one in ports.take([wish(second, port), wish(second, other), wish(first, free)])] == [
+            port,
+            other,
+            free,
+        ]
+    finally:
+        ports.close()
+    assert len(os.listdir("/proc/self/fd")) == before

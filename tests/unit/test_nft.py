@@ -6,10 +6,11 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from _fastnet.nft import NftBatch
+from _fastnet.translations import translations
 
 TABLE = "driverapi-1a2b"
 
@@ -193,3 +194,63 @@ def test_bad_input_changes_nothing(call: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         call(batch)
     assert batch.sealed(1) == before
+
+
+NAMES = ("any4", "any6", "ports4", "ports6", "open4", "open6")
+NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
+IPV4, IPV6 = (st.binary(min_size=size, max_size=size) for size in (4, 16))
+NUMBER = st.integers(0, 65535)
+
+
+def translated(port: tuple[str, bytes, int, bytes, int]) -> tuple[str, bytes, bytes]:
+    """Say the same the slow way."""
+    protocol, host, host_port, ip, number = port
+    where = struct.pack("!B3xH2x", NUMBERS[protocol], host_port)
+    family = 4 if len(host) == 4 else 6
+    if host == ip:
+        return f"open{family}", host + where, b""
+    data = ip + struct.pack("!H2x", number)
+    return (f"ports{family}", host + where, data) if any(host) else (f"any{family}", where, data)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_ports_are_packed_as_a_slow_way_does(data: st.DataObject) -> None:
+    ports = []
+    for _ in range(data.draw(st.integers(0, 20))):
+        ips = data.draw(st.sampled_from((IPV4, IPV6)))
+        ip = data.draw(ips)
+        host = data.draw(st.sampled_from((ip, bytes(len(ip)), data.draw(ips))))
+        ports.append((data.draw(st.sampled_from(sorted(NUMBERS))), host, data.draw(NUMBER), ip, data.draw(NUMBER)))
+    expected: dict[str, dict[bytes, bytes]] = {}
+    for name, key, datum in map(translated, ports):
+        expected.setdefault(name, {})[key] = datum
+    found = translations(ports, NUMBERS, NAMES)
+    assert found == expected
+    assert [list(found[name].items()) for name in found] == [list(expected[name].items()) for name in expected]
+
+
+PORT = ("tcp", bytes(4), 80, bytes((10, 0, 0, 2)), 8080)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (((PORT,), NUMBERS, NAMES), TypeError),
+        (([PORT], list(NUMBERS), NAMES), TypeError),
+        (([PORT], NUMBERS, list(NAMES)), TypeError),
+        (([PORT], NUMBERS, NAMES[:5]), ValueError),
+        (([PORT[:4]], NUMBERS, NAMES), TypeError),
+        (([["tcp"]], NUMBERS, NAMES), TypeError),
+        (([("icmp", *PORT[1:])], NUMBERS, NAMES), KeyError),
+        (([("tcp", "0.0.0.0", *PORT[2:])], NUMBERS, NAMES), TypeError),
+        (([("tcp", bytes(5), *PORT[2:])], NUMBERS, NAMES), ValueError),
+        (([(*PORT[:2], 65536, *PORT[3:])], NUMBERS, NAMES), ValueError),
+        (([(*PORT[:3], bytes(17), 80)], NUMBERS, NAMES), ValueError),
+        (([(*PORT[:4], -1)], NUMBERS, NAMES), ValueError),
+        (([PORT], {"tcp": 256}, NAMES), ValueError),
+    ],
+)
+def test_ports_that_are_none(arguments: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        translations(*arguments)

@@ -41,6 +41,9 @@ _TUPLE_PROTO, _NUMBER, _SOURCE_PORT, _TARGET_PORT = 2, 1, 2, 3
 # What a connection of an address has it for: its sender, its target, or the target behind a DNAT.
 _SIDES: Final = ((_ORIGINAL, _SOURCE), (_ORIGINAL, _TARGET), (_REPLY, _SOURCE))
 
+_Ends = Callable[[bytes, bytes], bool]
+"""Tells by its two tuples whether a connection is to end."""
+
 FEW: Final = 8
 """Up to so many IPv4 addresses the kernel looks for each, three walks of its table each; beyond, it is read once."""
 
@@ -97,25 +100,33 @@ class Conntrack:
 
     def forget_ports(self, ports: Sequence[PortMap]) -> None:
         """Delete the entries of connections that came by published ports; where that fails it is logged."""
-        servers = frozenset((one.ip, PROTOCOLS[one.protocol], one.port) for one in ports)
 
-        def ends(original: bytes, reply: bytes) -> bool:
-            server = (_address(reply, _SOURCE), *_protocol(reply, _SOURCE_PORT))
-            return server in servers and server != (_address(original, _TARGET), *_protocol(original, _TARGET_PORT))
+        def by_server() -> _Ends:
+            servers = frozenset((one.ip, PROTOCOLS[one.protocol], one.port) for one in ports)
 
-        self._forget_ports(ports, _by_server, ends)
+            def ends(original: bytes, reply: bytes) -> bool:
+                server = (_address(reply, _SOURCE), *_protocol(reply, _SOURCE_PORT))
+                return server in servers and server != (_address(original, _TARGET), *_protocol(original, _TARGET_PORT))
+
+            return ends
+
+        self._forget_ports(ports, _by_server, by_server)
 
     def forget_before(self, ports: Sequence[PortMap]) -> None:
         """Delete what is tracked of datagrams for ports that are published now: they would go on to the host itself."""
         ports = [one for one in ports if one.protocol == "udp"]
-        asked = frozenset((PROTOCOLS["udp"], one.host_port) for one in ports)
-        self._forget_ports(ports, _by_host_port, lambda original, reply: _protocol(original, _TARGET_PORT) in asked)
+
+        def by_host_port() -> _Ends:
+            asked = frozenset((PROTOCOLS["udp"], one.host_port) for one in ports)
+            return lambda original, reply: _protocol(original, _TARGET_PORT) in asked
+
+        self._forget_ports(ports, _by_host_port, by_host_port)
 
     def _forget_ports(
         self,
         ports: Sequence[PortMap],
         message: Callable[[PortMap], bytes],
-        ends: Callable[[bytes, bytes], bool],
+        ending: Callable[[], _Ends],
     ) -> None:
         if not ports:
             return
@@ -127,6 +138,7 @@ class Conntrack:
                 if self._delete(map(message, few)) & {errno.EINVAL, errno.EOPNOTSUPP}:
                     few = []  # a kernel that cannot look for one end alone
                 versions = {len(one.ip) for one in ports} - ({4} if few else set())
+                ends = ending()
                 for version in versions:
                     family = socket.AF_INET if version == 4 else socket.AF_INET6
                     self._delete(self._found(family, ends))
@@ -142,7 +154,7 @@ class Conntrack:
                         return int.from_bytes(value, "big")
         return 0
 
-    def _found(self, family: int, ends: Callable[[bytes, bytes], bool]) -> Iterable[bytes]:
+    def _found(self, family: int, ends: _Ends) -> Iterable[bytes]:
         """Read all connections of a family; give the messages that delete those that end."""
         wanted = []
         for type, body in self._ask(_GET, family, _REQUEST | _DUMP):
@@ -219,7 +231,7 @@ def _looking_for(ipv4: bytes, side: int, end: int) -> bytes:
     return _message(_DELETE, socket.AF_INET, _attribute(side | _NESTED, tuple_) + wanted)
 
 
-def _of(addresses: frozenset[bytes]) -> Callable[[bytes, bytes], bool]:
+def _of(addresses: frozenset[bytes]) -> _Ends:
     """Return what tells whether a connection is of one of the addresses."""
 
     def ends(original: bytes, reply: bytes) -> bool:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
-from driverapi._native import NftBatch
+from driverapi._native import NftBatch, translations
 from driverapi.addresses import Address
 from driverapi.dataplane.firewall.ruleset import FAMILIES, SETS
 from driverapi.plan import PROTOCOLS, PortMap
 
-__all__ = ["Change", "Contents", "Element", "index_key", "mac_key", "port_element", "prefix_key"]
+__all__ = ["Change", "Contents", "Element", "Elements", "index_key", "mac_key", "port_elements", "prefix_key"]
 
 Element = tuple[str, bytes, bytes]
 """Name of the set, key, and datum (empty of a set). Of an interval the key is an address and a length."""
 
-_ANY: Final = {bytes(4): "any4", bytes(16): "any6"}
-_WHERE: Final = struct.Struct("!B3xH2x").pack  # protocol and port, as in registers
-_PORT: Final = struct.Struct("!H2x").pack
+Elements = Mapping[str, Mapping[bytes, bytes]]
+"""The same of many: by set, and by key."""
+
+_OF_PORTS: Final = ("any4", "any6", "ports4", "ports6", "open4", "open6")
 
 
 def prefix_key(prefix: Address) -> bytes:
@@ -40,23 +40,16 @@ def mac_key(mac: bytes) -> bytes:
     return mac + b"\0\0"
 
 
-def port_element(port: PortMap) -> Element:
-    """Return the element of a published port."""
-    protocol, host, host_port, ip, number = port
-    where = _WHERE(PROTOCOLS[protocol], host_port)
-    if host in _ANY:
-        return _ANY[host], where, ip + _PORT(number)
-    family = "4" if len(host) == 4 else "6"
-    if host == ip:
-        return f"open{family}", host + where, b""
-    return f"ports{family}", host + where, ip + _PORT(number)
+def port_elements(ports: Sequence[PortMap]) -> Elements:
+    """Return the elements of published ports."""
+    return translations(list(ports), PROTOCOLS, _OF_PORTS)
 
 
 @final
 class Change:
     """Elements to take away, then elements to add: one transaction."""
 
-    def __init__(self, gone: Iterable[Element] = (), new: Iterable[Element] = ()) -> None:
+    def __init__(self, gone: Elements | Iterable[Element] = (), new: Elements | Iterable[Element] = ()) -> None:
         self.gone = _by_set(gone)
         self.new = _by_set(new)
 
@@ -95,6 +88,17 @@ class Contents:
         """Tell whether a set has that key."""
         return element[1] in self._sets[element[0]]
 
+    def known(self, elements: Elements) -> Elements:
+        """Return those of some whose sets have their keys."""
+        found = {}
+        for name, some in elements.items():
+            there = self._sets[name]
+            if some.keys() <= there.keys():  # as nearly always
+                found[name] = some
+            elif left := {key: data for key, data in some.items() if key in there}:
+                found[name] = left
+        return found
+
     def take(self, other: Contents) -> None:
         """Have what another has."""
         self._sets = {name: dict(elements) for name, elements in other._sets.items()}
@@ -125,14 +129,16 @@ class Contents:
                 _put(batch, name, elements, adding=True)
 
 
-def _by_set(elements: Iterable[Element]) -> dict[str, dict[bytes, bytes]]:
+def _by_set(elements: Elements | Iterable[Element]) -> Elements:
+    if isinstance(elements, Mapping):
+        return elements
     found: dict[str, dict[bytes, bytes]] = {}
     for name, key, data in elements:
         found.setdefault(name, {})[key] = data
     return found
 
 
-def _put(batch: NftBatch, name: str, elements: dict[bytes, bytes], *, adding: bool) -> None:
+def _put(batch: NftBatch, name: str, elements: Mapping[bytes, bytes], *, adding: bool) -> None:
     """Append the messages for elements of one set."""
     of = SETS[name]
     batch.turn(FAMILIES[of.family])

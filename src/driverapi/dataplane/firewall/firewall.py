@@ -17,7 +17,7 @@ from driverapi.dataplane.firewall.contents import (
     Element,
     index_key,
     mac_key,
-    port_element,
+    port_elements,
     prefix_key,
 )
 from driverapi.dataplane.firewall.hostports import HostPorts
@@ -165,7 +165,7 @@ class Firewall:
             taken = [one for answer in answers if isinstance(answer, list) for one in answer]
             try:
                 with self._lock:
-                    self._commit("published ports", Change((), map(port_element, taken)))
+                    self._commit("published ports", Change((), port_elements(taken)))
             except errors.DriverAPIError as error:
                 self.ports.release(taken)
                 return [error if isinstance(answer, list) else answer for answer in answers]
@@ -187,8 +187,7 @@ class Firewall:
         """Take published ports away; those that are not published are passed over."""
         ports = list(ports)
         with self._lock:
-            elements = [element for element in map(port_element, ports) if self._contents.has(element)]
-            self._commit("published ports", Change(elements))
+            self._commit("published ports", Change(self._contents.known(port_elements(ports))))
         self.ports.release(ports)
 
     # --- after a restart ------------------------------------------------------------------------

@@ -13,13 +13,13 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
 from driverapi import errors
 from driverapi._native import bind_ports, close_all
-from driverapi.plan import PROTOCOLS, PortMap, PortWish
+from driverapi.addresses import format_ip
+from driverapi.plan import PROTOCOLS, PortMap, PortWish, ports_at
 
 __all__ = ["HostPorts"]
 
@@ -27,9 +27,11 @@ _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": so
 _ANY: Final = {4: bytes(4), 16: bytes(16)}
 _ALL: Final = frozenset(_ANY.values())
 _RANGE: Final = (32768, 60999)  # net.ipv4.ip_local_port_range by default
+_EMPTY: Final[Mapping[int, int]] = {}
 _ABSENT: Final = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 
-_Key = tuple[str, bytes, int]  # protocol, address of the host, port
+_Place = tuple[str, bytes]  # protocol, address of the host
+_Range = tuple[int, int, frozenset[int]]  # first, last, and what of it is kept back
 
 
 @final
@@ -42,8 +44,10 @@ class HostPorts:
     def __init__(self, *, hold: bool = True) -> None:
         self._hold = hold
         self._lock = threading.Lock()
-        self._held: dict[_Key, int] = {}  # descriptors; 0: none
-        self._single: Counter[tuple[str, int, int]] = Counter()  # by protocol, bytes of an address, and port
+        self._held: dict[_Place, dict[int, int]] = {}  # descriptors by port; 0: none
+        self._single: dict[
+            tuple[str, int], Counter[int]
+        ] = {}  # by protocol and bytes of an address: ports of one alone
         self._open: set[PortMap] = set()  # of sandboxes themselves
         self._next: dict[str, int] = {}  # by protocol: where to look for a free one
         self._home = os.stat("/proc/thread-self/ns/net").st_ino
@@ -54,7 +58,7 @@ class HostPorts:
     def close(self) -> None:
         """Let go of all ports."""
         with self._lock:
-            close_all(self._held.values())
+            close_all([descriptor for place in self._held.values() for descriptor in place.values()])
             self._held.clear()
             self._single.clear()
             self._open.clear()
@@ -75,18 +79,23 @@ class HostPorts:
             No descriptor is left to hold it with.
         """
         taken: list[PortMap] = []
+        automatic: _Range | None = None
         self.check_place()
         with self._lock:
             try:
-                fixed: list[PortMap] = []  # those that are asked for by number are bound together
+                fixed: list[PortWish] = []  # those that are asked for by number are bound together
                 for wish in wishes:
                     if wish.low == wish.high and (wish.low or all(host == ip for host, ip in wish.places)):
-                        fixed += wish.at(wish.low)
+                        fixed.append(wish)
                         continue
-                    taken += self._bind(fixed)
+                    taken += self._bind(ports_at(fixed))
                     fixed = []
-                    taken += self._choose(wish)
-                taken += self._bind(fixed)
+                    if wish.low:
+                        taken += self._choose(wish, (wish.low, wish.high, frozenset()))
+                    else:
+                        automatic = automatic or self._automatic()
+                        taken += self._choose(wish, automatic)
+                taken += self._bind(ports_at(fixed))
             except BaseException:
                 self._release(taken)
                 raise
@@ -112,22 +121,33 @@ class HostPorts:
             self._release(ports)
 
     def _release(self, ports: Iterable[PortMap]) -> None:
-        descriptors = []
+        there = []
         for port in ports:
-            protocol, host, number, ip, _ = port
-            if host == ip:
+            if port.host != port.ip:
+                there.append(port)
+            else:
                 self._open.discard(port)
-                continue
-            descriptor = self._held.pop((protocol, host, number), None)
-            if descriptor is None:
-                continue
-            descriptors.append(descriptor)
-            if host not in _ALL:
-                self._single[protocol, len(host), number] -= 1
-        close_all(descriptors)
+        for place, numbers in _by_place(there):
+            self._let_go(place, numbers)
 
-    def _choose(self, wish: PortWish) -> list[PortMap]:
-        low, high, reserved = (wish.low, wish.high, frozenset()) if wish.low else self._automatic()
+    def _let_go(self, place: _Place, numbers: Iterable[int]) -> None:
+        held = self._held.get(place)
+        if held is None:
+            return
+        gone = {number: held.pop(number) for number in numbers if number in held}
+        if not held:
+            del self._held[place]
+        protocol, host = place
+        if host not in _ALL:
+            single = self._single.get((protocol, len(host)), Counter())
+            for number in gone:
+                single[number] -= 1
+                if single[number] <= 0:
+                    del single[number]
+        close_all(gone.values())
+
+    def _choose(self, wish: PortWish, among: _Range) -> list[PortMap]:
+        low, high, reserved = among
         size = high - low + 1
         start = max(self._next.get(wish.protocol, low) - low, 0) % size if not wish.low else 0
         refused: errors.DriverAPIError | None = None
@@ -149,58 +169,70 @@ class HostPorts:
         ) from refused
 
     def _is_free(self, port: PortMap) -> bool:
-        """Tell whether we have not taken a port: an address of the host's is in the way of all, and all of it."""
-        protocol, host, number, ip, _ = port
-        if host == ip:
+        if port.host == port.ip:
             return port not in self._open
-        if (protocol, host, number) in self._held:
-            return False
+        return self._first_taken((port.protocol, port.host), [port.host_port]) is None
+
+    def _first_taken(self, place: _Place, numbers: Sequence[int]) -> int | None:
+        """Return the first that we have taken: an address of the host's is in the way of all, and all of it."""
+        protocol, host = place
+        others = self._single.get((protocol, len(host)), _EMPTY)
         if host not in _ALL:
-            return (protocol, _ANY[len(host)], number) not in self._held
-        return not self._single.get((protocol, len(host), number))
+            others = self._held.get((protocol, _ANY[len(host)]), _EMPTY)
+        in_the_way = (self._held.get(place, _EMPTY), others)
+        wanted = set(numbers)
+        if len(wanted) == len(numbers) and all(one.keys().isdisjoint(wanted) for one in in_the_way):
+            return None
+        before: set[int] = set()
+        for number in numbers:
+            if number in before or any(number in one for one in in_the_way):
+                return number
+            before.add(number)
+        return None
 
     def _bind(self, ports: list[PortMap]) -> list[PortMap]:
         """Take ports, all or none."""
-        claimed: list[PortMap] = []
+        opened: list[PortMap] = []
+        claimed: list[tuple[_Place, list[int]]] = []
         try:
-            held, single = self._held, self._single
+            there = []
             for port in ports:
                 protocol, host, number, ip, _ = port
-                key = (protocol, host, number)
-                every = host in _ALL
-                # As _is_free, which a thousand ports would call a thousand times.
-                if key in held or ((single or not every or host == ip) and not self._is_free(port)):
-                    state = "open" if host == ip else "published"
-                    what = f"port {number}/{protocol} of {port.host_address}"
-                    raise errors.PortTakenError(f"{what} is {state} already; choose another")
-                claimed.append(port)
-                if host == ip:
+                if host != ip:
+                    there.append(port)
+                elif port in self._open:
+                    raise _taken("open", protocol, host, number)
+                else:
+                    opened.append(port)
                     self._open.add(port)
-                    continue
-                held[key] = 0
-                if not every:
-                    single[protocol, len(host), number] += 1
-            for (protocol, host, direct), some in groupby(ports, _place):
-                if not direct:
-                    self._bind_some(protocol, host, list(some))
+            for place, numbers in _by_place(there):
+                taken = self._first_taken(place, numbers)
+                if taken is not None:
+                    raise _taken("published", *place, taken)
+                claimed.append((place, numbers))
+                self._hold_some(place, numbers)
         except BaseException:
-            self._release(claimed)
+            self._open.difference_update(opened)
+            for place, numbers in claimed:
+                self._let_go(place, numbers)
             raise
         return ports
 
-    def _bind_some(self, protocol: str, host: bytes, ports: list[PortMap]) -> None:
+    def _hold_some(self, place: _Place, numbers: list[int]) -> None:
         """Bind a socket to each port: to hold it, or to see that it is free."""
+        protocol, host = place
+        held = self._held.setdefault(place, {})
+        held.update(dict.fromkeys(numbers, 0))
+        if host not in _ALL:
+            self._single.setdefault((protocol, len(host)), Counter()).update(numbers)
         family = socket.AF_INET if len(host) == 4 else socket.AF_INET6
-        numbers = [port.host_port for port in ports]
         found, refused = bind_ports(family, _KINDS[protocol], PROTOCOLS[protocol], host, numbers, keep=self._hold)
-        held = self._held
-        for number, descriptor in zip(numbers, found, strict=False):
-            held[protocol, host, number] = descriptor
+        held.update(zip(numbers, found, strict=False))
         # A kernel without the protocol has nobody who could take such a port.
         if refused and not (refused in _ABSENT and not found):
-            raise _refusal(ports[len(found)], refused)
+            raise _refusal(protocol, host, numbers[len(found)], refused)
 
-    def _automatic(self) -> tuple[int, int, frozenset[int]]:
+    def _automatic(self) -> _Range:
         """Return what the kernel gives to sockets by itself: first, last, and what of it is kept back."""
         low, high = _RANGE
         words = self._read("ip_local_port_range").split()
@@ -224,12 +256,19 @@ class HostPorts:
             os.close(descriptor)
 
 
-def _place(port: PortMap) -> tuple[str, bytes, bool]:
-    return port.protocol, port.host, port.host == port.ip
+def _by_place(ports: Iterable[PortMap]) -> Iterable[tuple[_Place, list[int]]]:
+    found: dict[_Place, list[int]] = {}
+    for protocol, host, number, _, _ in ports:
+        found.setdefault((protocol, host), []).append(number)
+    return found.items()
 
 
-def _refusal(port: PortMap, number: int) -> errors.DriverAPIError:
-    where = f"port {port.host_port}/{port.protocol} of {port.host_address}"
+def _taken(state: str, protocol: str, host: bytes, number: int) -> errors.PortTakenError:
+    return errors.PortTakenError(f"port {number}/{protocol} of {format_ip(host)} is {state} already; choose another")
+
+
+def _refusal(protocol: str, host: bytes, port: int, number: int) -> errors.DriverAPIError:
+    where = f"port {port}/{protocol} of {format_ip(host)}"
     if number == errno.EADDRINUSE:
         return errors.PortTakenError(f"{where} is in use by a process that is not ours; choose another, or end that")
     if number == errno.EADDRNOTAVAIL:

@@ -1,0 +1,1 @@
+"""Published ports as elements of nftables' maps. C level: nothing."""

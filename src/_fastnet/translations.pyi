@@ -1,0 +1,3 @@
+def translations(
+    ports: list[tuple[str, bytes, int, bytes, int]], protocols: dict[str, int], names: tuple[str, ...], /
+) -> dict[str, dict[bytes, bytes]]: ...
