@@ -164,26 +164,24 @@ def wishes_of(specs: Iterable[PortSpec], addresses: Iterable[Address], policy: P
     wishes = []
     found: dict[bytes | None, tuple[tuple[bytes, bytes], ...]] = {}  # by the host's address
     for spec in specs:
-        places = found.get(spec.host)
-        if places:
-            wishes.append(PortWish(spec.protocol, places, spec.port, spec.host_port, spec.host_port_end))
-            continue
-        families = targets if spec.host is None else {4 if len(spec.host) == 4 else 6: spec.host}
-        places = tuple(
-            (
-                targets[family] if family in policy.direct else spec.host or binding.get(family) or _ANY[family],
-                targets[family],
+        port, protocol, host, low, high = spec
+        places = found.get(host)
+        if places is None:
+            families = targets if host is None else {4 if len(host) == 4 else 6: host}
+            places = found[host] = tuple(
+                (
+                    targets[family] if family in policy.direct else host or binding.get(family) or _ANY[family],
+                    targets[family],
+                )
+                for family in families
+                if family in targets
             )
-            for family in families
-            if family in targets
-        )
-        if not places:
-            raise errors.InvalidError(
-                f"{what}: port {spec} cannot be published: the endpoint has no "
-                f"{'address' if spec.host is None else f'IPv{next(iter(families))} address'} that it could lead to"
-            )
-        found[spec.host] = places
-        wishes.append(PortWish(spec.protocol, places, spec.port, spec.host_port, spec.host_port_end))
+            if not places:
+                raise errors.InvalidError(
+                    f"{what}: port {spec} cannot be published: the endpoint has no "
+                    f"{'address' if host is None else f'IPv{next(iter(families))} address'} that it could lead to"
+                )
+        wishes.append(tuple.__new__(PortWish, (protocol, places, port, low, high)))  # as PortWish(…), at half the cost
     return wishes
 
 
