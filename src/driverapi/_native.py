@@ -20,9 +20,9 @@ from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import open as open_namespace
 from _fastnet.nft import NftBatch
+from _fastnet.portmaps import plain_ports, translations
 from _fastnet.records import LinkRecord, links
 from _fastnet.socket import NetlinkSocket, execute_many, observe
-from _fastnet.translations import translations
 
 __all__ = [
     "CLONE_NEWNET",
@@ -60,6 +60,7 @@ __all__ = [
     "open_namespace",
     "pack_ip",
     "pack_mac",
+    "plain_ports",
     "socket_in",
     "translations",
     "unshare",

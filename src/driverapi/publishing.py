@@ -64,7 +64,7 @@ def _requests(wanted: Wanted) -> list[PortRequest]:
         if specs is None:
             endpoint._known()
             specs = found[endpoint] = []
-        plain = parse_plain(what) if isinstance(what, str) else None
+        plain = parse_plain(what)
         if plain is not None:
             specs.append(plain)
         else:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from _fastnet.nft import NftBatch
-from _fastnet.translations import translations
+from _fastnet.portmaps import translations
 
 TABLE = "driverapi-1a2b"
 

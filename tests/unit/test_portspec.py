@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from _fastnet.portmaps import plain_ports
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.plan import PortWish
@@ -100,3 +101,27 @@ def test_a_port_that_leads_nowhere_is_refused() -> None:
         wishes_of(parse_ports("80"), [], PortPolicy(), "endpoint 'e'")
     with pytest.raises(errors.NotImplementedYetError, match="is internal"):
         wishes_of(parse_ports("80"), [IPV4], PortPolicy(refused="the network is internal"), "endpoint 'e'")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8080:80", (8080, 80)),
+        ("1:65535", (1, 65535)),
+        ("65535:1", (65535, 1)),
+        ("00080:00443", (80, 443)),
+        *(
+            (text, (0, 0))
+            for text in ("", ":", "80", "80:", ":80", "0:80", "80:0", "65536:80", "80:65536", "000080:80")
+        ),
+        *(
+            (text, (0, 0))
+            for text in ("1:2:3", "1-2:3", "1:2/tcp", "-1:2", "+1:2", " 1:2", "1:2 ", "1.0:2", "1:2\0", "/:2")
+        ),
+        *((text, (0, 0)) for text in ("\u0661:2", "1:\u0662", "1:2é", "[::1]:1:2", b"1:2", 80, None, ["1:2"])),
+    ],
+)
+def test_plain_text_is_read_by_the_short_way_alone(text: object, expected: tuple[int, int]) -> None:
+    assert divmod(plain_ports(text), 65536) == expected
+    if expected != (0, 0):
+        assert parse_ports(str(text)) == parse_ports({"Port": expected[1], "HostPort": expected[0]})

@@ -1,16 +1,69 @@
-"""Published ports as elements of nftables' maps: keys and data as the kernel has them in registers."""
+"""Published ports, many at once: read from text, and packed as elements of nftables' maps. No I/O."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy, memset
 
 from _fastnet.args cimport read_number
 
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+
 cdef enum:
     PLACE = 8           # protocol, 3 bytes; port, 2 bytes
     PORT = 4            # port, 2 bytes
     MOST = 16
+    DIGITS = 5          # of a port
+
+
+cdef inline const uint8_t* read_digits(const uint8_t* at, const uint8_t* end, int* number) noexcept nogil:
+    """Read a few decimal digits; give the place after them."""
+    cdef const uint8_t* first = at
+    number[0] = 0
+    while at < end and at - first < DIGITS and c'0' <= at[0] <= c'9':
+        number[0] = 10 * number[0] + at[0] - c'0'
+        at += 1
+    return at
+
+
+def plain_ports(text, /):
+    """Read ``HOSTPORT:PORT``, as most published ports are written.
+
+    Parameters
+    ----------
+    text : object
+        A str; anything else is no such text.
+
+    Returns
+    -------
+    int
+        The port of the host times 65536, plus the other; 0 where it is not written so, or one is not 1…65535.
+
+    Notes
+    -----
+    Thread safety: any thread.
+
+    Examples
+    --------
+    >>> divmod(plain_ports("8080:80"), 65536)
+    (8080, 80)
+    """
+    cdef const uint8_t* at
+    cdef const uint8_t* end
+    cdef int outer, inner
+    if not isinstance(text, str) or not PyUnicode_IS_COMPACT_ASCII(text):
+        return 0
+    at = <const uint8_t*> PyUnicode_DATA(text)
+    end = at + PyUnicode_GET_LENGTH(text)
+    at = read_digits(at, end, &outer)
+    if at == end or at[0] != c':':
+        return 0
+    at = read_digits(at + 1, end, &inner)
+    if at != end or not 0 < outer <= 0xFFFF or not 0 < inner <= 0xFFFF:
+        return 0
+    return <unsigned int> outer << 16 | <unsigned int> inner
 
 
 cdef inline void put_port(uint8_t* at, int port) noexcept nogil:

@@ -1,0 +1,1 @@
+"""Published ports, many at once. C level: nothing."""

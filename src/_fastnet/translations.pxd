@@ -1,1 +1,0 @@
-"""Published ports as elements of nftables' maps. C level: nothing."""
