@@ -146,3 +146,53 @@ def test_every_address_and_one_are_in_each_others_way(first: str, second: str, h
     finally:
         ports.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.fixture
+def span() -> tuple[int, int]:
+    """Ten ports that nobody has."""
+    return next((low, low + 9) for low in free_ports(20, HERE) if low < 65_000)
+
+
+@pytest.mark.parametrize("foreign", [(), (0,), (3, 4), (0, 9)])
+def test_those_of_one_range_get_the_first_that_are_free(span: tuple[int, int], foreign: tuple[int, ...]) -> None:
+    """They are bound together; where somebody has one of them, without that one."""
+    low, high = span
+    ports = HostPorts()
+    others = [socket.create_server((HERE, low + number)) for number in foreign]
+    try:
+        ports.take([wish(HERE, low + 5)])
+        free = [number for number in range(low, high + 1) if number - low not in (*foreign, 5)]
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(errors.PortsExhaustedError, match=f"ports {low}…{high}/tcp are all in use"):
+            ports.take([wish(HERE, low, high)] * (len(free) + 1))
+        assert len(os.listdir("/proc/self/fd")) == before
+        found = ports.take([wish(HERE, low, high)] * len(free))
+        assert [one.host_port for one in found] == free
+    finally:
+        ports.close()
+        for one in others:
+            one.close()
+
+
+def test_one_that_cannot_be_had_is_no_matter_of_the_others(span: tuple[int, int]) -> None:
+    low, _ = span
+    ports = HostPorts()
+    wishes = [[wish(HERE, low), wish(HERE, low + 1)], [wish(HERE, low + 2), wish(HERE, low + 3)], [wish(HERE, low + 4)]]
+    try:
+        with socket.create_server((HERE, low + 3)):
+            first, second, third = ports.take_each(wishes)
+        assert isinstance(first, list)
+        assert isinstance(third, list)
+        assert [one.host_port - low for one in first + third] == [0, 1, 4]
+        assert isinstance(second, errors.PortTakenError)
+        ports.release(first + third)
+        assert [
+            [one.host_port - low for one in some] for some in ports.take_each(wishes) if isinstance(some, list)
+        ] == [
+            [0, 1],
+            [2, 3],
+            [4],
+        ]
+    finally:
+        ports.close()

@@ -157,11 +157,7 @@ class Firewall:
         """Publish ports: for each sequence what it got, or why none of it is published."""
         answers: list[list[PortMap] | Exception] = []
         try:
-            for some in wishes:
-                try:
-                    answers.append(self.ports.take(some))
-                except errors.DriverAPIError as error:
-                    answers.append(error)
+            answers = self.ports.take_each(wishes)
             taken = [one for answer in answers if isinstance(answer, list) for one in answer]
             try:
                 with self._lock:

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, islice
 from typing import Final, final
 
 from driverapi import errors
@@ -45,9 +46,8 @@ class HostPorts:
         self._hold = hold
         self._lock = threading.Lock()
         self._held: dict[_Place, dict[int, int]] = {}  # descriptors by port; 0: none
-        self._single: dict[
-            tuple[str, int], Counter[int]
-        ] = {}  # by protocol and bytes of an address: ports of one alone
+        # By protocol and bytes of an address: of how many single addresses a port is taken.
+        self._single: dict[tuple[str, int], Counter[int]] = {}
         self._open: set[PortMap] = set()  # of sandboxes themselves
         self._next: dict[str, int] = {}  # by protocol: where to look for a free one
         self._home = os.stat("/proc/thread-self/ns/net").st_ino
@@ -83,23 +83,39 @@ class HostPorts:
         self.check_place()
         with self._lock:
             try:
-                fixed: list[PortWish] = []  # those that are asked for by number are bound together
-                for wish in wishes:
-                    if wish.low == wish.high and (wish.low or all(host == ip for host, ip in wish.places)):
-                        fixed.append(wish)
+                for kind, some in groupby(wishes, _kind):
+                    alike = list(some)
+                    if kind is None:
+                        taken += self._bind(ports_at(alike))
                         continue
-                    taken += self._bind(ports_at(fixed))
-                    fixed = []
-                    if wish.low:
-                        taken += self._choose(wish, (wish.low, wish.high, frozenset()))
+                    first = alike[0]
+                    if first.low:
+                        among: _Range = (first.low, first.high, frozenset())
                     else:
-                        automatic = automatic or self._automatic()
-                        taken += self._choose(wish, automatic)
-                taken += self._bind(ports_at(fixed))
+                        among = automatic = automatic or self._automatic()
+                    taken += self._choose(alike, among)
             except BaseException:
                 self._release(taken)
                 raise
         return taken
+
+    def take_each(self, wishes: Sequence[Sequence[PortWish]]) -> list[list[PortMap] | Exception]:
+        """Take ports for several who wish: for each what it got, or why it got none."""
+        if len(wishes) > 1:  # together, as nearly always can be
+            with contextlib.suppress(errors.DriverAPIError):
+                taken = iter(self.take([wish for some in wishes for wish in some]))
+                return [list(islice(taken, sum(len(wish.places) for wish in some))) for some in wishes]
+        answers: list[list[PortMap] | Exception] = []
+        try:
+            for some in wishes:
+                try:
+                    answers.append(self.take(some))
+                except errors.DriverAPIError as error:
+                    answers.append(error)
+        except BaseException:
+            self.release(port for answer in answers if isinstance(answer, list) for port in answer)
+            raise
+        return answers
 
     def check_place(self) -> None:
         """See that the calling thread is in the network namespace that the ports are of.
@@ -146,40 +162,55 @@ class HostPorts:
                     del single[number]
         close_all(gone.values())
 
-    def _choose(self, wish: PortWish, among: _Range) -> list[PortMap]:
+    def _choose(self, wishes: Sequence[PortWish], among: _Range) -> list[PortMap]:
+        """Take the first ports of a range that are free, for wishes that are alike."""
         low, high, reserved = among
+        protocol, places, _, wanted, _ = wishes[0]
+        in_the_way = [one for host, ip in places if host != ip for one in self._in_the_way((protocol, host))]
         size = high - low + 1
-        start = max(self._next.get(wish.protocol, low) - low, 0) % size if not wish.low else 0
+        start = 0 if wanted else max(self._next.get(protocol, low) - low, 0) % size
+        free = (
+            number
+            for step in range(size)
+            if (number := low + (start + step) % size) not in reserved and not any(number in one for one in in_the_way)
+        )
         refused: errors.DriverAPIError | None = None
-        for step in range(size):
-            number = low + (start + step) % size
-            ports = wish.at(number)
-            if number in reserved or not all(self._is_free(port) for port in ports):
-                continue
+        while len(chosen := list(islice(free, len(wishes)))) == len(wishes):
             try:
+                ports = [port for wish, number in zip(wishes, chosen, strict=True) for port in wish.at(number)]
                 self._bind(ports)
             except errors.PortTakenError as error:
+                if len(wishes) > 1:  # somebody has one of them
+                    return self._choose_apart(wishes, among)
                 refused = error
                 continue
-            if not wish.low:
-                self._next[wish.protocol] = number + 1
+            if not wanted:
+                self._next[protocol] = chosen[-1] + 1
             return ports
         raise errors.PortsExhaustedError(
-            f"ports {low}…{high}/{wish.protocol} are all in use; unpublish some, or publish in another range"
+            f"ports {low}…{high}/{protocol} are all in use; unpublish some, or publish in another range"
         ) from refused
 
-    def _is_free(self, port: PortMap) -> bool:
-        if port.host == port.ip:
-            return port not in self._open
-        return self._first_taken((port.protocol, port.host), [port.host_port]) is None
+    def _choose_apart(self, wishes: Sequence[PortWish], among: _Range) -> list[PortMap]:
+        half = len(wishes) // 2
+        first = self._choose(wishes[:half], among)
+        try:
+            return first + self._choose(wishes[half:], among)
+        except BaseException:
+            self._release(first)
+            raise
 
-    def _first_taken(self, place: _Place, numbers: Sequence[int]) -> int | None:
-        """Return the first that we have taken: an address of the host's is in the way of all, and all of it."""
+    def _in_the_way(self, place: _Place) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        """Return where ports are that we have taken: an address of the host's is in the way of all, and all of it."""
         protocol, host = place
         others = self._single.get((protocol, len(host)), _EMPTY)
         if host not in _ALL:
             others = self._held.get((protocol, _ANY[len(host)]), _EMPTY)
-        in_the_way = (self._held.get(place, _EMPTY), others)
+        return self._held.get(place, _EMPTY), others
+
+    def _first_taken(self, place: _Place, numbers: Sequence[int]) -> int | None:
+        """Return the first that we have taken, or that comes twice."""
+        in_the_way = self._in_the_way(place)
         wanted = set(numbers)
         if len(wanted) == len(numbers) and all(one.keys().isdisjoint(wanted) for one in in_the_way):
             return None
@@ -254,6 +285,14 @@ class HostPorts:
             return os.read(descriptor, 1 << 16).decode("ascii")
         finally:
             os.close(descriptor)
+
+
+def _kind(wish: PortWish) -> object:
+    """Return what wishes have in common that choose among the same ports; None for one that names its port."""
+    protocol, places, _, low, high = wish
+    if low == high and (low or all(host == ip for host, ip in places)):
+        return None
+    return protocol, low, high, [host == ip or host for host, ip in places]
 
 
 def _by_place(ports: Iterable[PortMap]) -> Iterable[tuple[_Place, list[int]]]:
