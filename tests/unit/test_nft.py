@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from _fastnet.nft import NftBatch
 from _fastnet.portmaps import translations
+from driverapi.dataplane.firewall.contents import Change, Contents
 
 TABLE = "driverapi-1a2b"
 
@@ -254,3 +255,11 @@ PORT = ("tcp", bytes(4), 80, bytes((10, 0, 0, 2)), 8080)
 def test_ports_that_are_none(arguments: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         translations(*arguments)
+
+
+def test_what_is_not_there_is_not_taken_away() -> None:
+    one, other = bytes(8), bytes([1] * 8)
+    there = Contents()
+    there.apply(Change((), {"any4": {one: b"x"}, "any6": {one: b"y"}}))
+    assert there.known({"any4": {one: b"", other: b""}, "any6": {other: b""}}) == {"any4": {one: b""}}
+    assert there.known({"any6": {one: b"y"}}) == {"any6": {one: b"y"}}
