@@ -105,6 +105,9 @@ class Driver(ABC):
     host_sandbox: bool = False
     """True: endpoints live in the host's own namespace, where nothing is made or undone."""
 
+    leaves_first: bool = False
+    """True: ``leave`` is called while the links are in the sandbox yet, as engines call it, and may delete them."""
+
     def config(self, options: Options) -> None:
         """Push driver-specific configuration, before the first network (seed: ``Config``).
 
@@ -189,7 +192,8 @@ class Driver(ABC):
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Detach an endpoint from its sandbox (seed: ``Leave``).
 
-        Called when the dataplane has taken away what ``join`` declared, or could not make it.
+        Called when the dataplane has taken away what ``join`` declared, or could not make it; with ``leaves_first``
+        before it takes it away.
 
         Raises
         ------

@@ -29,4 +29,7 @@ class KnowsAgain(Protocol):
     def know_join(
         self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, memory: Mapping[str, Any]
     ) -> None:
-        """Declare again what ``join`` had declared: ``memory`` is what :meth:`join_memory` returned."""
+        """Declare again what ``join`` had declared: ``memory`` is what :meth:`join_memory` returned.
+
+        ``sandbox_key`` is empty where the sandbox is gone; ``leave`` comes next then.
+        """

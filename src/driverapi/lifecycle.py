@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any
 
-from driverapi import errors
+from driverapi import errors, external
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
 from driverapi.asking import ask, check_next_hops, may_join, outcome_of, plan_of, recall, undo
 from driverapi.blocking import Flights
@@ -302,6 +302,9 @@ class Lifecycle:
                         outcomes[position] = answer
                     else:
                         records[position].realised = answer
+                for position, fault in self._program(records, asked, outcomes, progress).items():
+                    undo([self._leaving(records[position])], fault)
+                    outcomes[position] = fault
                 failed = [position for position in due if outcomes[position] is not None]
                 joined = [position for position in due if outcomes[position] is None]
                 for position in failed:
@@ -321,6 +324,34 @@ class Lifecycle:
                 self._owe(([records[position] for position in due], State.CREATED))
                 raise
         return outcomes
+
+    def _program(
+        self,
+        records: Mapping[int, EndpointRecord],
+        asked: Sequence[int],
+        outcomes: Sequence[Outcome],
+        progress: Progress | None,
+    ) -> dict[int, Exception]:
+        """Have drivers that publish ports themselves do so; take away the links of those that cannot have theirs."""
+        due = {
+            position: records[position]
+            for position in asked
+            if outcomes[position] is None and external.programs(records[position].network.driver)
+        }
+        faults: dict[int, Exception] = {}
+
+        def step(position: int) -> None:
+            fault = outcome_of(due[position], partial(external.program, due[position]))
+            if fault is not None:
+                faults[position] = fault
+
+        self._each(due, step, progress)
+        gone = self._dataplane.remove([due[position].realised for position in faults]) if faults else ()
+        for fault, refused in zip(faults.values(), gone, strict=False):
+            if refused is not None:
+                fault.add_note(f"while undoing: {refused}")
+                undo_failed(refused)
+        return faults
 
     def _remove(self, made: Sequence[Any], error: BaseException) -> None:
         for refused in self._dataplane.remove(made):
@@ -367,7 +398,8 @@ class Lifecycle:
 
         It goes on after an error. What the kernel had is gone unless the dataplane's error
         says otherwise; then the endpoint is still joined and can leave again. A driver whose
-        ``leave`` raised is asked again before the endpoint joins or is deleted.
+        ``leave`` raised is asked again before the endpoint joins or is deleted. One that
+        ``leaves_first`` is asked before the kernel.
         """
         with self._holding([request.endpoint for request in requests]) as (records, outcomes):
             for position, record in records.items():
@@ -379,16 +411,23 @@ class Lifecycle:
             for position in due:
                 records[position].ending = requests[position].ends
             gone: set[int] = set()
+            first = {position for position in due if records[position].network.driver.leaves_first}
+            faults: dict[int, Outcome] = {}
+
+            def leave(position: int) -> None:
+                records[position].owes_leave = True
+                faults[position] = self._leave_owed(records[position])
 
             def step(position: int) -> None:
-                record = records[position]
-                record.owes_leave = True
-                outcomes[position] = self._leave_owed(record)
-                _parted(record)
+                if position not in first:
+                    leave(position)
+                outcomes[position] = faults[position]
+                _parted(records[position])
                 gone.add(position)
 
             try:
                 self._put(([records[position] for position in due], State.LEAVING))
+                self._each({position: records[position] for position in due if position in first}, leave, progress)
                 answers = self._dataplane.remove([records[position].realised for position in due], progress)
                 for position, answer in zip(due, answers, strict=True):
                     outcomes[position] = answer
@@ -541,6 +580,8 @@ def _nothing() -> None:
 
 def _parted(record: EndpointRecord) -> None:
     record.netns = record.join = record.realised = None
+    if record.ports and external.programs(record.network.driver):
+        record.ports = {}  # the driver has revoked them
 
 
 def _note(requests: Sequence[JoinRequest], positions: Iterable[int], *, inside: bool) -> None:

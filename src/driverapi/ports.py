@@ -3,18 +3,20 @@
 Ports belong to an endpoint from when they are published until they are taken away, or it is deleted, whether it has
 joined a sandbox or not. They are in the kernel before they are in the store, and out of it likewise: what a process
 that is killed in between has published is taken away by the next, and what it had taken away is published again. Its
-caller had not been told.
+caller had not been told. Drivers that publish ports themselves (:mod:`driverapi.external`) do so while the endpoint is
+in a sandbox.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi import errors
+from driverapi import errors, external, labels
 from driverapi.addresses import Address
-from driverapi.asking import ask
+from driverapi.asking import ask, undo
 from driverapi.dataplane.contract import Publishes
 from driverapi.plan import PortMap
 from driverapi.portspec import PortPolicy, PortSpec, PublishesPorts, wishes_of
@@ -61,7 +63,11 @@ class Ports:
         with self._lifecycle._holding([request.endpoint for request in requests]) as (records, outcomes):
             due: list[int] = []
             wanted = []
+            elsewhere = []
             for position, record in records.items():
+                if external.programs(record.network.driver):
+                    elsewhere.append(position)
+                    continue
                 try:
                     wishes = wishes_of(requests[position].specs, _addresses(record), self._policy(record), record.what)
                 except errors.DriverAPIError as error:
@@ -71,6 +77,10 @@ class Ports:
                 wanted.append((record.network.id, wishes))
             if whole and any(outcomes):
                 return outcomes
+            if elsewhere:
+                self._add({position: records[position] for position in elsewhere}, requests, outcomes, whole=whole)
+                if whole and any(outcomes):
+                    return outcomes
             answers = self._checked().publish(wanted) if wanted else []
             try:
                 for position, answer in zip(due, answers, strict=True):
@@ -92,21 +102,50 @@ class Ports:
                 raise
         return outcomes
 
+    def _add(
+        self,
+        records: Mapping[int, EndpointRecord],
+        requests: Sequence[PortRequest],
+        outcomes: list[Outcome],
+        *,
+        whole: bool,
+    ) -> None:
+        """Have drivers publish ports that do so themselves; with ``whole``, all or none."""
+        done: list[tuple[EndpointRecord, Any]] = []
+        for position, record in records.items():
+            before = record.options.get(labels.PORT_MAP)
+            try:
+                requests[position].got.extend(external.add(record, requests[position].specs))
+            except errors.DriverAPIError as error:
+                outcomes[position] = error
+                if whole:
+                    undo([partial(external.put, one, ports) for one, ports in done], error)
+                    return
+            else:
+                done.append((record, before))
+        self._lifecycle._note_ports([record for record, _ in done])
+
     def unpublish(self, requests: Sequence[PortRequest]) -> list[Outcome]:
         """Take published ports away, all in one transaction; for each request one outcome."""
         with self._lifecycle._holding([request.endpoint for request in requests]) as (records, outcomes):
             gone: dict[int, list[PortMap]] = {}
+            changed = []
             for position, record in records.items():
                 try:
+                    if external.programs(record.network.driver):
+                        external.take_out(record, requests[position].specs)
+                        changed.append(record)
+                        continue
                     gone[position] = _found(record, requests[position].specs)
                 except errors.DriverAPIError as error:
                     outcomes[position] = error
             self._take_away([records[position] for position in gone], list(gone.values()))
+            self._lifecycle._note_ports(changed, owed=True)
         return outcomes
 
     def give_up(self, records: Iterable[EndpointRecord]) -> None:
         """Take all ports of endpoints away that their caller holds."""
-        having = [record for record in records if record.ports]
+        having = [record for record in records if record.ports and not external.programs(record.network.driver)]
         if having:
             self._take_away(having, [list(record.ports) for record in having])
 

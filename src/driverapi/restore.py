@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from driverapi import errors, labels
+from driverapi import errors, external, labels
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.asking import ask, plan_of
@@ -344,6 +344,8 @@ class _Restorer:
         for member in self._members:
             place = None if member.made is None else self._sandboxes.get(member.made.sandbox)
             if member.made is None or place is None:
+                if member.made is not None and isinstance(member.record.network.driver, KnowsAgain):
+                    join_again(member.record, "", member.made.options, member.made.memory)
                 self._part(member)
                 continue
             sandbox, _ = place
@@ -366,7 +368,11 @@ class _Restorer:
         """Have ports published again; those that cannot be, as somebody has them since, are lost."""
         if not isinstance(self._controller._dataplane, Publishes):
             return
-        having = [member for member in self._members if member.record.ports]
+        having = [
+            member
+            for member in self._members
+            if member.record.ports and not external.programs(member.record.network.driver)
+        ]
         answers = survey.ports([(member.record.network.id, list(member.record.ports)) for member in having])
         for member, refused in zip(having, answers, strict=True):
             if refused is not None:
@@ -383,6 +389,11 @@ class _Restorer:
         """Take note of an endpoint that is in no sandbox now."""
         if member.state is State.CREATED:
             return
+        record = member.record
+        if external.programs(record.network.driver):
+            record.ports = {}
+        if isinstance(record.network.driver, KnowsAgain):
+            record.owes_leave = True  # who lives elsewhere has it in a sandbox yet, or may have
         if member.state is State.JOINED:
             self._down.append(member)
         elif member.state in (State.JOINING, State.LEAVING):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from driverapi import errors, publishing
+from driverapi import errors, external, publishing
 from driverapi.addressing import Addressing, Wanted, catch
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.checks import further
@@ -154,7 +154,7 @@ class Steps:
                     self.id,
                     endpoints[position].id,
                     endpoints[position]._info,
-                    wanted[position].options or {},
+                    self._options(wanted[position]),
                     endpoints[position].name,
                     wanted[position].joins,
                 )
@@ -235,9 +235,16 @@ class Steps:
         self._watch.refused(self._me, refused)
         self._undo_driver(refused)
 
+    def _options(self, wanted: Wanted) -> Mapping[str, Any]:
+        """Return the options of an endpoint; a driver that publishes ports itself is told of them there."""
+        options = wanted.options or {}
+        if wanted.ports and self._driver is not None and external.programs(self._driver):
+            return external.with_ports(options, wanted.ports)
+        return options
+
     def _publish(self, endpoints: Sequence[Endpoint], wanted: Sequence[Wanted]) -> None:
         """Publish what is to be published; an endpoint that cannot have its ports is undone."""
-        if any(one.ports for one in wanted):
+        if any(one.ports for one in wanted) and not (self._driver is not None and external.programs(self._driver)):
             before = [endpoint for endpoint in endpoints if endpoint.error is None]
             publishing.publish_each(endpoints, [one.ports for one in wanted])
             self._undo_driver([endpoint for endpoint in before if endpoint.error is not None])

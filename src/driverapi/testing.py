@@ -70,6 +70,7 @@ class Recorder(Driver):
         self.requires_ipam = inner.requires_ipam
         self.host_sandbox = inner.host_sandbox
         self.shares_prefixes = inner.shares_prefixes
+        self.leaves_first = inner.leaves_first
         if hasattr(inner, "has_gateway"):
             self.has_gateway = inner.has_gateway
         if hasattr(inner, "network_plan"):
@@ -78,6 +79,10 @@ class Recorder(Driver):
             self.port_policy = inner.port_policy
         if hasattr(inner, "pairs"):
             self.pairs = inner.pairs
+        if hasattr(inner, "program_external_connectivity"):
+            self.program_external_connectivity = inner.program_external_connectivity
+        if hasattr(inner, "revoke_external_connectivity"):
+            self.revoke_external_connectivity = inner.revoke_external_connectivity
 
     def _note(self, method: str, id: str) -> None:
         self.calls.append((method, id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from pyroute2 import IPRoute, NetNS
 from driverapi import Controller, errors
 from driverapi.endpoint import Endpoint
 from driverapi.remote import RemoteDriver, RemoteIPAM
-from tests.kernel.traffic import ip_of, place, run
+from tests.kernel.traffic import ask, ip_of, place, run, server
 
 
 class Served:
@@ -128,6 +129,39 @@ def test_an_endpoint_leaves_and_joins_again(served: Served) -> None:
             ep.leave(box)
         with pytest.raises(errors.AddressTakenError):
             net.create_endpoint("same", ipv4="10.45.0.77")
+    empty(served)
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+def test_ports_that_a_plugin_publishes_are_reached_from_the_host(served: Served) -> None:
+    run("ip", "link", "set", "lo", "up")
+    with controller(served) as ctl:
+        net = ctl.create_network("lab", "net", ipv4="10.45.0.0/16")
+        ep = net.create_endpoint("ep", publish=["8080:80", "81"])
+        box = ctl.create_sandbox("box")
+        assert ask("127.0.0.1", 8080, wait=0.2) is None
+        ep.join(box)
+        fixed, chosen = ep.ports
+        assert str(fixed) == f"0.0.0.0:8080->{ip_of(ep)}:80/tcp"
+        with server(place(ep), 80), server(place(ep), 81, name="81 "):
+            assert ask("127.0.0.1", 8080) == "10.45.0.1"
+            assert ask("127.0.0.1", chosen.host_port) == "81 10.45.0.1"
+            [again] = net.attach(1, publish="8080:80")
+            assert isinstance(again.error, errors.ConflictError)
+            assert "8080" in str(again.error)
+            ep.publish("8082:80")
+            assert [ask("127.0.0.1", port) for port in (8080, 8082)] == ["10.45.0.1"] * 2
+            ep.unpublish("8080:80")
+            assert [ask("127.0.0.1", port, wait=0.2) for port in (8080, 8082)] == [None, "10.45.0.1"]
+            with socket.socket() as other:
+                other.bind(("127.0.0.1", 8080))  # the host's port is free
+        ep.leave()
+        assert ep.ports == []
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 8082))
+        ep.join(box)
+        assert {one.port for one in ep.ports} == {80, 81}
+        ep.leave()
     empty(served)
 
 

@@ -172,8 +172,11 @@ def test_the_life_of_an_endpoint(world: World) -> None:
     box = world.ctl.create_sandbox("box")
     ep.join(box)
     assert world.tiny.documents("Join")[0] == {
-        "NetworkID": net.id, "EndpointID": ep.id, "SandboxKey": box.key, "Options": {}
-    }  # fmt: skip
+        "NetworkID": net.id,
+        "EndpointID": ep.id,
+        "SandboxKey": box.key,
+        "Options": {"com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}, {"Proto": 17, "Port": 53}]},
+    }
     plan = world.dataplane.endpoints[ep.id].plan
     assert plan.interfaces[0].link.source == f"t{ep.id[:8]}"
     assert world.dataplane.endpoints[ep.id].names == {0: "eth0"}
@@ -183,7 +186,8 @@ def test_the_life_of_an_endpoint(world: World) -> None:
     ep.delete()
     net.delete()
     assert world.tiny.verbs() == [
-        "CreateNetwork", "CreateEndpoint", "Join", "EndpointOperInfo", "Leave", "DeleteEndpoint", "DeleteNetwork"
+        "CreateNetwork", "CreateEndpoint", "Join", "ProgramExternalConnectivity", "EndpointOperInfo",
+        "RevokeExternalConnectivity", "Leave", "DeleteEndpoint", "DeleteNetwork",
     ]  # fmt: skip
     assert world.tiny.connections == 1
     assert [verb for verb, _ in world.tiny.asked[:2]] == ["Plugin.Activate", "NetworkDriver.GetCapabilities"]

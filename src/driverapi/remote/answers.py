@@ -152,12 +152,15 @@ class Refusal(msgspec.Struct, frozen=True):
         What it says; of a plugin that says none, what its status means.
     told : bool
         Whether it says what kind of error it is: plugins of other makers say 500 to everything.
+    missing : bool
+        It seems to have no such verb.
     """
 
     status: int
     text: str
     kind: Kind
     told: bool
+    missing: bool = False
 
     def error(self, plugin: str, verb: str) -> errors.DriverAPIError:
         """Return the error of this package."""
@@ -223,7 +226,13 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
     told = named in Kind._value2member_map_
     kind = Kind(named) if told else _KINDS.get(status, Kind.INTERNAL)
     shown = text[:1000] or "(it does not say why)"
-    return Refusal(status, shown if status == 200 else f"{shown} (status {status})", kind, told or status in _KINDS)
+    return Refusal(
+        status,
+        shown if status == 200 else f"{shown} (status {status})",
+        kind,
+        told or status in _KINDS,
+        status == 404 and not told,
+    )
 
 
 def read(body: bytes, kind: type[T]) -> T:

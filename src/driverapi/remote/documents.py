@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from driverapi import errors, labels
-from driverapi.addresses import format_mac, parse_mac
+from driverapi.addresses import format_mac, parse_ip, parse_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, IPAMData, Options
+from driverapi.external import bindings_of
+from driverapi.plan import PortMap
+from driverapi.portspec import parse_ports
 
-__all__ = ["endpoint_options", "interface", "interfaces", "network", "text_of"]
+__all__ = ["PORTS", "endpoint_options", "interface", "interfaces", "network", "port_options", "published", "text_of"]
 
 _TOP: Final = (labels.ENABLE_IPV4, labels.ENABLE_IPV6, labels.INTERNAL)
 """Options of a network that are not under ``generic``, and are truth values."""
 
+PORTS: Final = (labels.PORT_MAP, labels.ENDPOINT_EXPOSED_PORTS)
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}  # IANA
 _SPACE: Final = "LocalDefault"
 
@@ -56,13 +60,27 @@ def endpoint_options(options: Options) -> dict[str, Any]:
     """Return the options of an endpoint; what this package does for every driver is left out."""
     told: dict[str, Any] = {}
     for name, value in options.items():
-        if name in labels.SERVED or name == labels.PORT_MAP or name.startswith(labels.OURS):
+        if name in labels.SERVED or name in PORTS or name.startswith(labels.OURS):
             continue
         if name == labels.ENDPOINT_MAC:
             value = base64.b64encode(parse_mac(value, f"option {name!r}")).decode()
-        elif name == labels.ENDPOINT_EXPOSED_PORTS:
-            value = _exposed(value)
         told[name] = value
+    return told | port_options(options)
+
+
+def port_options(options: Options) -> dict[str, Any]:
+    """Return the options that are about ports: those that are published, and, with these, those that are exposed."""
+    told: dict[str, Any] = {}
+    exposed = _exposed(options.get(labels.ENDPOINT_EXPOSED_PORTS, ()))
+    bindings = bindings_of(parse_ports(options.get(labels.PORT_MAP)))
+    if bindings:
+        told[labels.PORT_MAP] = bindings
+        for one in bindings:
+            port = {"Proto": one["Proto"], "Port": one["Port"]}
+            if port not in exposed:
+                exposed.append(port)
+    if exposed:
+        told[labels.ENDPOINT_EXPOSED_PORTS] = exposed
     return told
 
 
@@ -82,6 +100,26 @@ def _exposed(value: object) -> list[Any]:
             raise errors.InvalidError(f"option {labels.ENDPOINT_EXPOSED_PORTS!r}: {one!r} is not PORT/PROTOCOL")
         told.append({"Proto": number, "Port": int(port)})
     return told
+
+
+def published(told: object) -> list[PortMap]:
+    """Read the port bindings of a plugin's operational data.
+
+    Raises
+    ------
+    errors.DriverAPIError
+        They are none, or do not say which port of the host it is.
+    """
+    if not isinstance(told, list):
+        raise errors.InvalidError(f"{told!r:.80} is no list of port bindings")
+    found = []
+    for one in told:
+        (spec,) = parse_ports(one) if isinstance(one, Mapping) and "Port" in one else (None,)
+        if spec is None or not spec.host_port:
+            raise errors.InvalidError(f"{one!r:.160} is no binding of a port of the host")
+        ip = parse_ip(one.get("IP") or "", "IP")
+        found.append(PortMap(spec.protocol, spec.host or bytes(len(ip)), spec.host_port, ip, spec.port))
+    return found
 
 
 def interface(info: EndpointInfo) -> dict[str, Any] | None:

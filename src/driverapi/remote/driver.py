@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 import msgspec
@@ -20,7 +20,7 @@ from driverapi.discovery import NODE, Node
 from driverapi.errors import Kind
 from driverapi.events import emit, of_fault
 from driverapi.places import TlsFiles
-from driverapi.plan import MoveLink
+from driverapi.plan import MoveLink, PortMap
 from driverapi.plugin.wire import EndpointInterface
 from driverapi.remote import documents
 from driverapi.remote.answers import Capabilities, EndpointAnswer, InterfaceName, JoinAnswer, Nothing, OperInfo
@@ -68,6 +68,7 @@ class RemoteDriver(Driver):
 
     create_in_flight = 1
     join_in_flight = 16
+    leaves_first = True
 
     def __init__(
         self,
@@ -94,7 +95,10 @@ class RemoteDriver(Driver):
         self._lock = threading.Lock()
         self._checked: Capabilities | None = None
         self._in_list = form == "list"
+        self._asked: dict[str, dict[str, Any]] = {}  # endpoint: how it is asked for, with what the plugin has filled
         self._joined: dict[str, bytes] = {}  # endpoint: what the plugin declared
+        self._programs = True  # until it says that it has no such verb
+        self._programmed: set[str] = set()  # endpoints whose ports it has published
         self._owed: dict[tuple[str, str, str], None] = {}  # verb, network, endpoint: undo that the plugin did not hear
 
     def type(self) -> str:
@@ -121,7 +125,7 @@ class RemoteDriver(Driver):
         self._begin()
         document = documents.network(network_id, options)
         undo = ("DeleteNetwork", network_id, "")
-        self._make("CreateNetwork", document, Nothing, undo, lambda _: None)
+        self._make("CreateNetwork", document, Nothing, undo)
 
     def network_memory(self, network_id: str) -> Mapping[str, Any]:
         """Return nothing: what there is to know is the plugin's."""
@@ -142,25 +146,30 @@ class RemoteDriver(Driver):
                 f"plugin {self._name!r}: the protocol has no notice of an endpoint that lives elsewhere"
             )
         self._begin()
-        told: dict[str, Any] = {"Options": documents.endpoint_options(options)}
-        if self._in_list:
-            given = documents.interfaces(info)
-            told = {"Interfaces": given, **told}
-        else:
-            told = {"Interface": documents.interface(info), **told}
-        document = {"NetworkID": network_id, "EndpointID": endpoint_id, **told}
+        document = self._document(network_id, endpoint_id, info, options)
         undo = ("DeleteEndpoint", network_id, endpoint_id)
         self._make("CreateEndpoint", document, EndpointAnswer, undo, lambda answer: _fill(info, answer))
+        self.know_endpoint(network_id, endpoint_id, info, options)
+
+    def _document(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> dict[str, Any]:
+        told: dict[str, Any] = {"Options": documents.endpoint_options(options)}
+        if self._in_list:
+            told = {"Interfaces": documents.interfaces(info), **told}
+        else:
+            told = {"Interface": documents.interface(info), **told}
+        return {**_ids(network_id, endpoint_id), **told}
 
     def know_endpoint(self, network_id: str, endpoint_id: str, info: EndpointInfo, options: Options) -> None:
         """Take note of an endpoint that the plugin has."""
-        del network_id, endpoint_id, info, options
+        self._asked[endpoint_id] = self._document(network_id, endpoint_id, info, options)
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Delete an endpoint."""
         self._begin(quietly=True)
         self._remove("DeleteEndpoint", network_id, endpoint_id)
-        self._joined.pop(endpoint_id, None)
+        for table in (self._asked, self._joined):
+            table.pop(endpoint_id, None)
+        self._programmed.discard(endpoint_id)
 
     def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Mapping[str, Any]:
         """Return what the plugin tells."""
@@ -170,7 +179,9 @@ class RemoteDriver(Driver):
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, options: Options) -> None:
         """Have the plugin make a link on the host, which is then moved into the sandbox."""
         self._begin()
-        told = {"SandboxKey": sandbox_key, "Options": documents.endpoint_options(options)}
+        created = self._asked.get(endpoint_id, {}).get("Options", {})
+        ports = {name: created[name] for name in documents.PORTS if name in created}
+        told = {"SandboxKey": sandbox_key, "Options": ports | documents.endpoint_options(options)}
         document = {**_ids(network_id, endpoint_id), **told}
         undo = ("Leave", network_id, endpoint_id)
         answer = self._make("Join", document, JoinAnswer, undo, lambda answer: _declare(info, answer))
@@ -180,7 +191,8 @@ class RemoteDriver(Driver):
         """Return what the plugin declared."""
         del network_id
         kept = self._joined.get(endpoint_id)
-        return {} if kept is None else {"join": kept}
+        programmed = {"programmed": True} if endpoint_id in self._programmed else {}
+        return {} if kept is None else {"join": kept, **programmed}
 
     def know_join(
         self, network_id: str, endpoint_id: str, sandbox_key: str, info: JoinInfo, memory: Mapping[str, Any]
@@ -190,13 +202,70 @@ class RemoteDriver(Driver):
         if "join" in memory:
             self._joined[endpoint_id] = memory["join"]
             _declare(info, msgspec.msgpack.decode(memory["join"], type=JoinAnswer))
+        if memory.get("programmed"):
+            self._programmed.add(endpoint_id)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Tell the plugin that the link is on the host again."""
+        """Have the plugin part an endpoint from its sandbox; what was programmed for it is revoked before."""
         self._begin(quietly=True)
+        self.revoke_external_connectivity(network_id, endpoint_id)
         with contextlib.suppress(errors.NoEndpointError):  # then it is in no sandbox either
             self._remove("Leave", network_id, endpoint_id)
         self._joined.pop(endpoint_id, None)
+
+    # --- published ports --------------------------------------------------------------------------
+
+    def program_external_connectivity(
+        self, network_id: str, endpoint_id: str, options: Options
+    ) -> Sequence[PortMap] | None:
+        """Have the plugin publish the ports of an endpoint, and let it be reached where it has a gateway.
+
+        As an engine does, it asks for endpoints without ports too, but no plugin that has no such verb.
+        """
+        told = documents.port_options(options)
+        wanted = labels.PORT_MAP in told
+        if not wanted and not (self._programs and not self._in_list and self._has_gateway(endpoint_id)):
+            return ()
+        self._begin()
+        document = {**_ids(network_id, endpoint_id), "Options": told}
+        undo = ("RevokeExternalConnectivity", network_id, endpoint_id)
+        try:
+            self._make("ProgramExternalConnectivity", document, Nothing, undo, optional=True)
+        except _NoVerbError as error:
+            self._programs = False
+            if not wanted:
+                return ()
+            raise errors.NotImplementedYetError(
+                f"plugin {self._name!r} publishes no ports: {error}; leave them out"
+            ) from None
+        self._programmed.add(endpoint_id)
+        return self._published(network_id, endpoint_id) if wanted else ()
+
+    def _has_gateway(self, endpoint_id: str) -> bool:
+        declared = self._joined.get(endpoint_id)
+        answer = JoinAnswer() if declared is None else msgspec.msgpack.decode(declared, type=JoinAnswer)
+        return bool(answer.gateway or answer.gateway_ipv6)
+
+    def _published(self, network_id: str, endpoint_id: str) -> Sequence[PortMap] | None:
+        """Ask what is published: which port of the host it is may have been left to the plugin."""
+        try:
+            told = self.endpoint_oper_info(network_id, endpoint_id)
+            return documents.published(told[labels.PORT_MAP]) if labels.PORT_MAP in told else None
+        except errors.DriverAPIError as error:  # it is published, and that is what was asked for
+            emit("remote.ignored", driver=self._name, verb="EndpointOperInfo", network=network_id, **of_fault(error))
+            return None
+
+    def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
+        """Have the plugin take back what it programmed for an endpoint; a no is passed over, as by an engine."""
+        if endpoint_id not in self._programmed:
+            return
+        self._begin(quietly=True)
+        try:
+            self._remove("RevokeExternalConnectivity", network_id, endpoint_id)
+        except errors.DriverAPIError as error:
+            if unheard(error):
+                raise
+        self._programmed.discard(endpoint_id)
 
     # --- other machines ---------------------------------------------------------------------------
 
@@ -265,7 +334,9 @@ class RemoteDriver(Driver):
         document: Mapping[str, Any],
         kind: Any,
         undo: tuple[str, str, str],
-        take: Callable[[Any], object],
+        take: Callable[[Any], object] = lambda answer: None,
+        *,
+        optional: bool = False,
     ) -> Any:
         """Have the plugin make something, and take its answer; if that cannot be, what it made is undone there."""
         try:
@@ -277,6 +348,8 @@ class RemoteDriver(Driver):
             except errors.DriverAPIError as error:  # what the plugin said is none of the caller's mistakes
                 raise errors.PluginError(f"plugin {self._name!r}: {verb}: {error}", "answered") from error
         except RefusedError as refused:
+            if optional and refused.refusal.missing:
+                raise _NoVerbError(str(refused.error)) from None
             raise refused.error from None
         except errors.PluginError as error:
             if error.outcome != "nothing":
@@ -337,6 +410,10 @@ class RemoteDriver(Driver):
 
     def __repr__(self) -> str:
         return f"<RemoteDriver {self._name!r}>"
+
+
+class _NoVerbError(errors.NotFoundError):
+    """The plugin does not know the verb."""
 
 
 def _ids(network: str, endpoint: str) -> dict[str, Any]:
