@@ -57,6 +57,7 @@ FIELDS: Final = MappingProxyType(
         "failed": "how many failed, each undone",
         "seconds": "how long the call took; of warm.refill_failed: until the next try",
         "address": "an address of an endpoint",
+        "ports": "published ports, as text, with commas between",
         "option": "name of an option",
         "hint": "what was probably meant",
         "error_kind": "value of the error's errors.Kind; 'internal' of errors that are not ours",
@@ -209,9 +210,9 @@ EVENTS: Final = MappingProxyType(
         ),
         "ports.lost": Event(
             WARNING,
-            "endpoint %(endpoint_name)s on network %(network).12s has lost its published ports: %(error)s",
-            "After a restart: somebody has a port of the host since, or the kernel refused.",
-            (*_ENDPOINT, *_FAULT),
+            "endpoint %(endpoint_name)s on network %(network).12s has lost its published ports %(ports)s: %(error)s",
+            "After a restart: somebody has these ports of the host since, or the kernel refused. Others of it stay.",
+            (*_ENDPOINT, "ports", *_FAULT),
         ),
         "sandbox.created": Event(
             INFO, "sandbox %(sandbox)s is there", "create_sandbox ended; not logged for those of attach.", ("sandbox",)

@@ -49,7 +49,7 @@ from driverapi.store.data import (
 if TYPE_CHECKING:
     from driverapi.controller import Controller
 
-__all__ = ["Restored", "endpoint_again", "join_again", "restore"]
+__all__ = ["Restored", "endpoint_again", "join_again", "lose_ports", "restore"]
 
 T = TypeVar("T")
 
@@ -74,8 +74,9 @@ class Restored:
         their addresses, or are deleted: see ``lost`` of the controller.
     gone : tuple of str
         Names of sandboxes that are no more.
-    ports_lost : tuple of (str, str)
-        Network and endpoint, by name, of endpoints whose ports could not be published again: somebody has one since.
+    lost_ports : tuple of (str, str, PortMap)
+        Published ports that could not be published again, as somebody has them since: network and endpoint, by name,
+        and the port. The other ports of the endpoint are published as they were.
     undone : int
         Networks and endpoints that were being made, or were nobody's yet.
     finished : int
@@ -93,17 +94,22 @@ class Restored:
     rebuilt: tuple[str, ...] = ()
     down: tuple[tuple[str, str], ...] = ()
     gone: tuple[str, ...] = ()
-    ports_lost: tuple[tuple[str, str], ...] = ()
+    lost_ports: tuple[tuple[str, str, PortMap], ...] = ()
     undone: int = 0
     finished: int = 0
     swept: Swept = field(default_factory=Swept)
     seconds: float = 0.0
 
     @property
+    def ports_lost(self) -> tuple[tuple[str, str], ...]:
+        """Network and endpoint, by name, of endpoints that have lost a port: ``lost_ports`` says which."""
+        return tuple(dict.fromkeys((network, endpoint) for network, endpoint, _ in self.lost_ports))
+
+    @property
     def mended(self) -> bool:
         """Whether anything was not as the records had it."""
         return bool(
-            self.rebuilt or self.down or self.gone or self.ports_lost or self.undone or self.finished or self.swept
+            self.rebuilt or self.down or self.gone or self.lost_ports or self.undone or self.finished or self.swept
         )
 
 
@@ -131,7 +137,7 @@ class _Restorer:
         self._down: list[_Member] = []
         self._lost: list[str] = []
         self._parting: list[Sandbox] = []  # that were being deleted
-        self._ports_lost: list[tuple[str, str]] = []
+        self._lost_ports: list[tuple[str, str, PortMap]] = []
         self._undone = self._finished = 0
 
     def run(self) -> Restored:
@@ -168,7 +174,7 @@ class _Restorer:
             rebuilt=tuple(self._rebuilt),
             down=tuple((one.endpoint.network.name, one.endpoint.name) for one in self._down),
             gone=tuple(self._lost),
-            ports_lost=tuple(self._ports_lost),
+            lost_ports=tuple(self._lost_ports),
             undone=self._undone,
             finished=self._finished,
             swept=swept,
@@ -365,7 +371,7 @@ class _Restorer:
             sandbox._note(member.endpoint, True)
 
     def _take_ports(self, survey: Survey) -> None:
-        """Have ports published again; those that cannot be, as somebody has them since, are lost."""
+        """Have ports published again; those that somebody has since are lost, and no others."""
         if not isinstance(self._controller._dataplane, Publishes):
             return
         having = [
@@ -375,12 +381,10 @@ class _Restorer:
         ]
         answers = survey.ports([(member.record.network.id, list(member.record.ports)) for member in having])
         for member, refused in zip(having, answers, strict=True):
-            if refused is not None:
-                self._ports_lost.append((member.endpoint.network.name, member.endpoint.name))
-                member.record.ports = {}
+            if refused:
                 one = member.endpoint
-                fields = {**of_network(one.network), **of_fault(refused)}
-                emit("ports.lost", endpoint=one.id, endpoint_name=one.name, **fields)
+                self._lost_ports += [(one.network.name, one.name, port) for port in refused]
+                lose_ports(member.record, refused, endpoint_name=one.name, **of_network(one.network))
                 note = self._lifecycle.notes.endpoint(member.record, member.record.state)
                 if note is not None and member.state in (State.CREATED, State.JOINED):
                     self._writes.append(note)
@@ -494,6 +498,14 @@ def join_again(record: EndpointRecord, key: str, options: Options, memory: Mappi
         ask(driver, lambda: driver.join(network, record.id, key, join, options), record.what)
     join._seal()
     return join
+
+
+def lose_ports(record: EndpointRecord, refused: Mapping[PortMap, Exception], **fields: Any) -> None:
+    """Have an endpoint be without ports that could not be published again."""
+    for port in refused:
+        record.ports.pop(port, None)
+    fault = of_fault(next(iter(refused.values())))
+    emit("ports.lost", endpoint=record.id, ports=", ".join(map(str, refused)), **fields, **fault)
 
 
 def _noting(member: _Member) -> Callable[[bool], None]:

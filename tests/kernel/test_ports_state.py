@@ -104,6 +104,45 @@ def test_a_port_that_somebody_has_taken_since_is_lost(tmp_path: Path) -> None:
         everything_away(state)
 
 
+def test_a_port_that_is_lost_takes_no_other_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state) as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64")
+        one, other = net.attach(2)
+        one.publish("8080:80", "8081:80", "53:53/udp")
+        other.publish("8082:80")
+        key = place(one)
+        lost = one.ports[0]
+        kept = [str(port) for port in one.ports[1:]]
+    assert str(lost).startswith("0.0.0.0:8080->")
+    try:
+        with server(key, 80), server(key, 80, version=6), server(key, 53, "udp"):
+            with socket.create_server(("", 8080)), Controller(state=state) as ctl:  # of IPv4 alone
+                assert ctl.restored is not None
+                assert ctl.restored.lost_ports == (("web", one.name, lost),)
+                assert ctl.restored.ports_lost == (("web", one.name),)
+                assert ctl.restored.mended
+                one, other = (ctl.network("web").endpoint(name) for name in (one.name, other.name))
+                assert [str(port) for port in one.ports] == kept
+                assert len(other.ports) == 2
+                found = contents(tables()[0])
+                assert (len(found["any4"]), len(found["any6"])) == (3, 4)
+                assert ask("127.0.0.1", 8081) is not None
+                assert ask("127.0.0.1", 53, "udp") is not None
+                assert ask("fd77::1", 8080) is not None
+                with socket.socket() as taking, pytest.raises(OSError) as caught:
+                    taking.bind(("", 8081))  # held again
+                assert caught.value.errno == errno.EADDRINUSE
+            (told,) = [record for record in caplog.records if getattr(record, "event", "") == "ports.lost"]
+            assert (told.endpoint_name, told.ports, told.error_kind) == (one.name, str(lost), "conflict")  # type: ignore[attr-defined]
+            with Controller(state=state) as ctl:
+                assert ctl.restored is not None
+                assert not ctl.restored.mended
+                assert [str(port) for port in ctl.network("web").endpoint(one.name).ports] == kept
+    finally:
+        everything_away(state)
+
+
 def test_a_table_that_is_gone_after_a_restart_is_made_anew(tmp_path: Path) -> None:
     state = tmp_path / "state.db"
     with Controller(state=state) as ctl:

@@ -90,6 +90,7 @@ STABLE_FIELDS = {
     "network",
     "network_name",
     "option",
+    "ports",
     "sandbox",
     "seconds",
     "verb",

@@ -80,6 +80,25 @@ def test_16_all_is_there_again(engine: Engine, killed: bool) -> None:
     assert engine.plugin._store.records() == []
 
 
+def test_16_a_port_that_is_lost_takes_no_other_with_it(engine: Engine) -> None:
+    engine.network()
+    engine.endpoint()
+    engine.join()
+    ports = [{"Proto": 6, "Port": 80, "HostPort": port, "HostPortEnd": port} for port in (8080, 8081)]
+    engine.ask(
+        "ProgramExternalConnectivity", NetworkID=NET, EndpointID=END, Options={"com.docker.network.portmap": ports}
+    )
+    lost = next(port for port in engine.dataplane.ports.values() if port.host_port == 8080)
+    engine.dataplane.foreign_ports.add(8080)
+    for gone in ((lost,), ()):
+        engine.restart(killed=True)
+        assert engine.plugin.restored is not None
+        assert [port for *_, port in engine.plugin.restored.lost_ports] == list(gone)
+        assert [port.host_port for port in engine.dataplane.ports.values()] == [8081]
+        [told] = engine.ask("EndpointOperInfo", NetworkID=NET, EndpointID=END)["Value"]["com.docker.network.portmap"]
+        assert told["HostPort"] == 8081
+
+
 def test_16_the_engine_asks_again_for_what_it_had(engine: Engine) -> None:
     """After its start, once each, and by name."""
     id = pool(engine)

@@ -115,6 +115,7 @@ def writing(path: Path | None, run_dir: Path | None) -> Iterator[Controller]:
                 (len(found.rebuilt), "networks made anew"),
                 (len(found.down), "endpoints down"),
                 (len(found.gone), "sandboxes gone"),
+                (len(found.lost_ports), "published ports lost"),
                 (found.undone, "half made and undone"),
                 (found.finished, "half gone and finished"),
                 (sum((found.swept.links, found.swept.namespaces, found.swept.routes)), "left over and taken away"),

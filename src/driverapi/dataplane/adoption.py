@@ -182,17 +182,16 @@ class LinuxSurvey:
                 raise
             emit("network.parent_lost", network=network, network_name="", **of_fault(error))
 
-    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[Exception | None]:
-        """Have ports published again, and held."""
-        refused: list[Exception | None] = []
+    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[dict[PortMap, Exception]]:
+        """Have ports published again, and held; answer which cannot be, and why."""
+        refused: list[dict[PortMap, Exception]] = []
         for network, ports in published:
             try:
                 self._networks.open(network)
-                self._kernel.firewall.publish_again(ports)
             except errors.DriverAPIError as error:
-                refused.append(error)
+                refused.append(dict.fromkeys(ports, error))
             else:
-                refused.append(None)
+                refused.append(self._kernel.firewall.publish_again(ports))
         return refused
 
     def _make_room(self, plan: NetworkPlan) -> None:

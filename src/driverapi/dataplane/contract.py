@@ -223,8 +223,11 @@ class Survey(Protocol):
     def endpoints(self, works: Sequence[Work], kept: Sequence[object]) -> list[Any]:
         """Take endpoints; answers a ``Realised``, or ``None`` for one of which not all is there."""
 
-    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[Exception | None]:
-        """Have ports of endpoints published, each of a network, and no others. Of a dataplane that ``Publishes``."""
+    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[dict[PortMap, Exception]]:
+        """Have ports of endpoints published, each of a network, and no others. Of a dataplane that ``Publishes``.
+
+        For each endpoint: those that cannot be, and why; the others are.
+        """
 
     def sweep(self) -> Swept:
         """Take away all of ours that was not taken."""

@@ -475,8 +475,8 @@ class FakeSurvey:
             found.append(made)
         return found
 
-    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[Exception | None]:
-        """Have ports published again, and no others."""
+    def ports(self, published: Sequence[tuple[str, Sequence[PortMap]]]) -> list[dict[PortMap, Exception]]:
+        """Have ports published again, and no others; answer which cannot be, and why."""
         self._dataplane.ports.clear()
         wanted = [
             (network, [PortWish(one.protocol, ((one.host, one.ip),), one.port, one.host_port, one.host_port)])
@@ -484,13 +484,10 @@ class FakeSurvey:
             for one in ports
         ]
         answers = iter(self._dataplane.publish(wanted))
-        found: list[Exception | None] = []
+        found: list[dict[PortMap, Exception]] = []
         for _, ports in published:
-            some = [next(answers) for _ in ports]
-            faults = [one for one in some if isinstance(one, Exception)]
-            found.append(faults[0] if faults else None)
-            if faults:
-                self._dataplane.unpublish([one for answer in some if isinstance(answer, list) for one in answer])
+            some = [(port, next(answers)) for port in ports]
+            found.append({port: answer for port, answer in some if isinstance(answer, Exception)})
         return found
 
     def sweep(self) -> Swept:

@@ -70,7 +70,8 @@ def _restore(one: InstanceFound) -> str:
     assert found is not None
     return (
         f"state {one.state}: {found.joined} endpoints live; {found.undone} undone, {found.finished} finished, "
-        f"{len(found.down)} down, {found.swept.links} links and {found.swept.namespaces} namespaces taken away"
+        f"{len(found.down)} down, {len(found.lost_ports)} published ports lost, "
+        f"{found.swept.links} links and {found.swept.namespaces} namespaces taken away"
     )
 
 

@@ -17,10 +17,10 @@ from driverapi.addresses import Address
 from driverapi.api import Driver, IPAMData, PlansNetwork
 from driverapi.asking import ask, plan_of
 from driverapi.dataplane.contract import Ownership, Publishes, Survey, Work
-from driverapi.events import emit, of_fault
-from driverapi.plan import check_network_plan
+from driverapi.events import emit
+from driverapi.plan import PortMap, check_network_plan
 from driverapi.records import EndpointRecord, NetworkRecord
-from driverapi.restore import Restored, endpoint_again, join_again
+from driverapi.restore import Restored, endpoint_again, join_again, lose_ports
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, decode
 
@@ -96,10 +96,11 @@ def restore(
     down = _take_endpoints(survey, endpoints)
     lost = _take_ports(survey, dataplane, [again for again, _ in endpoints])
     swept = survey.sweep()
+    losers = {again.id for again, _ in lost}
     for again, record in endpoints:
         if again.state is not State.JOINED and record.state not in (State.CREATED, State.DELETING):
             writes.append(Record(again.id, again.network.id, State.CREATED, made=b""))
-        elif again in lost and (note := lifecycle.notes.endpoint(again, again.state)) is not None:
+        elif again.id in losers and (note := lifecycle.notes.endpoint(again, again.state)) is not None:
             writes.append(note)
     store.put(writes, gone)
     for again, record in endpoints:
@@ -114,7 +115,7 @@ def restore(
         endpoints=len(endpoints),
         joined=sum(again.state is State.JOINED for again, _ in endpoints),
         rebuilt=tuple(rebuilt),
-        ports_lost=tuple((again.network.id[:12], again.id[:12]) for again in lost),
+        lost_ports=tuple((again.network.id[:12], again.id[:12], port) for again, port in lost),
         down=tuple((again.network.id[:12], again.id[:12]) for again in down),
         undone=undone + sum(record.state is State.CREATING for record in records[Kind.NETWORK]),
         finished=finished + sum(record.state is State.DELETING for record in records[Kind.NETWORK]),
@@ -149,17 +150,18 @@ def prefixes_of(data: NetworkData) -> tuple[IPAMData, ...]:
     )
 
 
-def _take_ports(survey: Survey, dataplane: Any, endpoints: list[EndpointRecord]) -> list[EndpointRecord]:
-    """Have ports published again; return the endpoints whose ports somebody has since."""
+def _take_ports(
+    survey: Survey, dataplane: Any, endpoints: list[EndpointRecord]
+) -> list[tuple[EndpointRecord, PortMap]]:
+    """Have ports published again; return those that somebody has since, each with its endpoint."""
     if not isinstance(dataplane, Publishes):
         return []
     having = [one for one in endpoints if one.ports]
-    lost = []
+    lost: list[tuple[EndpointRecord, PortMap]] = []
     for one, refused in zip(having, survey.ports([(one.network.id, list(one.ports)) for one in having]), strict=True):
-        if refused is not None:
-            one.ports = {}
-            lost.append(one)
-            emit("ports.lost", endpoint=one.id, endpoint_name="", network=one.network.id, **of_fault(refused))
+        if refused:
+            lost += [(one, port) for port in refused]
+            lose_ports(one, refused, endpoint_name="", network=one.network.id)
     return lost
 
 

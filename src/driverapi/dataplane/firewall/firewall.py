@@ -170,14 +170,15 @@ class Firewall:
             raise
         return answers
 
-    def publish_again(self, ports: Sequence[PortMap]) -> None:
-        """Publish ports as they were before."""
+    def publish_again(self, ports: Sequence[PortMap]) -> dict[PortMap, Exception]:
+        """Publish ports as they were before; return those that cannot be, and why."""
         wishes = [
             PortWish(one.protocol, ((one.host, one.ip),), one.port, one.host_port, one.host_port) for one in ports
         ]
-        for answer in self.publish([wishes]):
-            if isinstance(answer, Exception):
-                raise answer
+        if not isinstance(self.publish([wishes])[0], Exception):
+            return {}
+        answers = self.publish([[wish] for wish in wishes])  # one by one: who is in the way of one is not of all
+        return {port: answer for port, answer in zip(ports, answers, strict=True) if isinstance(answer, Exception)}
 
     def unpublish(self, ports: Iterable[PortMap]) -> None:
         """Take published ports away; those that are not published are passed over."""
