@@ -21,6 +21,7 @@ __all__ = [
     "PortPolicy",
     "PortSpec",
     "PublishesPorts",
+    "check_host",
     "parse_plain",
     "parse_ports",
     "spec_of",
@@ -32,6 +33,8 @@ _TEXT: Final = re.compile(
 )
 _NAMES: Final[Mapping[int, str]] = {number: name for name, number in PROTOCOLS.items()}
 _ANY: Final = {4: bytes(4), 6: bytes(16)}
+_LOOPBACK6: Final = bytes(15) + b"\1"
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
 
 class PortSpec(NamedTuple):
@@ -139,6 +142,38 @@ def parse_ports(given: PortLike | Iterable[PortLike] | None) -> list[PortSpec]:
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise errors.InvalidError(f"published ports {given!r} are none; write '8080:80/tcp', or a list of such")
     return [spec for one in given for spec in parse_ports(one)]
+
+
+def check_host(host: bytes, what: str) -> None:
+    """See that what is sent to an address of a host can be translated.
+
+    Parameters
+    ----------
+    host : bytes
+        Packed.
+    what : str
+        How an error begins.
+
+    Raises
+    ------
+    errors.InvalidError
+        It is one that no packet filter can translate; the text says which to use instead.
+    """
+    if len(host) == 4:
+        if host[0] >= 224:  # RFC 1112, RFC 919
+            raise errors.InvalidError(f"{what}: {format_ip(host)} is no address of one host; use one of the host's own")
+        return
+    name = format_ip(host)
+    if host == _LOOPBACK6:
+        raise errors.InvalidError(
+            f"{what}: nothing reaches a sandbox through [{name}]: the kernel has no route_localnet for IPv6; use "
+            "127.0.0.1, another IPv6 address of the host, or [::] for all of them"
+        )
+    if host.startswith(_MAPPED):
+        raise errors.InvalidError(f"{what}: [{name}] is an IPv4 address in disguise; write {format_ip(host[12:])}")
+    if host[0] == 0xFF or (host[0] == 0xFE and host[1] & 0xC0 == 0x80):  # RFC 4291, 2.7 and 2.5.6
+        kind = "a multicast address" if host[0] == 0xFF else "a link-local address, which each link has for itself"
+        raise errors.InvalidError(f"{what}: [{name}] is {kind}; use another IPv6 address of the host")
 
 
 def spec_of(port: PortMap) -> PortSpec:
@@ -292,6 +327,8 @@ def _checked(spec: PortSpec, whole: object) -> PortSpec:
         raise errors.InvalidError(
             f"published port {whole!s}: {spec.host_port}-{end} are no ports of the host (1…{MAX_PORT})"
         )
+    if spec.host:
+        check_host(spec.host, f"published port {whole!s}")
     return spec if spec.host_port_end == end else spec._replace(host_port_end=end)
 
 

@@ -15,7 +15,7 @@ from driverapi import Controller, errors, labels
 from driverapi._native import socket_in
 from driverapi.endpoint import Endpoint
 from driverapi.network import Network
-from tests.kernel.traffic import ask, beyond, ip_of, no_tables, place, run, server
+from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place, run, server, tables
 
 pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
 
@@ -109,7 +109,12 @@ def test_ipv6_ports_lead_to_their_sandbox(ctl: Controller, outside: str, protoco
         assert ask(HOST[6], 8080, protocol, where=outside) == AWAY[6]
         assert ask(HOST[6], 8080, protocol, where=place(other)) == GATEWAY[6]
         assert ask(HOST[6], 8080, protocol, where=place(one)) == GATEWAY[6]
-        assert ask("::1", 8080, protocol, wait=0.3) is None  # that no DNAT can do
+        assert ask("::1", 8080, protocol, wait=0.3) is None  # that no DNAT can do, so it cannot be asked for
+        before = contents(tables()[0])
+        with pytest.raises(errors.InvalidError, match=r"\[::1\]:90:80.*use 127\.0\.0\.1"):
+            one.publish(f"91:80/{protocol}", f"[::1]:90:80/{protocol}")
+        assert contents(tables()[0]) == before
+        assert len(one.ports) == 2
         one.unpublish()
         assert ask(HOST[6], 8080, protocol, where=outside, wait=0.3) is None
 

@@ -63,6 +63,10 @@ def test_what_is_done_anyway_is_taken(world: World, options: dict[str, Any], cap
         ("bridge.inhibit_ipv4", "perhaps", "truth value"),
         ("bridge.name", 7, "must be text"),
         ("bridge.name", "b" * 16, "15 bytes"),
+        ("bridge.host_binding_ipv4", "::1", "use 127.0.0.1"),
+        ("bridge.host_binding_ipv4", "fd00::1", "not an IPv4 address"),
+        ("bridge.host_binding_ipv4", "224.0.0.1", "no address of one host"),
+        ("host_ipv4", "::1", "use 127.0.0.1"),
         ("enable_ipv6", "perhaps", "truth value"),
     ],
 )

@@ -26,7 +26,8 @@ LOCAL = bytes((127, 0, 0, 1))
         ("8080:80/SCTP", [PortSpec(80, "sctp", None, 8080, 8080)]),
         ("127.0.0.1:8080:80", [PortSpec(80, "tcp", LOCAL, 8080, 8080)]),
         ("127.0.0.1::80", [PortSpec(80, "tcp", LOCAL)]),
-        ("[::1]:8080:80/udp", [PortSpec(80, "udp", bytes(15) + b"\1", 8080, 8080)]),
+        ("[fd00::1]:8080:80/udp", [PortSpec(80, "udp", b"\xfd" + bytes(14) + b"\1", 8080, 8080)]),
+        ("[::]:8080:80", [PortSpec(80, "tcp", bytes(16), 8080, 8080)]),
         ("8000-8010:80", [PortSpec(80, "tcp", None, 8000, 8010)]),
         ("8000-8001:80-81", [PortSpec(80, "tcp", None, 8000, 8000), PortSpec(81, "tcp", None, 8001, 8001)]),
         ("80-81/udp", [PortSpec(80, "udp"), PortSpec(81, "udp")]),
@@ -62,6 +63,16 @@ def test_what_is_understood(given: Any, expected: list[PortSpec]) -> None:
         ("8000-8001:80-82", "differ in length"),
         ("80/icmp", "none of tcp, udp, sctp"),
         ("1.2.3:80:80", "1.2.3"),
+        ("[::1]:90:90", r"\[::1\]:90:90.*use 127.0.0.1, another IPv6"),
+        ("[::1]::90", "use 127.0.0.1"),
+        ({"Port": 80, "HostIP": "::1"}, "use 127.0.0.1"),
+        ({"80/tcp": [{"HostIp": "::1", "HostPort": "80"}]}, "use 127.0.0.1"),
+        (PortSpec(80, "tcp", bytes(15) + b"\1"), "use 127.0.0.1"),
+        ("[::ffff:192.0.2.1]:90:90", "write 192.0.2.1"),
+        ("[fe80::1]:90:90", "is a link-local address"),
+        ("[ff02::1]:90:90", "is a multicast address"),
+        ("224.0.0.1:90:90", "no address of one host"),
+        ("255.255.255.255:90:90", "no address of one host"),
         (True, "no port"),
         (-1, "cannot be understood"),
         (b"80", "are none"),
@@ -95,8 +106,8 @@ def test_wishes_are_of_the_families_that_there_are() -> None:
 
 
 def test_a_port_that_leads_nowhere_is_refused() -> None:
-    with pytest.raises(errors.InvalidError, match=r"endpoint 'e': port .*::1.*no IPv6 address"):
-        wishes_of(parse_ports("[::1]:1:80"), [IPV4], PortPolicy(), "endpoint 'e'")
+    with pytest.raises(errors.InvalidError, match=r"endpoint 'e': port .*fd00::1.*no IPv6 address"):
+        wishes_of(parse_ports("[fd00::1]:1:80"), [IPV4], PortPolicy(), "endpoint 'e'")
     with pytest.raises(errors.InvalidError, match="no address"):
         wishes_of(parse_ports("80"), [], PortPolicy(), "endpoint 'e'")
     with pytest.raises(errors.NotImplementedYetError, match="is internal"):

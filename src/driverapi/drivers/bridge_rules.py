@@ -29,7 +29,7 @@ from driverapi import errors, labels
 from driverapi.addresses import parse_ip
 from driverapi.api import IPAMData, Options
 from driverapi.plan import NetworkRules
-from driverapi.portspec import PortPolicy
+from driverapi.portspec import PortPolicy, check_host
 
 __all__ = ["MODES", "RULE_OPTIONS", "modes_of", "policy_of", "rules_of"]
 
@@ -108,6 +108,7 @@ def _ipv4(options: Options, name: str) -> tuple[bytes, ...]:
     if given in (None, ""):
         return ()
     ip = parse_ip(given, f"option {name!r}")
+    check_host(ip, f"option {name!r}")
     if len(ip) != 4:
         raise errors.InvalidError(f"option {name!r}: {given!r} is not an IPv4 address")
     return (ip,)
