@@ -36,6 +36,7 @@ __all__ = [
     "GUARD",
     "GW_PRIORITY",
     "HOST_IPV4",
+    "HOST_IPV6",
     "IFACE_PREFIX",
     "INTERNAL",
     "IPAM_DATA",
@@ -97,6 +98,7 @@ INTERNAL: Final = PREFIX + "internal"
 PORT_MAP: Final = PREFIX + "portmap"
 IPAM_SERIAL: Final = PREFIX + "ipam.serial"
 HOST_IPV4: Final = PREFIX + "host_ipv4"
+HOST_IPV6: Final = PREFIX + "host_ipv6"
 ENABLE_IPV4: Final = PREFIX + "enable_ipv4"
 ENABLE_IPV6: Final = PREFIX + "enable_ipv6"
 

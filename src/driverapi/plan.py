@@ -297,7 +297,10 @@ class NetworkRules:
     masquerade : tuple of int
         Families (4, 6) whose traffic to elsewhere leaves under an address of the host's.
     source : tuple of bytes
-        Which address that is, packed, at most one of a family; by default that of the link it leaves by.
+        Which address that is, packed, at most one of a family; by default that of the link it leaves by. It has to be
+        the host's own when the network is made, or nothing comes back.
+    binding : tuple of bytes
+        Addresses of the host where ports are published that name none, packed; the host's own, likewise.
     protected : tuple of int
         Families in which nobody from elsewhere reaches more of a sandbox than its published ports.
     pinged : tuple of int
@@ -313,6 +316,7 @@ class NetworkRules:
     prefixes: tuple[Address, ...] = ()
     masquerade: tuple[int, ...] = ()
     source: tuple[bytes, ...] = ()
+    binding: tuple[bytes, ...] = ()
     protected: tuple[int, ...] = ()
     pinged: tuple[int, ...] = ()
     internal: bool = False

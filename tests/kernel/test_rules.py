@@ -47,7 +47,8 @@ def outside(ctl: Controller) -> Iterator[str]:
 
 def network(ctl: Controller, **options: Any) -> Network:
     named = {"mode4": MODE4, "mode6": MODE6, "icc": labels.BRIDGE_ENABLE_ICC, "guard": labels.GUARD}
-    named["internal"] = labels.INTERNAL
+    named |= {"internal": labels.INTERNAL, "host4": labels.HOST_IPV4, "host6": labels.HOST_IPV6}
+    named["binding"] = labels.BRIDGE_HOST_BINDING_IPV4
     given = {named[name]: value for name, value in options.items()}
     return ctl.create_network("bridge", "web", ipv4="10.77.0.0/20", ipv6="fd77::/64", options=given)
 
@@ -117,6 +118,57 @@ def test_ipv6_ports_lead_to_their_sandbox(ctl: Controller, outside: str, protoco
         assert len(one.ports) == 2
         one.unpublish()
         assert ask(HOST[6], 8080, protocol, where=outside, wait=0.3) is None
+
+
+def test_a_fixed_source_of_each_family(ctl: Controller, outside: str) -> None:
+    run("ip", "addr", "add", "192.0.2.9/24", "dev", "out0")
+    run("ip", "addr", "add", "2001:db8::9/64", "dev", "out0", "nodad")
+    (one,) = network(ctl, mode4="nat", mode6="nat", host4="192.0.2.9", host6="2001:db8::9").attach(1)
+    for version, source in ((4, "192.0.2.9"), (6, "2001:db8::9")):
+        with server(outside, 7000, version=version):
+            assert ask(AWAY[version], 7000, where=place(one)) == source
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"host4": "192.0.2.77"}, r"leave under 192\.0\.2\.77: the host has no such address"),
+        ({"host6": "2001:db8::77"}, "leave under 2001:db8::77: the host has no such address"),
+        ({"binding": "192.0.2.77"}, r"published at 192\.0\.2\.77: the host has no such address"),
+        ({"host4": "192.0.2.1", "binding": "192.0.2.77"}, r"published at 192\.0\.2\.77"),
+    ],
+)
+def test_an_address_that_is_not_the_hosts(ctl: Controller, outside: str, options: dict[str, str], says: str) -> None:
+    before = run("ip", "-o", "addr")
+    with pytest.raises(errors.InvalidError, match=says):
+        network(ctl, mode4="nat", mode6="nat", **options)
+    assert (ctl.networks, tables()) == ([], [])
+    assert run("ip", "-o", "addr") == before
+    (one,) = network(ctl, mode4="nat", mode6="nat").attach(1)  # all of it is free yet
+    written = contents(tables()[0])
+    for address in ("192.0.2.77", "[2001:db8::77]"):
+        for protocol in ("tcp", "udp", "sctp"):
+            with pytest.raises(errors.InvalidError, match=r"2.*77: the host has no such address.*ip_nonlocal_bind"):
+                one.publish("8080:80", f"{address}:8081:80/{protocol}")
+    assert (one.ports, contents(tables()[0])) == ([], written)
+
+
+def test_an_address_that_the_host_has_later(ctl: Controller, outside: str) -> None:
+    switches = [Path(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind") for version in (4, 6)]
+    for switch in switches:
+        switch.write_text("1")
+    try:
+        (one,) = network(ctl, mode4="nat", mode6="nat", host4="192.0.2.77", host6="2001:db8::77").attach(1)
+        one.publish("192.0.2.77:8080:80", "[2001:db8::77]:8080:80")
+    finally:
+        for switch in switches:
+            switch.write_text("0")
+    run("ip", "addr", "add", "192.0.2.77/24", "dev", "out0")
+    run("ip", "addr", "add", "2001:db8::77/64", "dev", "out0", "nodad")
+    for version, address in ((4, "192.0.2.77"), (6, "2001:db8::77")):
+        with server(place(one), 80, version=version), server(outside, 7000, version=version):
+            assert ask(address, 8080, where=outside) == AWAY[version]
+            assert ask(AWAY[version], 7000, where=place(one)) == address
 
 
 def test_an_internal_network_is_cut_off(ctl: Controller, outside: str) -> None:

@@ -66,7 +66,10 @@ def test_what_is_done_anyway_is_taken(world: World, options: dict[str, Any], cap
         ("bridge.host_binding_ipv4", "::1", "use 127.0.0.1"),
         ("bridge.host_binding_ipv4", "fd00::1", "not an IPv4 address"),
         ("bridge.host_binding_ipv4", "224.0.0.1", "no address of one host"),
-        ("host_ipv4", "::1", "use 127.0.0.1"),
+        ("host_ipv4", "::1", "not an IPv4 address"),
+        ("host_ipv4", "192.0.2.1", "IPv4 leaves under: it needs gateway mode 'nat'"),
+        ("host_ipv6", "192.0.2.1", "not an IPv6 address"),
+        ("host_ipv6", "2001:db8::1", "IPv6 leaves under: it needs gateway mode 'nat'"),
         ("enable_ipv6", "perhaps", "truth value"),
     ],
 )

@@ -139,6 +139,10 @@ class LinuxDataplane:
 
     def realise_network(self, network: str, plan: NetworkPlan) -> None:
         """Make the network's links with their addresses, all or nothing."""
+        if plan.rules is not None:  # of one that is made anew after a restart, they may come later
+            check = self._kernel.firewall.ports.check_own
+            check(f"network {network[:12]}: its traffic is to leave under", plan.rules.source)
+            check(f"network {network[:12]}: its ports are to be published at", plan.rules.binding)
         self._networks.realise(network, plan)
 
     def remove_network(self, network: str) -> None:

@@ -55,7 +55,8 @@ def check_values(options: Options) -> tuple[str, ...]:
 BRIDGE_RULES: Final = Rules(
     driver="bridge",
     known=frozenset(
-        {labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, labels.HOST_IPV4}
+        {labels.BRIDGE_NAME, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL}
+        | {labels.HOST_IPV4, labels.HOST_IPV6}
         | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4, labels.BRIDGE_ENABLE_ICC, labels.GUARD}
         | {labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6}
         | {labels.BRIDGE_INHIBIT_IPV4, *labels.FIXED}

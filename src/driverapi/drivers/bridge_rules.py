@@ -8,8 +8,8 @@
     ``isolated``         the bridge has no address of that family; only where the network is internal
 ``bridge.enable_ip_masquerade``
     As mode ``nat``; false takes the host's address away from it. Default: false, unless the mode is one of NAT.
-``host_ipv4``
-    The address that traffic leaves under; by default that of the link it leaves by.
+``host_ipv4``, ``host_ipv6``
+    The host's address that traffic leaves under; by default that of the link it leaves by.
 ``bridge.host_binding_ipv4``
     Address of the host for ports that name none; by default all that it has.
 ``bridge.enable_icc``
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from driverapi import errors, labels
-from driverapi.addresses import parse_ip
+from driverapi.addresses import format_ip, parse_ip
 from driverapi.api import IPAMData, Options
 from driverapi.plan import NetworkRules
 from driverapi.portspec import PortPolicy, check_host
@@ -36,11 +36,13 @@ __all__ = ["MODES", "RULE_OPTIONS", "modes_of", "policy_of", "rules_of"]
 MODES: Final = ("nat", "nat-unprotected", "routed", "isolated")
 
 _MODE: Final = {4: labels.BRIDGE_GATEWAY_MODE_IPV4, 6: labels.BRIDGE_GATEWAY_MODE_IPV6}
+_SOURCE: Final = {4: labels.HOST_IPV4, 6: labels.HOST_IPV6}
+_LOOPBACK6: Final = bytes(15) + b"\1"
 
 RULE_OPTIONS: Final = (
     *_MODE.values(),
     labels.BRIDGE_MASQUERADE,
-    labels.HOST_IPV4,
+    *_SOURCE.values(),
     labels.BRIDGE_HOST_BINDING_IPV4,
     labels.BRIDGE_ENABLE_ICC,
     labels.GUARD,
@@ -75,15 +77,12 @@ def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> N
     translated = tuple(
         version for version, mode in modes.items() if mode.startswith("nat") and masquerade and not internal
     )
-    source = _ipv4(options, labels.HOST_IPV4)
-    if source and 4 not in translated:
-        raise errors.InvalidError(
-            f"option {labels.HOST_IPV4!r} is the address that IPv4 leaves under: it needs gateway mode 'nat'"
-        )
+    source = tuple(ip for version in _SOURCE for ip in _source(options, version, translated))
     return NetworkRules(
         prefixes=tuple(one.pool for one in data),
         masquerade=translated,
         source=source,
+        binding=_binding(options),
         protected=tuple(version for version, mode in modes.items() if mode in ("nat", "routed") and not internal),
         pinged=tuple(version for version, mode in modes.items() if mode == "routed" and not internal),
         internal=internal,
@@ -96,19 +95,44 @@ def policy_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> 
     """Return where ports of a network of these options are published."""
     modes = modes_of(options, data, internal=internal)
     return PortPolicy(
-        _ipv4(options, labels.BRIDGE_HOST_BINDING_IPV4),
+        _binding(options),
         direct=tuple(version for version, mode in modes.items() if mode == "routed"),
         refused="the network is internal" if internal else "",
     )
 
 
-def _ipv4(options: Options, name: str) -> tuple[bytes, ...]:
+def _source(options: Options, version: int, translated: Sequence[int]) -> tuple[bytes, ...]:
+    """Return the address that traffic of a family is to leave under, or nothing."""
+    name = _SOURCE[version]
+    source = _address(options, name, version)
+    if source and version not in translated:
+        raise errors.InvalidError(
+            f"option {name!r} is the address that IPv{version} leaves under: it needs gateway mode 'nat'"
+        )
+    for ip in source:
+        if not any(ip) or ip == _LOOPBACK6 or (version == 4 and ip[0] == 127):
+            raise errors.InvalidError(
+                f"option {name!r}: no answer comes back to {format_ip(ip)}; use an address of one of the host's links, "
+                "or leave it out for that of the link which traffic leaves by"
+            )
+        check_host(ip, f"option {name!r}")
+    return source
+
+
+def _binding(options: Options) -> tuple[bytes, ...]:
+    """Return the address of the host for ports that name none, or nothing."""
+    name = labels.BRIDGE_HOST_BINDING_IPV4
+    if options.get(name) not in (None, ""):
+        check_host(parse_ip(options[name], f"option {name!r}"), f"option {name!r}")  # of [::1] it has more to say
+    return _address(options, name, 4)
+
+
+def _address(options: Options, name: str, version: int) -> tuple[bytes, ...]:
     """Return the address that an option has, or nothing."""
     given = options.get(name)
     if given in (None, ""):
         return ()
     ip = parse_ip(given, f"option {name!r}")
-    check_host(ip, f"option {name!r}")
-    if len(ip) != 4:
-        raise errors.InvalidError(f"option {name!r}: {given!r} is not an IPv4 address")
+    if len(ip) != (4 if version == 4 else 16):
+        raise errors.InvalidError(f"option {name!r}: {given!r} is not an IPv{version} address")
     return (ip,)

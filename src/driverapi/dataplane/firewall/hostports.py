@@ -31,6 +31,11 @@ _RANGE: Final = (32768, 60999)  # net.ipv4.ip_local_port_range by default
 _EMPTY: Final[Mapping[int, int]] = {}
 _ABSENT: Final = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 
+_NOT_OURS: Final = (
+    "the host has no such address; use one of its own, or none for all of them (where it comes later, set sysctl "
+    "net.ipv4.ip_nonlocal_bind=1, or net.ipv6.ip_nonlocal_bind=1, first)"
+)
+
 _Place = tuple[str, bytes]  # protocol, address of the host
 _Range = tuple[int, int, frozenset[int]]  # first, last, and what of it is kept back
 
@@ -130,6 +135,25 @@ class HostPorts:
                 "published ports and rules are made in the network namespace that the controller was made in, and "
                 "this thread is in another: call it from a thread that is there"
             )
+
+    def check_own(self, what: str, hosts: Iterable[bytes]) -> None:
+        """See that addresses are the host's own, or that it may have them later (``ip_nonlocal_bind``).
+
+        Raises
+        ------
+        errors.InvalidError
+            One is not.
+        """
+        for host in hosts:
+            self.check_place()
+            family = socket.AF_INET if len(host) == 4 else socket.AF_INET6
+            with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asking:
+                try:
+                    asking.bind((format_ip(host), 0))
+                except OSError as error:
+                    if error.errno not in (errno.EADDRNOTAVAIL, errno.EINVAL):
+                        raise errors.KernelError(f"{what}: {error.strerror}", error.errno or 0) from error
+                    raise errors.InvalidError(f"{what} {format_ip(host)}: {_NOT_OURS}") from error
 
     def release(self, ports: Iterable[PortMap]) -> None:
         """Let go of ports; those that are not taken are passed over."""
@@ -259,8 +283,9 @@ class HostPorts:
         family = socket.AF_INET if len(host) == 4 else socket.AF_INET6
         found, refused = bind_ports(family, _KINDS[protocol], PROTOCOLS[protocol], host, numbers, keep=self._hold)
         held.update(zip(numbers, found, strict=False))
-        # A kernel without the protocol has nobody who could take such a port.
-        if refused and not (refused in _ABSENT and not found):
+        if refused in _ABSENT and not found:  # a kernel without the protocol has nobody who could take such a port
+            self.check_own(f"ports of {protocol}", (host,) if host not in _ALL else ())
+        elif refused:
             raise _refusal(protocol, host, numbers[len(found)], refused)
 
     def _automatic(self) -> _Range:
@@ -311,9 +336,7 @@ def _refusal(protocol: str, host: bytes, port: int, number: int) -> errors.Drive
     if number == errno.EADDRINUSE:
         return errors.PortTakenError(f"{where} is in use by a process that is not ours; choose another, or end that")
     if number == errno.EADDRNOTAVAIL:
-        return errors.InvalidError(
-            f"{where}: the host has no such address; use one of its own, or none for all of them"
-        )
+        return errors.InvalidError(f"{where}: {_NOT_OURS}")
     if number in (errno.EMFILE, errno.ENFILE):
         return errors.KernelLimitError(
             f"{where}: no descriptor is left to hold it with; raise the limit (ulimit -n), or use hold_ports=False",
