@@ -305,6 +305,8 @@ class NetworkRules:
         Families in which nobody from elsewhere reaches more of a sandbox than its published ports.
     pinged : tuple of int
         Those of them in which ICMP passes all the same.
+    trusted : tuple of str
+        Names of links of the host: who comes in by them reaches all of a sandbox, whatever is ``protected``.
     internal : bool
         Nothing is forwarded to it or from it.
     shut : bool
@@ -319,6 +321,7 @@ class NetworkRules:
     binding: tuple[bytes, ...] = ()
     protected: tuple[int, ...] = ()
     pinged: tuple[int, ...] = ()
+    trusted: tuple[str, ...] = ()
     internal: bool = False
     shut: bool = False
     guard: bool = False

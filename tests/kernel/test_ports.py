@@ -289,6 +289,7 @@ def test_the_table_is_the_golden_one(ctl: Controller, family: str) -> None:
     """Both tables, read back as JSON; ``DRIVERAPI_GOLDEN=write`` writes what they are now."""
     options = {**MASQUERADE, "com.docker.network.bridge.enable_icc": False, "driverapi.guard": True}
     options["com.docker.network.bridge.name"] = "br-golden"
+    options["com.docker.network.bridge.trusted_host_interfaces"] = "wg0"
     net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64", options=options)
     one = net.create_endpoint("one", publish=["8080:80", "127.0.0.1:53:53/udp"])
     one.join(ctl.create_sandbox("box"))

@@ -147,12 +147,16 @@ def test_a_table_that_is_gone_after_a_restart_is_made_anew(tmp_path: Path) -> No
     state = tmp_path / "state.db"
     with Controller(state=state) as ctl:
         guarded = {**MASQUERADE, "driverapi.guard": True, "com.docker.network.bridge.enable_icc": False}
+        guarded["com.docker.network.bridge.trusted_host_interfaces"] = "wg0:out0"
         (one,) = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", options=guarded).attach(1)
         one.publish("8080:80")
         table = tables()[0]
         before = contents(table), contents(table, "bridge")
     try:
         run("nft", "flush", "ruleset")
+        with Controller(state=state):
+            assert (contents(table), contents(table, "bridge")) == before
+        run("nft", f"delete table inet {table}; add table inet {table}")  # as if of another version: no such set
         with Controller(state=state):
             assert (contents(table), contents(table, "bridge")) == before
         run("nft", f"flush map inet {table} any4; add element inet {table} any4 {{ tcp . 1 : 10.0.0.1 . 1 }}")

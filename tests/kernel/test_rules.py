@@ -48,6 +48,7 @@ def outside(ctl: Controller) -> Iterator[str]:
 def network(ctl: Controller, **options: Any) -> Network:
     named = {"mode4": MODE4, "mode6": MODE6, "icc": labels.BRIDGE_ENABLE_ICC, "guard": labels.GUARD}
     named |= {"internal": labels.INTERNAL, "host4": labels.HOST_IPV4, "host6": labels.HOST_IPV6}
+    named["trusted"] = labels.BRIDGE_TRUSTED
     named["binding"] = labels.BRIDGE_HOST_BINDING_IPV4
     given = {named[name]: value for name, value in options.items()}
     return ctl.create_network("bridge", "web", ipv4="10.77.0.0/20", ipv6="fd77::/64", options=given)
@@ -118,6 +119,25 @@ def test_ipv6_ports_lead_to_their_sandbox(ctl: Controller, outside: str, protoco
         assert len(one.ports) == 2
         one.unpublish()
         assert ask(HOST[6], 8080, protocol, where=outside, wait=0.3) is None
+
+
+@pytest.mark.parametrize(("mode4", "mode6"), [("nat", "routed"), ("routed", "nat")])
+def test_who_comes_in_by_a_trusted_link_reaches_all(ctl: Controller, mode4: str, mode6: str) -> None:
+    """By its name: it comes after the network. Other links, and other networks, are as they were."""
+    (one,) = network(ctl, mode4=mode4, mode6=mode6, trusted="wg0:out0").attach(1)
+    options = {MODE4: mode4, labels.BRIDGE_TRUSTED: "wg0:out1"}
+    (closed,) = ctl.create_network("bridge", "closed", ipv4="10.79.0.0/24", options=options).attach(1)
+    with beyond(ctl.create_sandbox("outside").key) as outside:
+        run("nsenter", f"--net={outside}", "ip", "route", "add", "10.64.0.0/12", "via", HOST[4])
+        run("nsenter", f"--net={outside}", "ip", "route", "add", "fd77::/64", "via", HOST[6])
+        for version in (4, 6):
+            protocol = {4: "udp", 6: "tcp"}[version]
+            with server(place(one), 81, protocol, version=version):
+                assert ask(ip_of(one, version), 81, protocol, where=outside) == AWAY[version]
+        with server(place(one), 81), server(place(closed), 81):
+            assert ask(ip_of(one), 81, where=outside) == AWAY[4]
+            assert ask(ip_of(closed), 81, where=outside, wait=0.2) is None
+            assert ask(ip_of(one), 81, where=place(closed), wait=0.2) is None
 
 
 def test_a_fixed_source_of_each_family(ctl: Controller, outside: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from driverapi import Controller, errors, labels
 from driverapi.drivers.bridge import BridgeDriver
-from driverapi.drivers.bridge_options import check_values
+from driverapi.drivers.bridge_rules import rules_of
 from driverapi.labels import PREFIX
 from driverapi.plan import BridgeLink
 from driverapi.testing import FakeDataplane
@@ -24,7 +24,6 @@ REFUSED = [
     ("AllowNonDefaultBridge", False, "any name"),
     ("PortBindings", {"80/tcp": []}, "of an endpoint"),
     (PREFIX + "bridge.default_bridge", True, "default"),
-    (PREFIX + "bridge.trusted_host_interfaces", "eth0:eth1", "published ports alone"),
     ("ParentEndpoints", ["other"], "of a join"),
     ("ChildEndpoints", ["other"], "of a join"),
 ]
@@ -80,10 +79,12 @@ def test_values_that_are_none(world: World, name: str, value: Any, says: str) ->
 
 
 def test_links_that_are_trusted() -> None:
-    """Who is to make rules of it finds it as names."""
-    options = {"io.docker.network.bridge.trusted_host_interfaces": "vxlan.1: eth1"}
-    assert check_values(labels.normalise(options)) == ("vxlan.1", "eth1")
-    assert check_values({}) == ()
+    """As names: links that come later are trusted too."""
+    options = labels.normalise({"io.docker.network.bridge.trusted_host_interfaces": "vxlan.1: eth1:vxlan.1"})
+    assert rules_of(options, (), internal=False).trusted == ("vxlan.1", "eth1")
+    assert rules_of({}, (), internal=False).trusted == ()
+    with pytest.raises(errors.InvalidError, match="nothing is forwarded to an internal network"):
+        rules_of(options, (), internal=True)
 
 
 @pytest.mark.parametrize("driver", ["bridge", "routed"])

@@ -13,7 +13,7 @@ from typing import Final, final
 from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import JoinInfo, Options
-from driverapi.drivers.bridge_options import BRIDGE_RULES, check_values
+from driverapi.drivers.bridge_options import BRIDGE_RULES
 from driverapi.drivers.bridge_rules import RULE_OPTIONS, modes_of, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
 from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, PairLink, VethLink, check_link_name
@@ -65,7 +65,6 @@ class BridgeDriver(PairDriver[_Bridge]):
         return "bridge"
 
     def _make(self, options: Options) -> _Bridge:
-        check_values(options)
         network = self._common(options, (labels.BRIDGE_NAME, labels.BRIDGE_INHIBIT_IPV4, *RULE_OPTIONS))
         name = options.get(labels.BRIDGE_NAME) or None
         return _Bridge(

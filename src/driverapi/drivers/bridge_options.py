@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from driverapi import labels
-from driverapi.api import Options
 from driverapi.drivers.options import Rules
-from driverapi.plan import check_link_name
 
-__all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED", "check_values"]
+__all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED"]
 
 NO_PACKET_FILTER: Final = "packet filter rules are made where an option needs them: see bridge.gateway_mode_ipv4"
 
@@ -25,7 +23,6 @@ _CONFIGURATION: Final[Mapping[str, tuple[bool, str]]] = {
 }
 
 REFUSED: Final[Mapping[str, str]] = {
-    labels.BRIDGE_TRUSTED: "from elsewhere published ports alone are reached; or use gateway mode 'nat-unprotected'",
     labels.PORT_MAP: "ports are published of an endpoint: use create_endpoint(publish=…), or its options",
     "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
     "DefaultGatewayIPv4": "use create_network(gateway=…)",
@@ -35,23 +32,6 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 
 
-def check_values(options: Options) -> tuple[str, ...]:
-    """Check values of options that :data:`BRIDGE_RULES` refuses as a whole.
-
-    Returns
-    -------
-    tuple of str
-        ``trusted_host_interfaces``: links of the host that reach ports published on its loopback addresses.
-
-    Raises
-    ------
-    errors.InvalidError
-        One is none of its option's.
-    """
-    trusted = labels.as_words(labels.BRIDGE_TRUSTED, options.get(labels.BRIDGE_TRUSTED) or (), ":")
-    return tuple(check_link_name(one, f"option {labels.BRIDGE_TRUSTED!r}") for one in trusted)
-
-
 BRIDGE_RULES: Final = Rules(
     driver="bridge",
     known=frozenset(
@@ -59,7 +39,7 @@ BRIDGE_RULES: Final = Rules(
         | {labels.HOST_IPV4, labels.HOST_IPV6}
         | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4, labels.BRIDGE_ENABLE_ICC, labels.GUARD}
         | {labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6}
-        | {labels.BRIDGE_INHIBIT_IPV4, *labels.FIXED}
+        | {labels.BRIDGE_INHIBIT_IPV4, labels.BRIDGE_TRUSTED, *labels.FIXED}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
         | {labels.RATE_IN, labels.RATE_OUT}
     ),

@@ -12,6 +12,9 @@
     The host's address that traffic leaves under; by default that of the link it leaves by.
 ``bridge.host_binding_ipv4``
     Address of the host for ports that name none; by default all that it has.
+``bridge.trusted_host_interfaces``
+    Names of links of the host, ``:`` between them: who comes in by one reaches the sandboxes, and all of their ports,
+    at their own addresses, although the mode is ``nat`` or ``routed``. The link may come later.
 ``bridge.enable_icc``
     False: sandboxes do not reach each other, but by links (``ChildEndpoints``) and published ports.
 ``internal``
@@ -28,7 +31,7 @@ from typing import Final
 from driverapi import errors, labels
 from driverapi.addresses import format_ip, parse_ip
 from driverapi.api import IPAMData, Options
-from driverapi.plan import NetworkRules
+from driverapi.plan import NetworkRules, check_link_name
 from driverapi.portspec import PortPolicy, check_host
 
 __all__ = ["MODES", "RULE_OPTIONS", "modes_of", "policy_of", "rules_of"]
@@ -44,6 +47,7 @@ RULE_OPTIONS: Final = (
     labels.BRIDGE_MASQUERADE,
     *_SOURCE.values(),
     labels.BRIDGE_HOST_BINDING_IPV4,
+    labels.BRIDGE_TRUSTED,
     labels.BRIDGE_ENABLE_ICC,
     labels.GUARD,
 )
@@ -85,6 +89,7 @@ def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> N
         binding=_binding(options),
         protected=tuple(version for version, mode in modes.items() if mode in ("nat", "routed") and not internal),
         pinged=tuple(version for version, mode in modes.items() if mode == "routed" and not internal),
+        trusted=_trusted(options, internal=internal),
         internal=internal,
         shut=not labels.as_bool(labels.BRIDGE_ENABLE_ICC, options.get(labels.BRIDGE_ENABLE_ICC, True)),
         guard=labels.as_bool(labels.GUARD, options.get(labels.GUARD, False)),
@@ -99,6 +104,18 @@ def policy_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> 
         direct=tuple(version for version, mode in modes.items() if mode == "routed"),
         refused="the network is internal" if internal else "",
     )
+
+
+def _trusted(options: Options, *, internal: bool) -> tuple[str, ...]:
+    """Return the names of links by which all of a sandbox is reached."""
+    name = labels.BRIDGE_TRUSTED
+    words = labels.as_words(name, options.get(name) or (), ":")
+    names = tuple(dict.fromkeys(check_link_name(one, f"option {name!r}") for one in words))
+    if names and internal:
+        raise errors.InvalidError(
+            f"option {name!r}: nothing is forwarded to an internal network; leave it out, or {labels.INTERNAL!r}"
+        )
+    return names
 
 
 def _source(options: Options, version: int, translated: Sequence[int]) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
@@ -11,7 +12,17 @@ from driverapi.addresses import Address
 from driverapi.dataplane.firewall.ruleset import FAMILIES, SETS
 from driverapi.plan import PROTOCOLS, PortMap
 
-__all__ = ["Change", "Contents", "Element", "Elements", "index_key", "mac_key", "port_elements", "prefix_key"]
+__all__ = [
+    "Change",
+    "Contents",
+    "Element",
+    "Elements",
+    "index_key",
+    "mac_key",
+    "name_key",
+    "port_elements",
+    "prefix_key",
+]
 
 Element = tuple[str, bytes, bytes]
 """Name of the set, key, and datum (empty of a set). Of an interval the key is an address and a length."""
@@ -38,6 +49,11 @@ def index_key(*indexes: int) -> bytes:
 def mac_key(mac: bytes) -> bytes:
     """Return the part of a concatenation that a MAC address is."""
     return mac + b"\0\0"
+
+
+def name_key(name: str) -> bytes:
+    """Return the part of a concatenation that a link's name is (``IFNAMSIZ``)."""
+    return os.fsencode(name).ljust(16, b"\0")
 
 
 def port_elements(ports: Sequence[PortMap]) -> Elements:

@@ -17,6 +17,7 @@ from driverapi.dataplane.firewall.contents import (
     Element,
     index_key,
     mac_key,
+    name_key,
     port_elements,
     prefix_key,
 )
@@ -87,6 +88,7 @@ class Firewall:
                 # Who is on a shut network may not reach another of it by the gateway either.
                 if not rules.shut:
                     elements.append(("same", index_key(index, index), b""))
+                elements += [("trusted", name_key(name) + index_key(index), b"") for name in rules.trusted]
                 if rules.internal:
                     elements.append(("internal", index_key(index), b""))
                 for name, versions in (("protected", rules.protected), ("pinged", rules.pinged)):

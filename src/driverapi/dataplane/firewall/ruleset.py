@@ -20,7 +20,7 @@ __all__ = ["FAMILIES", "SETS", "TABLE_MARK", "Set", "make_tables", "script", "ta
 TABLE_MARK: Final = "driverapi-"
 """How the names of our tables begin; the instance id follows."""
 
-VERSION: Final = "version1"
+VERSION: Final = "version2"
 """A set by that name tells a later version of this package that the table is not its own. It is always empty."""
 
 _SECONDS: Final = 10.0
@@ -70,6 +70,8 @@ SETS: Final = {
     # address of a sandbox, protocol, port: what is reached there itself
     "open4": Set("ipv4_addr . inet_proto . inet_service", 12),
     "open6": Set("ipv6_addr . inet_proto . inet_service", 24),
+    # names of links of the host, with links of networks that are reached by them past all that follows
+    "trusted": Set("ifname . iface_index", 20),
     # links of networks; each with itself; those of internal ones; those that are reached by published ports alone
     "links": Set("iface_index", 4),
     "same": Set("iface_index . iface_index", 8),
@@ -150,6 +152,7 @@ _CHAINS: Final = """
 		ip daddr . meta l4proto . th dport @open4 accept
 		ip6 daddr . meta l4proto . th dport @open6 accept
 		oif . meta nfproto @pinged meta l4proto { icmp, icmpv6 } accept
+		iifname . oif @trusted accept
 		oif . meta nfproto @protected drop
 		iif @links oif @links drop
 	}
