@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,10 +182,90 @@ def test_doctor_takes_the_tables_of_the_dead_away(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert len(tables()) == 2
     report = doctor.examine(tmp_path)
-    assert [(finding.kind, finding.instance) for finding in report.findings] == [("orphan", tables()[0][-4:])]
-    doctor.mend(report)
+    [finding], [left] = report.findings, report.instances
+    id = tables()[0][-4:]
+    assert (finding.kind, finding.instance, left.owner) == ("orphan", id, "nobody")
+    assert left.tables == [f"bridge driverapi-{id}", f"inet driverapi-{id}"]
+    assert (left.ports, left.ruled) == (1, 1)
+    assert f"tables bridge driverapi-{id}, inet driverapi-{id} (1 ports, 1 networks)" in finding.what
+    [line] = doctor.mend(report)
+    assert f"tables bridge driverapi-{id}, inet driverapi-{id}" in line
     assert tables() == []
     assert os.listdir(tmp_path) == []
+
+
+def told(run_dir: Path, *options: str, status: int, under: Sequence[str] = (), read: str = "read") -> dict[str, Any]:
+    words = [
+        *under,
+        sys.executable,
+        "-m",
+        "driverapi",
+        "doctor",
+        "--json",
+        "--no-probe",
+        f"--run-dir={run_dir}",
+        *options,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == status, (done.stdout, done.stderr)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["packet_filter"] == read
+    return found
+
+
+def test_doctor_names_tables_that_nobody_has(tmp_path: Path) -> None:
+    """Of an instance whose links and directory are gone, beside one that lives and tables that are not ours."""
+    with Controller(run_dir=tmp_path) as ctl:
+        options = {**MASQUERADE, "com.docker.network.bridge.gateway_mode_ipv6": "routed"}
+        net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", ipv6="fd77::/64", options=options)
+        net.create_endpoint("ep", publish=["8080:80", "127.0.0.1:53:53/udp"])
+        ctl.create_network("bridge", "nat", ipv4="10.78.0.0/24", options=MASQUERADE)
+        [own] = tables()
+        id = "0bad" if own[-4:] != "0bad" else "0bae"
+        run("nft", f"add table inet driverapi-{id}; add table inet driverapi-{id}x; add table ip driverapi-{id}")
+        try:
+            document = told(tmp_path, status=1)
+            lost, alive = sorted(document["instances"], key=lambda one: str(one["id"] != id))
+            assert (alive["owner"], alive["tables"]) == ("process", [f"inet {own}"])
+            assert (alive["ports"], alive["ruled"]) == (3, 2)
+            assert (lost["owner"], lost["tables"]) == ("unknown", [f"inet driverapi-{id}"])
+            [finding] = document["findings"]
+            assert (finding["kind"], finding["instance"]) == ("unknown", id)
+            assert f"inet driverapi-{id}" in finding["what"]
+            [line] = told(tmp_path, "--fix", "--forget", id, status=0)["fixed"]
+            assert f"inet driverapi-{id}" in line
+            assert sorted(tables()) == sorted([own, f"driverapi-{id}x", f"driverapi-{id}"])  # of family ip: not ours
+        finally:
+            run("nft", f"delete table inet driverapi-{id}x; delete table ip driverapi-{id}")
+
+
+def test_doctor_compares_a_state_with_the_table(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=tmp_path / "run") as ctl:
+        net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24")
+        net.create_endpoint("one", publish=["8080:80", "127.0.0.1:53:53/udp"])
+        net.create_endpoint("two", publish="8081:80")
+        table = tables()[0]
+    try:
+        report = doctor.examine(tmp_path / "run")
+        assert report.healthy
+        assert (report.instances[0].owner, report.instances[0].ports) == ("state", 3)
+        gone = f"flush map inet {table} ports4; flush map inet {table} any4"
+        run("nft", f"{gone}; add element inet {table} any4 {{ tcp . 8080 : 10.77.0.2 . 80, tcp . 1 : 10.0.0.1 . 1 }}")
+        report = doctor.examine(tmp_path / "run")
+        [finding] = report.findings
+        assert finding.kind == "differs"
+        assert "endpoint 'one': port 127.0.0.1:53->10.77.0.2:53/udp is not published" in finding.what
+        assert "endpoint 'two': port 0.0.0.0:8081->10.77.0.3:80/tcp is not published" in finding.what
+        assert "1 published ports are in no record" in finding.what
+        assert "8080" not in finding.what
+        fewer = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+        told(tmp_path / "run", status=0, under=fewer, read="Operation not permitted")  # then nothing is said of ports
+        doctor.mend(report)
+        assert doctor.examine(tmp_path / "run").healthy
+        assert len(contents(table)["any4"]) == 2
+    finally:
+        everything_away(state)
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def _document(
     return {
         "run_dir": report.run_dir,
         "instances": [_plain(one) for one in report.instances],
+        "packet_filter": report.unread or "read",
         "found": [asdict(one) for one in before],
         "fixed": done,
         "failed": failed,
@@ -116,14 +117,17 @@ def _print(report: Report, done: list[str], failed: list[str], found: list[Probe
     table = Table(title=f"instances in {report.run_dir}, and in this network namespace", title_justify="left")
     for title in ("id", "owner", "process", "state"):
         table.add_column(title)
-    for title in ("links", "namespaces", "routes"):
+    for title in ("links", "namespaces", "routes", "ports", "networks with rules"):
         table.add_column(title, justify="right")
+    table.add_column("tables")
     for one in report.instances:
-        numbers = (str(one.links), str(one.namespaces), str(one.routes))
+        numbers = [str(number) for number in (one.links, one.namespaces, one.routes, one.ports, one.ruled)]
         pid = str(one.pid or "") if one.owner == "process" else ""
-        table.add_row(one.id, one.owner, pid, one.state, *numbers)
+        table.add_row(one.id, one.owner, pid, one.state, *numbers, ", ".join(one.tables))
     if report.instances:
         console.print(table)
+    if report.unread:
+        console.print(f"the packet filter was not looked at: {report.unread}")
     if found:
         table = Table(title=f"this kernel: Linux {os.uname().release}", title_justify="left")
         for title in ("", "there", "needed by", ""):

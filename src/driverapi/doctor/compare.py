@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from driverapi._native import LinkRecord
 from driverapi.dataplane.contract import Ownership
+from driverapi.dataplane.firewall.contents import port_element
+from driverapi.plan import PortMap
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, SandboxData, decode
 
@@ -17,7 +19,11 @@ _ON_THEIR_WAY: Final = frozenset({State.WARM, State.LEAVING, State.DELETING})
 
 
 def differences(
-    records: Sequence[Record], links: Mapping[int, LinkRecord], names: Mapping[int, str], mounts: Collection[str]
+    records: Sequence[Record],
+    links: Mapping[int, LinkRecord],
+    names: Mapping[int, str],
+    mounts: Collection[str],
+    elements: Mapping[str, Collection[bytes]] | None = None,
 ) -> list[str]:
     """Return a line for each thing that is in one and not in the other.
 
@@ -29,6 +35,8 @@ def differences(
         Names of all links, by index: a network may be on one that is somebody else's.
     mounts : collection of str
         Paths under the instance's directory that a namespace is bound to.
+    elements : mapping, optional
+        Keys of the published ports that the packet filter has, by their sets; None where nobody could look.
 
     Raises
     ------
@@ -72,4 +80,22 @@ def differences(
         if index not in known and link.link not in known:  # the latter: the other end of a pair
             found.append(f"link {link.name} ({index}) is in no record")
     found += [f"namespace {path} is in no record" for path in mounts if path not in paths]
-    return found
+    return found if elements is None else found + _ports(records, elements)
+
+
+def _ports(records: Sequence[Record], elements: Mapping[str, Collection[bytes]]) -> list[str]:
+    """Return a line for each published port that the packet filter lacks, and one for those that it alone has."""
+    found = []
+    known: set[tuple[str, bytes]] = set()
+    for record in records:
+        if record.kind is not Kind.ENDPOINT or not record.data or record.state is State.RESTING:
+            continue
+        data = decode(record.data, EndpointData)
+        for one in data.ports:
+            port = PortMap(one.protocol, one.host, one.host_port, one.ip, one.port)
+            name, key, _ = port_element(port)
+            known.add((name, key))
+            if key not in elements.get(name, ()) and record.state not in _ON_THEIR_WAY:
+                found.append(f"endpoint {data.name!r}: port {port} is not published")
+    more = sum((name, key) not in known for name, keys in elements.items() for key in keys)
+    return [*found, f"{more} published ports are in no record"] if more else found

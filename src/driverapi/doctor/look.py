@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from driverapi import errors
 from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
 from driverapi.dataplane.failures import failure
+from driverapi.dataplane.firewall.reading import PORT_SETS, instance_of, read_keys, read_tables
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
 from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir, is_marked_group
@@ -63,6 +64,10 @@ class InstanceFound:
         Its state was last used in another network namespace of this boot: from here nothing can be said of it.
     links, namespaces, routes : int
         How many carry its id: links and routes of this network namespace.
+    tables : list of str
+        Its tables of packet filter rules in this network namespace, as ``"inet driverapi-ID"``.
+    ports, ruled : int
+        Published ports, one for each family, and networks with rules that these have.
     given_up : list of dict
         What a plugin took away because its engine had forgotten it: ``at`` (seconds since 1970), ``network``,
         ``endpoint``, ``addresses``; the last hundred. Nothing is wrong with that any more.
@@ -78,8 +83,20 @@ class InstanceFound:
     links: int = 0
     namespaces: int = 0
     routes: int = 0
+    tables: list[str] = field(default_factory=list)
+    ports: int = 0
+    ruled: int = 0
     given_up: list[dict[str, Any]] = field(default_factory=list)
     _opened: str | None = None  # which controller was at work on its state last
+    _elements: dict[str, set[bytes]] | None = None  # keys of its published ports, by their sets; None: not looked at
+
+    @property
+    def has(self) -> str:
+        """What it has, in words."""
+        text = f"{self.links} links, {self.namespaces} namespaces, {self.routes} routes"
+        if self.tables:
+            text += f", tables {', '.join(self.tables)} ({self.ports} ports, {self.ruled} networks)"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +127,16 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was found."""
+    """What was found.
+
+    Attributes
+    ----------
+    unread : str
+        Why the packet filter could not be looked at; empty where it was.
+    """
 
     run_dir: str
+    unread: str = ""
     instances: list[InstanceFound] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -167,6 +191,7 @@ def _look(base: Path, states: Sequence[str]) -> Report:
         if path not in {one.state for one in found.values()}:
             _add_state(path, found, report.findings)
     links, names = _count_marks(found)
+    report.unread = _count_rules(found)
     for one in found.values():
         _judge(one, links.get(one.id, {}), names, report.findings)
         one.given_up = _given_up(one)
@@ -313,6 +338,26 @@ def _count_marks(found: dict[str, InstanceFound]) -> tuple[dict[str, dict[int, L
     return of, {link.index: link.name for link in links}
 
 
+def _count_rules(found: dict[str, InstanceFound]) -> str:
+    """Count what the packet filter has of each instance; say why it cannot be looked at."""
+    try:
+        for family, table in read_tables():
+            id = instance_of(table)
+            if id not in found:
+                found[id] = InstanceFound(id, owner="process" if _flies_flag(id) else "unknown")
+            one = found[id]
+            one.tables.append(f"{family} {table}")
+            if family == "inet":
+                one._elements = {name: read_keys(family, table, name) for name in PORT_SETS}
+                one.ports = sum(map(len, one._elements.values()))
+                one.ruled = len(read_keys(family, table, "links"))
+    except OSError as error:
+        return error.strerror or str(error)
+    for one in found.values():
+        one._elements = one._elements or {}
+    return ""
+
+
 def _at_rest(dump: Callable[[], T]) -> T:
     """Dump what controllers may be changing: between two of their chunks there is a moment of rest."""
     for _ in range(_LOOKS):
@@ -331,7 +376,7 @@ def _judge(
     """Say whose an instance is, and what is wrong with it."""
     if one.owner == "process":
         return
-    has = f"{one.links} links, {one.namespaces} namespaces, {one.routes} routes"
+    has = one.has
     if one.owner == "unknown":
         findings.append(
             Finding(
@@ -379,7 +424,7 @@ def _ask_state(one: InstanceFound, links: Mapping[int, LinkRecord], names: Mappi
     if one.elsewhere:
         return []
     mounts = [unescaped(path) for path in namespace_mounts(one.directory)]
-    wrong = differences(records, links, names, mounts)
+    wrong = differences(records, links, names, mounts, one._elements)
     half = sum(record.state not in _SETTLED for record in records)
     advice = "the next controller on that state mends it; so does --fix"
     found = []

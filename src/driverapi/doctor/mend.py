@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from driverapi import errors
 from driverapi.dataplane.linux import LinuxDataplane
-from driverapi.doctor.look import Finding, InstanceFound, Report
+from driverapi.doctor.look import InstanceFound, Report
 from driverapi.instance import Instance
 from driverapi.store.sqlite import SqliteStore
 
@@ -42,7 +42,7 @@ def mend(report: Report, forget: Sequence[str] = ()) -> list[str]:
                     restored.add(finding.instance)
                     done.append(_restore(instances[finding.instance]))
             elif finding.kind == "orphan" or (finding.kind == "unknown" and finding.instance in forget):
-                done.append(_take_away(Path(report.run_dir), finding))
+                done.append(_take_away(Path(report.run_dir), instances[finding.instance]))
         except errors.DriverAPIError as error:
             if isinstance(error, errors.StateBusyError):
                 done.append(f"instance {finding.instance} has come alive; left alone")
@@ -84,12 +84,12 @@ def _plugin_of(path: str) -> tuple[str, str]:
         store.close()
 
 
-def _take_away(run_dir: Path, finding: Finding) -> str:
+def _take_away(run_dir: Path, one: InstanceFound) -> str:
     """Be the instance, know nothing of what it has, and take all of that away."""
-    instance = Instance(run_dir, before=finding.instance)
-    if instance.id != finding.instance:  # others have it since
+    instance = Instance(run_dir, before=one.id)
+    if instance.id != one.id:  # others have it since
         instance.close()
-        raise errors.StateBusyError(f"instance {finding.instance} is alive")
+        raise errors.StateBusyError(f"instance {one.id} is alive")
     try:
         dataplane = LinuxDataplane(instance)
         try:
@@ -100,7 +100,8 @@ def _take_away(run_dir: Path, finding: Finding) -> str:
         instance.rest()
         raise
     instance.close()
+    tables = f", tables {', '.join(one.tables)}" if one.tables else ""
     return (
-        f"instance {finding.instance}: {swept.links} links, {swept.namespaces} namespaces, "
-        f"{swept.routes} routes taken away"
+        f"instance {one.id}: taken away: {swept.links} links, {swept.namespaces} namespaces, "
+        f"{swept.routes} routes{tables}"
     )
