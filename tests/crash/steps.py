@@ -1,23 +1,25 @@
 """A process that dies at a chosen step: from then on nothing of it does anything, undo included.
 
 Steps are the calls of the store, of the dataplane and of drivers. The process can end before a step, in the middle
-of one that is about many things, or after it.
+of one that is about many things, or after it. Or it lives, and the step is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from driverapi import errors
 from driverapi.dataplane.fake import FakeSurvey
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.store.sqlite import SqliteStore
 from driverapi.testing import FakeDataplane
 from tests.support import OwnDriver
 
-__all__ = ["WHEN", "Death", "Mortal"]
+__all__ = ["FAULTS", "WHEN", "Death", "Mortal"]
 
 WHEN = ("before", "amid", "after")
 
@@ -26,12 +28,20 @@ _STEPS: dict[type, tuple[str, ...]] = {
     SqliteStore: ("put", "owe"),
     FakeDataplane: (
         "make_sandboxes", "wait_sandboxes", "open_sandbox", "discard_sandboxes", "drop_sandboxes",
-        "realise_network", "remove_network", "realise", "remove", "survey",
+        "realise_network", "remove_network", "realise", "remove", "publish", "unpublish", "survey",
     ),
-    FakeSurvey: ("sandboxes", "network", "endpoints", "sweep"),
+    FakeSurvey: ("sandboxes", "network", "endpoints", "ports", "sweep"),
     BridgeDriver: _DRIVER,
     OwnDriver: _DRIVER,
 }  # fmt: skip
+
+
+FAULTS: dict[str, Exception] = {
+    "put": errors.StateError("the disk is full"),
+    "publish": errors.KernelError("published ports: Cannot allocate memory", errno.ENOMEM),
+    "unpublish": errors.KernelError("published ports: Cannot allocate memory", errno.ENOMEM),
+}
+"""How a step is refused; others never are here."""
 
 
 class Death(BaseException):
@@ -46,7 +56,7 @@ class Mortal:
     at : int
         The step; -1 for one that lives.
     when : str
-        One of ``WHEN``.
+        One of ``WHEN``, or ``"refused"``.
     dead : bool
         Whether it has ended.
     log : list of str
@@ -74,6 +84,10 @@ class Mortal:
             number = len(self.log)
             self.log.append(name)
         if number != self.at:
+            return inner(thing, *args, **kwargs)
+        if self.when == "refused":
+            if name in FAULTS:
+                raise FAULTS[name]
             return inner(thing, *args, **kwargs)
         if self.when == "before":
             self._die()

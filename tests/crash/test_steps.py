@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, DriverRegistry
+from driverapi import Controller, DriverRegistry, errors
 from driverapi.restore import Restored
 from driverapi.testing import FakeDataplane
-from tests.crash.steps import WHEN, Mortal
-from tests.crash.verbs import Call, Ledger, facts
+from tests.crash.steps import FAULTS, WHEN, Mortal
+from tests.crash.verbs import Call, Ledger, facts, ports_of
 from tests.crash.whole import wrong_in_books
 from tests.support import OwnDriver
 
@@ -69,7 +69,14 @@ class Machine:
                         mortal.armed = True
                         continue
                     self.ledger.intend(call.intent)
-                    call.do()
+                    try:
+                        call.do()
+                    except (errors.DriverAPIError, ExceptionGroup):
+                        if mortal.when != "refused":
+                            raise
+                        assert facts(ctl) == self.ledger.known
+                        assert_whole(ctl, self.dataplane)
+                        call.do()  # nothing is in its way
                     if mortal.dead:  # another thread was at that step
                         break
                     self.ledger.done(_changes(self.ledger.known, facts(ctl)))
@@ -114,6 +121,7 @@ def assert_whole(ctl: Controller, dataplane: FakeDataplane) -> None:
     assert {one.key for one in dataplane.sandboxes.values()} == {
         box.key for box in boxes.values() if box.ownership.value == "owned"
     }
+    assert sorted(dataplane.ports.values()) == sorted(port for one in endpoints.values() for port in one.ports)
     assert wrong_in_books(ctl) == []
     for name, driver in (("own", ctl.registry.get("own")), ("bridge", ctl.registry.get("bridge"))):
         has = driver.networks if name == "own" else driver._networks  # type: ignore[attr-defined]
@@ -156,15 +164,41 @@ def leave(ctl: Controller, network: str, name: str) -> Call:
 
 
 def remove(ctl: Controller, network: str, name: str) -> Call:
-    return Call("delete_endpoint", ctl.network(network).endpoint(name).delete, [f"ep:{network}/{name}"])
+    endpoint = ctl.network(network).endpoint(name)
+    return Call("delete_endpoint", endpoint.delete, [f"ep:{network}/{name}", *ports_of(endpoint)])
 
 
 def detach(ctl: Controller, network: str, count: int) -> Call:
     some = ctl.network(network).endpoints[:count]
     boxes = [f"box:{one.sandbox.name}" for one in some if one.sandbox is not None]
+    ports = [port for one in some for port in ports_of(one)]
     return Call(
-        "detach", lambda: ctl.network(network).detach(some), [f"ep:{network}/{one.name}" for one in some] + boxes
+        "detach",
+        lambda: ctl.network(network).detach(some),
+        [f"ep:{network}/{one.name}" for one in some] + boxes + ports,
     )
+
+
+def publish(ctl: Controller, **wanted: list[str]) -> Call:
+    """Of endpoints on "web", by their names, which have an address of each family."""
+    net = ctl.network("web")
+    return Call(
+        "publish",
+        lambda: net.publish([(net.endpoint(name), specs) for name, specs in wanted.items()]),
+        [],
+        {f"port:web/{name}/": 2 * len(specs) for name, specs in wanted.items()},
+    )
+
+
+def unpublish(ctl: Controller, name: str, *specs: str) -> Call:
+    endpoint = ctl.network("web").endpoint(name)
+    meant = [one for one in ports_of(endpoint) if not specs or any(f":{spec.split(':')[0]}->" in one for spec in specs)]
+    return Call("unpublish", lambda: endpoint.unpublish(*specs), meant)
+
+
+def attach_publishing(ctl: Controller, count: int) -> Call:
+    adds = {"ep:web/": count, "box:": count, "port:web/": 2 * count}
+    return Call("attach", lambda: ctl.network("web").attach(count, strict=True, publish="80"), [], adds)
 
 
 @scenario
@@ -234,6 +268,20 @@ def a_driver_that_fills_in(ctl: Controller) -> Iterator[Call | None]:
     yield ARM
     yield attach(ctl, "own", 3)
     yield detach(ctl, "own", 2)
+
+
+@scenario
+def ports(ctl: Controller) -> Iterator[Call | None]:
+    yield create(ctl, "web", ipv4="10.2.0.0/24", ipv6="fd02::/64")
+    yield from (add(ctl, "web", "one"), add(ctl, "web", "two"))
+    yield ARM
+    yield publish(ctl, one=["8080:80", "53:53/udp"], two=["8081:80"])
+    yield unpublish(ctl, "one", "8080:80")
+    yield publish(ctl, two=["8080:80"])
+    yield attach_publishing(ctl, 2)
+    yield unpublish(ctl, "two")
+    yield remove(ctl, "web", "one")
+    yield detach(ctl, "web", 2)  # one with ports, and "two" without
 
 
 @scenario
@@ -322,6 +370,31 @@ def test_death_in_the_start_that_follows(name: str, place: Path) -> None:
         except BaseException as error:
             error.add_note(f"the process died {words}")
             raise
+
+
+def test_a_refusal_at_each_step_of_ports(place: Path) -> None:
+    """Each call is done or not; what was refused can be done next, and a start finds all as it was told."""
+
+    def whole(ctl: Controller) -> Iterator[Call | None]:
+        return (call for call in ports(ctl) if call is None or call.name != "detach")  # which ends as far as it came
+
+    refused = []
+    for at in itertools.count():
+        directory = place / f"{at}"
+        directory.mkdir(mode=0o700)
+        machine, mortal = Machine(directory), Mortal(at, "refused")
+        machine.live(whole, mortal)
+        assert not mortal.dead
+        if at >= len(mortal.log):
+            break
+        if mortal.log[at] in FAULTS:
+            refused.append(mortal.log[at])
+            try:
+                assert not machine.check().mended
+            except BaseException as error:
+                error.add_note(f"refused: step {at}, {mortal.log[at]}")
+                raise
+    assert set(refused) == set(FAULTS)
 
 
 # --- losses ----------------------------------------------------------------------------------------

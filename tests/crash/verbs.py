@@ -15,7 +15,7 @@ from typing import Any
 from driverapi import Controller, Endpoint, Network, Sandbox
 from driverapi.leasing import AddressLease
 
-__all__ = ["VERBS", "Call", "Facts", "Ledger", "Limits", "facts", "verb"]
+__all__ = ["VERBS", "Call", "Facts", "Ledger", "Limits", "facts", "ports_of", "verb"]
 
 Facts = dict[str, Any]
 
@@ -37,7 +37,7 @@ def facts(ctl: Controller) -> Facts:
                 "mac": None if endpoint._mac is None else endpoint._mac.hex(),
                 "sandbox": None if endpoint.sandbox is None else endpoint.sandbox.name,
             }
-            found.update(dict.fromkeys(_ports(endpoint), True))
+            found.update(dict.fromkeys(ports_of(endpoint), True))
     return found
 
 
@@ -152,7 +152,8 @@ def _key(endpoint: Endpoint) -> str:
     return f"ep:{endpoint.network.name}/{endpoint.name}"
 
 
-def _ports(endpoint: Endpoint) -> list[str]:
+def ports_of(endpoint: Endpoint) -> list[str]:
+    """Return the facts that an endpoint's published ports are."""
     return [f"port:{endpoint.network.name}/{endpoint.name}/{port}" for port in endpoint.ports]
 
 
@@ -181,7 +182,7 @@ def _boxes(ctl: Controller, network: Network) -> list[Sandbox]:
 def _with_boxes(endpoints: list[Endpoint]) -> list[str]:
     """Endpoints, and their sandboxes: those that were made for them go too."""
     boxes = {box.name for one in endpoints for box in (one.sandbox, one._made_sandbox) if box is not None}
-    ports = [port for one in endpoints for port in _ports(one)]
+    ports = [port for one in endpoints for port in ports_of(one)]
     return [*map(_key, endpoints), *ports, *(f"box:{name}" for name in sorted(boxes))]
 
 
@@ -278,7 +279,7 @@ def _leave(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
 @verb("delete_endpoint", 3)
 def _delete_endpoint(ctl: Controller, dice: random.Random, limits: Limits) -> Call | None:
     endpoint = _some(ctl, dice, lambda one: one.sandbox is None)
-    return None if endpoint is None else Call("delete_endpoint", endpoint.delete, [_key(endpoint), *_ports(endpoint)])
+    return None if endpoint is None else Call("delete_endpoint", endpoint.delete, [_key(endpoint), *ports_of(endpoint)])
 
 
 def _publishes(network: Network) -> bool:
@@ -312,7 +313,7 @@ def _unpublish(ctl: Controller, dice: random.Random, limits: Limits) -> Call | N
     if endpoint is None:
         return None
     if dice.random() < 0.3:
-        return Call("unpublish", endpoint.unpublish, _ports(endpoint))
+        return Call("unpublish", endpoint.unpublish, ports_of(endpoint))
     port = dice.choice(endpoint.ports)
     meant = [one for one in endpoint.ports if (one.protocol, one.host_port) == (port.protocol, port.host_port)]
     start = f"port:{endpoint.network.name}/{endpoint.name}/"
