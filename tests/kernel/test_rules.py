@@ -121,6 +121,33 @@ def test_ipv6_ports_lead_to_their_sandbox(ctl: Controller, outside: str, protoco
         assert ask(HOST[6], 8080, protocol, where=outside, wait=0.3) is None
 
 
+def test_a_host_that_forwards_nothing_from_elsewhere_is_told(ctl: Controller, caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> list[tuple[str, str]]:
+        found = [
+            (one.network, one.option)  # type: ignore[attr-defined]
+            for one in caplog.records
+            if getattr(one, "event", "") == "network.not_forwarded"
+        ]
+        caplog.clear()
+        return found
+
+    switches = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
+    net = network(ctl, mode4="nat", mode6="routed")
+    assert told() == [(net.id, switch) for switch in switches]
+    net.delete()
+    plain = ctl.create_network("bridge", "plain", ipv4="10.79.0.0/24")
+    inside = ctl.create_network("bridge", "in", ipv4="10.80.0.0/24", options={labels.INTERNAL: True})
+    assert told() == []  # the one has no rules yet, the other wants to be reached by nobody
+    plain.create_endpoint("ep", publish="8080:80")
+    assert told() == [(plain.id, switches[0])]
+    for gone in (plain, inside):
+        gone.detach(gone.endpoints)
+        gone.delete()
+    with beyond(ctl.create_sandbox("outside").key):  # that link forwards by itself
+        network(ctl, mode4="nat", mode6="routed")
+        assert told() == []
+
+
 @pytest.mark.parametrize(("mode4", "mode6"), [("nat", "routed"), ("routed", "nat")])
 def test_who_comes_in_by_a_trusted_link_reaches_all(ctl: Controller, mode4: str, mode6: str) -> None:
     """By its name: it comes after the network. Other links, and other networks, are as they were."""

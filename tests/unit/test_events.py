@@ -51,6 +51,7 @@ STABLE = {
     "network.created": "INFO",
     "network.deleted": "INFO",
     "network.failed": "WARNING",
+    "network.not_forwarded": "WARNING",
     "network.parent_lost": "ERROR",
     "plugin.activated": "INFO",
     "plugin.fault": "ERROR",

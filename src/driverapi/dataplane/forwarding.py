@@ -18,38 +18,57 @@ device (``inet_forward_change()``), for endpoints that are up too; likewise endp
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Callable
 from typing import Final
 
 from driverapi import errors
 
-__all__ = ["Forwarding"]
+__all__ = ["SWITCHES", "Forwarding"]
 
-_CONF_IPV6: Final = "/proc/sys/net/ipv6/conf"
+SWITCHES: Final = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+"""By which a machine forwards what comes in by any of its devices."""
+
+_CONF: Final = {4: "/proc/sys/net/ipv4/conf", 6: "/proc/sys/net/ipv6/conf"}
+_SWITCH: Final = {4: "forwarding", 6: "force_forwarding"}  # of one device, and enough there
+_NO_DEVICES: Final = frozenset({"all", "default", "lo"})
 
 
 class Forwarding:
-    """IPv6's switches of one network namespace: that of the thread that makes it.
+    """The switches of one network namespace: that of the thread that makes it.
 
     Thread safety: all methods.
     """
 
     def __init__(self) -> None:
-        try:  # an open directory stays that of the namespace, whichever thread walks from it
-            self._conf = os.open(_CONF_IPV6, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:  # without IPv6, or without /proc: who needs it is told then
-            self._conf = -1
+        self._conf: dict[int, int] = {}
+        for version, path in _CONF.items():
+            # An open directory stays that of the namespace, whichever thread walks from it.
+            with contextlib.suppress(OSError):  # without IPv6, or without /proc: who needs it is told then
+                self._conf[version] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Let go of the descriptor."""
-        if self._conf >= 0:
-            os.close(self._conf)
-            self._conf = -1
+        """Let go of the descriptors."""
+        while self._conf:
+            os.close(self._conf.popitem()[1])
 
-    def for_all(self) -> bool:
-        """Tell whether the host forwards IPv6 from every device anyway."""
-        return self._read("all/forwarding") == b"1"
+    def for_all(self, version: int = 6) -> bool:
+        """Tell whether the host forwards IPv6, or IPv4, from every device anyway."""
+        return self._read("all/forwarding", version) == b"1"
+
+    def from_elsewhere(self, version: int, ours: Callable[[str], bool]) -> bool:
+        """Tell whether the host forwards what comes in by some device that is not ours, or nobody can tell."""
+        if version not in self._conf or self.for_all(version):
+            return True
+        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._conf[version])
+        try:
+            names = os.listdir(listing)
+        finally:
+            os.close(listing)
+        devices = (name for name in names if name not in _NO_DEVICES and not ours(name))
+        return any(self._read(f"{name}/{_SWITCH[version]}", version) == b"1" for name in devices)
 
     def check(self, what: str) -> None:
         """See that it can be switched on for single devices, or is on for all.
@@ -71,21 +90,23 @@ class Forwarding:
     def switch_on(self, device: str) -> None:
         """Have what comes in by a device forwarded."""
         # ipv6_sysctl_forward and its like answer ERESTARTNOINTR while RTNL is held: the kernel asks again itself.
-        descriptor = os.open(f"{device}/force_forwarding", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._conf)
+        descriptor = os.open(f"{device}/force_forwarding", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._conf.get(6, -1))
         try:
             os.write(descriptor, b"1")
         finally:
             os.close(descriptor)
 
-    def _read(self, name: str) -> bytes | None:
-        if self._conf < 0:
+    def _read(self, name: str, version: int = 6) -> bytes | None:
+        if version not in self._conf:
             return None
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._conf)
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._conf[version])
         except FileNotFoundError:
             return None
         except OSError as error:  # out of descriptors, say: that tells nothing of this kernel
-            raise errors.KernelError(f"read IPv6's switch {name}: {error.strerror}", error.errno or 0) from error
+            raise errors.KernelError(
+                f"read IPv{version}'s switch {name}: {error.strerror}", error.errno or 0
+            ) from error
         try:
             return os.read(descriptor, 16).strip()
         finally:

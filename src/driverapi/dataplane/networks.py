@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 from driverapi import errors
 from driverapi._native import Batch
 from driverapi.dataplane.borrowed import borrow, borrow_again, give_back
 from driverapi.dataplane.failures import failure, first_failure
+from driverapi.dataplane.forwarding import SWITCHES
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
 from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.parents import Parents
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
 from driverapi.dataplane.star import Star
+from driverapi.events import emit
+from driverapi.instance import LINK_MARK
 from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, ParentLink
 
 __all__ = ["Networks"]
@@ -94,9 +97,19 @@ class Networks:
             if ipv6 and not kernel.forwarding.for_all():
                 for index in links:
                     kernel.forwarding.switch_on(self._names[index])
+            self._look_elsewhere(network, {prefix.version for prefix in rules.prefixes})
         except BaseException:
             kernel.firewall.remove_network(network)
             raise
+
+    def _look_elsewhere(self, network: str, versions: Iterable[int]) -> None:
+        """Warn where the host forwards nothing that comes in from elsewhere: to switch it on is not for us."""
+        own = frozenset(self._names.copy().values())
+        for version in sorted(versions):
+            if not self._kernel.forwarding.from_elsewhere(
+                version, lambda name: name in own or name.startswith(LINK_MARK)
+            ):
+                emit("network.not_forwarded", network=network, network_name="", option=SWITCHES[version])
 
     def _macs_of(self, network: str) -> list[bytes]:
         """Return the MAC addresses that the host has on a network's bridges."""
