@@ -14,8 +14,9 @@ from typing import Any
 from driverapi._native import socket_in
 from driverapi.addresses import format_ip
 from driverapi.endpoint import Endpoint
+from driverapi.plan import PROTOCOLS
 
-KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 
 
 def run(*words: str) -> str:
@@ -37,8 +38,8 @@ def ip_of(endpoint: Endpoint, version: int = 4) -> str:
 
 def _open(where: str | None, family: int, protocol: str) -> socket.socket:
     if where is None:
-        return socket.socket(family, KINDS[protocol])
-    return socket.socket(fileno=socket_in(where, family, KINDS[protocol], 0))
+        return socket.socket(family, KINDS[protocol], PROTOCOLS[protocol])
+    return socket.socket(fileno=socket_in(where, family, KINDS[protocol], PROTOCOLS[protocol]))
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def server(where: str, port: int, protocol: str = "tcp", *, version: int = 4, na
         if version == 6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(("", port))
-        if protocol == "tcp":
+        if protocol != "udp":
             listening.listen()
         listening.settimeout(0.1)
         over = threading.Event()
@@ -58,7 +59,7 @@ def server(where: str, port: int, protocol: str = "tcp", *, version: int = 4, na
         def serve() -> None:
             while not over.is_set():
                 try:
-                    if protocol == "tcp":
+                    if protocol != "udp":
                         one, peer = listening.accept()
                         with one:
                             one.sendall(f"{name}{peer[0]}".encode())
