@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from driverapi._native import LinkRecord
 from driverapi.dataplane.contract import Ownership
-from driverapi.dataplane.firewall.contents import port_element
+from driverapi.dataplane.firewall.contents import port_elements
 from driverapi.plan import PortMap
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, SandboxData, decode
@@ -93,7 +93,7 @@ def _ports(records: Sequence[Record], elements: Mapping[str, Collection[bytes]])
         data = decode(record.data, EndpointData)
         for one in data.ports:
             port = PortMap(one.protocol, one.host, one.host_port, one.ip, one.port)
-            name, key, _ = port_element(port)
+            [(name, key)] = [(name, key) for name, keys in port_elements([port]).items() for key in keys]
             known.add((name, key))
             if key not in elements.get(name, ()) and record.state not in _ON_THEIR_WAY:
                 found.append(f"endpoint {data.name!r}: port {port} is not published")
