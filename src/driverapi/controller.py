@@ -269,7 +269,7 @@ class Controller(Tells):
                 if ours in options:
                     raise errors.InvalidError(f"option {ours!r} is not for users; leave it out")
             note = keeping.note_of_network(network, data, options, wishes) if self._store.keeps else None
-            self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data}, note)
+            self._lifecycle.create_network(network.id, found, {**options, labels.IPAM_DATA: data}, note, name)
             network._driver = found
             self._gate.safe_point()
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -52,13 +53,17 @@ class Lifecycle:
     # --- networks -------------------------------------------------------------------------------
 
     @network_verb("create_network")
-    def create_network(self, id: str, driver: Driver, options: Options, data: bytes | None = None) -> NetworkRecord:
+    def create_network(
+        self, id: str, driver: Driver, options: Options, data: bytes | None = None, name: str = ""
+    ) -> NetworkRecord:
         """Create a network: the driver's part, then what it needs on the host.
 
         Parameters
         ----------
         data : bytes, optional
             What the caller wants to find in the store with it.
+        name : str
+            How errors call it; by default its id.
         """
         record = NetworkRecord(id, driver)
         with self._free:
@@ -75,9 +80,8 @@ class Lifecycle:
                 done.pop()
                 raise
             if isinstance(driver, PlansNetwork):
-                record.plan = check_network_plan(
-                    ask(driver, lambda: driver.network_plan(id)), f"driver {driver.type()!r}"
-                )
+                plan = check_network_plan(ask(driver, lambda: driver.network_plan(id)), f"driver {driver.type()!r}")
+                record.plan = replace(plan, name=name)
                 self._dataplane.realise_network(id, record.plan)
                 done.append(lambda: self._dataplane.remove_network(id))
             record.memory = recall(driver, id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from driverapi import errors
@@ -345,10 +345,17 @@ class NetworkPlan:
     ----------
     rules : NetworkRules or None
         None: no port of it can be published.
+    name : str
+        How errors call the network; by default its id. Who asks the driver for the plan sets it.
     """
 
     links: tuple[BridgeLink | GatewayLink | ParentLink, ...] = ()
     rules: NetworkRules | None = None
+    name: str = field(default="", compare=False)
+
+    def title(self, network: str) -> str:
+        """Return how errors call the network of an id."""
+        return f"network {self.name!r}" if self.name else f"network {network[:12]}"
 
 
 PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}

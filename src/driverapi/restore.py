@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from driverapi import errors, external, labels
@@ -339,7 +339,7 @@ class _Restorer:
         driver = known.driver
         assert isinstance(driver, PlansNetwork)
         plan: NetworkPlan = ask(known.driver, lambda: driver.network_plan(network.id))
-        known.plan = check_network_plan(plan, f"driver {known.driver.type()!r}")
+        known.plan = replace(check_network_plan(plan, f"driver {known.driver.type()!r}"), name=network.name)
         if not survey.network(network.id, known.plan, made.realised):
             self._rebuilt.append(network.name)
             known.kept = self._lifecycle.notes.network(known)

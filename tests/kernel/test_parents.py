@@ -266,7 +266,7 @@ def test_a_sandbox_that_others_move_links_to(ctl: Controller, wire: Namespace, t
 @pytest.mark.parametrize(
     ("options", "kind", "says"),
     [
-        ({"parent": "eth8"}, errors.NotFoundError, "no link 'eth8' to be the parent"),
+        ({"parent": "eth8"}, errors.NotFoundError, "^network 'net': there is no link 'eth8' to be the parent"),
         ({"parent": "eth8.10"}, errors.NotFoundError, "and no 'eth8' that it could be a VLAN of"),
         ({"parent": "eth7.4095"}, errors.InvalidError, "1 to 4094"),
         ({"parent": "eth7.0"}, errors.InvalidError, "1 to 4094"),
@@ -429,7 +429,7 @@ def has(kind: str) -> bool:
 def test_ipvlan(ctl: Controller, wire: Namespace, parent: str | None) -> None:
     options = {} if parent is None else {"parent": parent}
     if not has("ipvlan"):
-        with pytest.raises(errors.KernelUnsupportedError, match="this kernel has no link kind ipvlan"):
+        with pytest.raises(errors.KernelUnsupportedError, match=r"^network 'net': this kernel has no link kind ipvlan"):
             ctl.create_network("ipvlan", "net", **DUAL, options=options)
         assert ctl.networks == []
         return

@@ -172,7 +172,7 @@ def test_a_vlan_goes_with_its_last_network(ctl: Controller, dataplane: FakeDatap
 def test_a_parent_that_is_not_there(
     ctl: Controller, dataplane: FakeDataplane, driver: str, parent: str, says: str
 ) -> None:
-    with pytest.raises(errors.NotFoundError, match=says):
+    with pytest.raises(errors.NotFoundError, match=f"^network 'net': .*{says}"):
         ctl.create_network(driver, "net", options={"parent": parent})
     assert (ctl.networks, dataplane.networks) == ([], {})
     ctl.create_network(driver, "net", options={"parent": "eth7"})  # nothing stayed behind

@@ -32,7 +32,7 @@ def borrow(kernel: Kernel, key: _Key, link: BridgeLink) -> bool:
     errors.KernelConflictError
         It is no bridge, or another network's, of this controller or of another.
     """
-    what = f"network {key[0][:12]}"
+    what = kernel.what(key[0])
     found = find_link(kernel.host, name=link.name)
     if found is None:
         return False
@@ -58,7 +58,7 @@ def borrow_again(kernel: Kernel, key: _Key, link: BridgeLink, index: int, added:
 
 
 def _dress(kernel: Kernel, key: _Key, link: BridgeLink, missing: list[tuple[bytes, int]]) -> None:
-    what, index = f"network {key[0][:12]}", kernel.masters[key]
+    what, index = kernel.what(key[0]), kernel.masters[key]
     kernel.borrowed[key] = missing  # first: after an interrupt they are taken away, there or not
     batch = Batch()
     for ip, prefix in missing:
@@ -82,7 +82,7 @@ def give_back(kernel: Kernel, key: _Key) -> None:
     batch = Batch()
     for ip, prefix in kernel.borrowed[key]:
         batch.delete_address(index, ip, prefix)
-    refused = first_failure(f"network {key[0][:12]}", kernel.host, batch, GONE) if len(batch) else None
+    refused = first_failure(kernel.what(key[0]), kernel.host, batch, GONE) if len(batch) else None
     if refused is not None:
         raise refused
     del kernel.masters[key], kernel.borrowed[key]

@@ -163,19 +163,19 @@ class FakeDataplane:
             used: set[str] = set().union(*map(_exact, self.networks.values()))
             taken = exact & (self.links - (self.bridges - used))
             if taken:
-                raise errors.KernelConflictError(f"network {network[:12]}: add bridge {taken.pop()}: File exists", 17)
+                raise errors.KernelConflictError(f"{plan.title(network)}: add bridge {taken.pop()}: File exists", 17)
             kinds = {(one.source, one.kind) for there in self.networks.values() for one in _on(there)}
             for one in _on(plan):
                 other = "ipvlan" if one.kind == "macvlan" else "macvlan"
                 if (one.source, other) in kinds:
                     raise errors.ConflictError(
-                        f"network {network[:12]}: parent {one.source!r} has {other} networks already, and the kernel "
+                        f"{plan.title(network)}: parent {one.source!r} has {other} networks already, and the kernel "
                         "allows one kind; use another parent"
                     )
             for parent in _parents(plan) - self.links:
                 below, _, number = parent.rpartition(".")
                 if below not in self.links or not number.isdigit():
-                    raise errors.NotFoundError(f"network {network[:12]}: there is no link {parent!r} to be the parent")
+                    raise errors.NotFoundError(f"{plan.title(network)}: there is no link {parent!r} to be the parent")
                 self._vlans.add(parent)
                 self.links.add(parent)
             self.links |= exact

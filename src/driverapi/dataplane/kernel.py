@@ -88,6 +88,7 @@ class Kernel:
         self.stars: dict[tuple[str, str], Star] = {}  # those of them that have
         self.borrowed: dict[tuple[str, str], list[tuple[bytes, int]]] = {}  # those that others made: what was added
         self.rules: dict[str, NetworkRules] = {}  # of networks that have any, or can have
+        self.titles: dict[str, str] = {}  # of networks: how errors call them
         self.forwarding = Forwarding()
         self.orders = Orders()
         try:
@@ -101,6 +102,10 @@ class Kernel:
             self.firewall = Firewall(instance.id, hold=hold_ports)
         except OSError as error:
             raise errors.KernelError(f"open a netlink socket: {error.strerror}", error.errno or 0) from error
+
+    def what(self, network: str) -> str:
+        """Return how errors call a network: as its user does, where that is known, else by its id."""
+        return self.titles.get(network) or f"network {network[:12]}"
 
     def close(self) -> None:
         """Let go of descriptors."""

@@ -41,6 +41,7 @@ class Networks:
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
         """Make the links of a plan with their addresses, all or nothing."""
+        self._kernel.titles[network] = plan.title(network)
         try:
             for link in plan.links:
                 if isinstance(link, GatewayLink):
@@ -56,6 +57,7 @@ class Networks:
 
     def keep_rules(self, network: str, plan: NetworkPlan) -> None:
         """Know the rules of a network whose links are there, and make those that it needs now."""
+        self._kernel.titles[network] = plan.title(network)
         if plan.rules is not None:
             self._macs[network] = [link.mac for link in plan.links if isinstance(link, BridgeLink)]
             self._kernel.rules[network] = plan.rules
@@ -74,11 +76,11 @@ class Networks:
         rules = kernel.rules.get(network)
         if rules is None:
             raise errors.NotImplementedYetError(
-                f"network {network[:12]}: its driver says nothing of rules, so no port of it can be published"
+                f"{kernel.what(network)}: its driver says nothing of rules, so no port of it can be published"
             )
         if kernel.firewall.has_network(network):
             return
-        what = f"network {network[:12]}"
+        what = kernel.what(network)
         links = [index for (owner, _), index in list(kernel.masters.items()) if owner == network]
         ipv6 = any(prefix.version == 6 for prefix in rules.prefixes)
         if ipv6 and not rules.internal:
@@ -152,7 +154,7 @@ class Networks:
             kernel.gateways[network, link.name] = link
             dress_gateway(batch, kernel, index, link)
         else:
-            kernel.stars[network, link.name] = Star(kernel, f"network {network[:12]}", index, link.mtu)
+            kernel.stars[network, link.name] = Star(kernel, kernel.what(network), index, link.mtu)
             for address in link.addresses:
                 batch.add_address(index, address.ip, address.prefix)
             batch.set_link(index, up=True)
@@ -160,7 +162,7 @@ class Networks:
         self._names[index] = name
         if not len(batch):
             return
-        refused = first_failure(f"network {network[:12]}", kernel.host, batch, (errno.EEXIST,))
+        refused = first_failure(kernel.what(network), kernel.host, batch, (errno.EEXIST,))
         if refused is not None:
             raise refused
 
@@ -194,12 +196,12 @@ class Networks:
             batch.add_address(index, address.ip, address.prefix)
         batch.set_link(index, up=True)
         self._carry_out(network, batch)
-        self._kernel.stars[network, link.name] = Star(self._kernel, f"network {network[:12]}", index, link.mtu)
+        self._kernel.stars[network, link.name] = Star(self._kernel, self._kernel.what(network), index, link.mtu)
 
     def _make_gateway(self, network: str, link: GatewayLink) -> None:
         # A bridge without ports: every kernel that has bridges at all has it, others may lack dummy links.
         if link.forward and any(address.version == 6 for address in link.addresses):
-            self._kernel.forwarding.check(f"network {network[:12]}")
+            self._kernel.forwarding.check(self._kernel.what(network))
         index = self._make_link(network, link, "g")
         self._kernel.gateways[network, link.name] = link
         batch = Batch()
@@ -211,7 +213,7 @@ class Networks:
             index, name = self._parents.take((network, link.name), link)
             self._names[index] = name
             return
-        self._parents.check_kind(f"network {network[:12]}", link.kind)
+        self._parents.check_kind(self._kernel.what(network), link.kind)
         # Frames for nobody on it go nowhere. A bridge would not do: without ports it has no carrier, so the links on
         # it have none either, and nothing passes. A pair would: its other end hands frames to the host's own stack.
         try:
@@ -224,7 +226,7 @@ class Networks:
         self._carry_out(network, batch)
 
     def _carry_out(self, network: str, batch: Batch) -> None:
-        refused = first_failure(f"network {network[:12]}", self._kernel.host, batch)
+        refused = first_failure(self._kernel.what(network), self._kernel.host, batch)
         if refused is not None:
             raise refused
 
@@ -251,7 +253,7 @@ class Networks:
             del kernel.masters[network, link.name]
             self._names.pop(index, None)
             if error.errno not in again or attempt == TRIES - 1:
-                raise failure(f"network {network[:12]}", error)
+                raise failure(kernel.what(network), error)
         return index
 
     def _is_there(self, index: int, name: str) -> bool:
@@ -279,10 +281,11 @@ class Networks:
                 strip_gateway(batch, kernel, kernel.gateways[key])
             batch.delete_link(kernel.masters[key])
         if keys:
-            refused = first_failure(f"network {network[:12]}", kernel.host, batch, GONE)
+            refused = first_failure(kernel.what(network), kernel.host, batch, GONE)
             if refused is not None:
                 raise refused
         for key in keys:
             self._names.pop(kernel.masters.pop(key), None)
             kernel.gateways.pop(key, None)
             kernel.stars.pop(key, None)
+        kernel.titles.pop(network, None)

@@ -77,7 +77,7 @@ class Parents:
             The kernel lacks the kind of link.
         """
         assert link.source is not None
-        what = f"network {key[0][:12]}"
+        what = self._kernel.what(key[0])
         self.check_kind(what, link.kind)
         with self._lock:
             found = find_link(self._kernel.host, name=link.source)
@@ -197,7 +197,7 @@ class Parents:
             if known.ours and known.users == {key}:
                 batch = Batch()
                 batch.delete_link(index)
-                refused = first_failure(f"network {key[0][:12]}", self._kernel.host, batch, GONE)
+                refused = first_failure(self._kernel.what(key[0]), self._kernel.host, batch, GONE)
                 if refused is not None:
                     raise refused
             self._forget(key)
