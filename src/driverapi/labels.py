@@ -8,7 +8,7 @@ parsed by what the option is; a value of the right type is taken as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from driverapi import errors
@@ -60,6 +60,7 @@ __all__ = [
     "as_word",
     "as_words",
     "canonical",
+    "nearest",
     "normalise",
 ]
 
@@ -187,6 +188,15 @@ def normalise(options: Mapping[str, Any] | None) -> dict[str, Any]:
                 raise errors.InvalidError(f"option {key!r} is given twice, as {flat[key]!r} and {one!r}")
             flat[key] = one
     return flat
+
+
+def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Return what an error about an unknown name adds: the known one that is most like it, if one is."""
+    import difflib  # late: few have slips
+
+    lowered = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), lowered, 1, least)
+    return f"; did you mean {lowered[found[0]]!r}?" if found else ""
 
 
 def as_bool(name: str, value: object) -> bool:

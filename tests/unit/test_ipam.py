@@ -383,6 +383,8 @@ def test_a_mac_has_its_address_again_from_quarantine() -> None:
 def test_options_that_it_does_not_know(ipam: DefaultIPAM) -> None:
     with pytest.raises(errors.InvalidError, match="no option 'row'"):
         ipam.request_pool(options={"row": 1})
+    with pytest.raises(errors.InvalidError, match=r"serail'; did you mean 'com\.docker\.network\.ipam\.serial'"):
+        ipam.request_pool(options={"com.docker.network.ipam.serail": "1"})
     with pytest.raises(errors.InvalidError, match="owners that live"):
         ipam.gc("vm-1")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -109,9 +108,7 @@ class Rules:
 
     def _nearest(self, name: str, least: float = 0.6) -> str:
         """Name the known option that is most like it, in either generation's names."""
-        known = {one.lower(): one for one in self._all.union(labels.SEED_NAMES)}
-        found = difflib.get_close_matches(name.lower(), known, 1, least)
-        return f"; did you mean {known[found[0]]!r}?" if found else ""
+        return labels.nearest(name, self._all.union(labels.SEED_NAMES), least)
 
 
 def _check_truth(name: str, value: object, rule: tuple[bool, str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
-from driverapi import errors
+from driverapi import errors, labels
 from driverapi._native import Excluded, Exhausted, IPPool, NotTaken, OutOfRange, Reserved, Taken
 from driverapi.addresses import Address, format_ip, parse_network
 from driverapi.ipam.contract import SPACES, Avoid, Lease, Pool, PoolId
@@ -239,7 +239,9 @@ class DefaultIPAM:
         if space not in SPACES:
             raise errors.InvalidError(f"no address space {space!r}; there are {' and '.join(SPACES)}")
         if options:
-            raise errors.InvalidError(f"the built-in IPAM knows no option {next(iter(options))!r}; leave it out")
+            name = next(iter(options))
+            hint = labels.nearest(name, (labels.IPAM_SERIAL, labels.IPAM_SPACE)) or "; leave it out"
+            raise errors.InvalidError(f"the built-in IPAM knows no option {name!r}{hint}")
         with self._lock:
             if prefix is None:
                 prefix = self._default(space, version, size, avoid)
