@@ -210,12 +210,13 @@ class _Restorer:
                 serial=one.serial,
                 space=data.space,
                 options=data.ipam_options,
+                pool=one.pool,
             )
             knows = ipam if isinstance(ipam, KnowsPools) and one.pool else None
             if knows is None:
                 pool = wish.request(ipam, f"network {data.name!r}", (), allow_overlap=True)
             else:
-                pool = wish.known(knows, one.pool)
+                pool = wish.known(knows)
             network._pools[prefix.version] = pool
             gateway = None
             if one.gateway is not None:

@@ -14,6 +14,7 @@ from driverapi import Controller, aio, errors
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.leasing import AddressLease
 from driverapi.store.sqlite import SqliteStore
+from driverapi.store.view import view
 from driverapi.testing import FakeDataplane
 from tests.support import at_once
 
@@ -157,6 +158,21 @@ def test_they_are_there_after_a_restart(machine: Machine) -> None:
         assert [one.owner for one in ctl.gc({"vm-9"})] == ["vm-1"]
     with machine.start() as ctl:
         assert [one.owner for one in ctl.network("web").leases] == ["vm-9"]
+
+
+def test_pools_of_one_prefix_keep_their_ids(machine: Machine) -> None:
+    """Over a restart, though an earlier one is gone; and in what is shown of the state."""
+    with machine.start() as ctl:
+        first, second, _ = (ctl.create_network("bridge", n, ipv4="10.0.0.0/24", allow_overlap=True) for n in "abc")
+        assert second._pools[4].id == "local/10.0.0.0/24#2"
+        first.delete()
+    with machine.start() as ctl:
+        assert [net._pools[4].id for net in ctl.networks] == ["local/10.0.0.0/24#2", "local/10.0.0.0/24#3"]
+        new = ctl.create_network("bridge", "d", ipv4="10.0.0.0/24", allow_overlap=True)
+        assert new._pools[4].id == "local/10.0.0.0/24"
+        assert {one.network: one.id for one in view(machine.path).pools} == {
+            net.name: net._pools[4].id for net in ctl.networks
+        }
 
 
 def test_threads_get_different_addresses(machine: Machine) -> None:

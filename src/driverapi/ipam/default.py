@@ -234,8 +234,15 @@ class DefaultIPAM:
         owner: str = "",
         space: str = SPACE,
         options: Mapping[str, Any] | None = None,
+        known: str = "",
     ) -> Pool:
-        """Take a pool: that prefix, or the first default one that is free."""
+        """Take a pool: that prefix, or the first default one that is free.
+
+        Parameters
+        ----------
+        known : str
+            The id that it had in an earlier process: it has that again. Beyond the contract.
+        """
         if space not in SPACES:
             raise errors.InvalidError(f"no address space {space!r}; there are {' and '.join(SPACES)}")
         if options:
@@ -274,7 +281,7 @@ class DefaultIPAM:
                 )
             except ValueError as error:
                 raise errors.InvalidError(f"prefix {prefix}: {error}") from error
-            id = f"{space}/{text}" if within is None else str(PoolId(space, prefix, within))
+            id = known or (f"{space}/{text}" if within is None else str(PoolId(space, prefix, within)))
             number = 1
             while id in self._pools:  # two that may overlap
                 number += 1

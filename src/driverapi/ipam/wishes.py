@@ -11,6 +11,7 @@ from driverapi.addresses import Address, parse_ip, parse_network, parse_prefix
 from driverapi.hostresolver import host_resolv_conf
 from driverapi.ipam.asking import ask
 from driverapi.ipam.contract import IPAM, SPACES, Avoid, KnowsPools, Pool
+from driverapi.ipam.default import DefaultIPAM
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
@@ -29,6 +30,8 @@ class Wish:
     ----------
     prefix, size
         One of them, or neither: a certain prefix, or any of that length.
+    pool : str
+        The id of one that an earlier process had.
     """
 
     version: int
@@ -40,6 +43,7 @@ class Wish:
     serial: bool = False
     space: str = SPACE
     options: Mapping[str, Any] = field(default_factory=dict)
+    pool: str = ""
 
     def check_unused(self, network: str) -> None:
         """Refuse what would need a prefix of this family, where there is none."""
@@ -47,11 +51,11 @@ class Wish:
             if given:
                 raise errors.InvalidError(f"network {network!r}: {what} needs an IPv{self.version} prefix")
 
-    def known(self, ipam: KnowsPools, id: str) -> Pool:
+    def known(self, ipam: KnowsPools) -> Pool:
         """Have an IPAM know the pool that it gave."""
         assert self.prefix is not None
         return ipam.know_pool(
-            id,
+            self.pool,
             self.prefix,
             within=self.within,
             exclude=self.exclude,
@@ -77,6 +81,8 @@ class Wish:
             more["options"] = self.options
         if allow_overlap:
             more["allow_overlap"] = True
+        if self.pool and isinstance(ipam, DefaultIPAM):
+            more["known"] = self.pool
         return ask(ipam.request_pool, self.prefix, version=self.version, avoid=avoid, owner=owner, **more)
 
 

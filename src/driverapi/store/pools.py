@@ -118,7 +118,7 @@ def _pool(network: NetworkData, data: PrefixData, seen: Iterable[tuple[bytes, Ad
     taken = [inside for what, inside in whats if what not in ("quarantine", "excluded")]
     size = IPPool(str(prefix), range=None if part is None else str(part), exclude=data.exclude).size
     return PoolView(
-        str(PoolId(network.space, prefix, part)),
+        data.pool or str(PoolId(network.space, prefix, part)),
         network.name,
         network.ipam,
         size,
