@@ -1,13 +1,14 @@
 """Ports of a host, many at once: a socket bound to each, and nothing else done with it.
 
 A socket's making and its end cost some 3 µs each, nearly all of it in the kernel and none of it in a lock that others
-wait for. Many are therefore shared out among threads of this module's own, which run no Python and live for one call.
+wait for. Many are therefore done by several threads of this module's own, which run no Python, take the next few that
+nobody has taken yet, and live for one call. Nobody waits for a thread that no processor had time for.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport uint16_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from _fastnet.args cimport INT_LIMIT, read_number, read_switch
@@ -28,17 +29,29 @@ cdef extern from * nogil:
         pass
     ctypedef struct pthread_attr_t:
         pass
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
     ctypedef struct sigset_t:
         pass
     ctypedef struct cpu_set_t:
         pass
-    int F_DUPFD_CLOEXEC, SIG_SETMASK
+    int F_DUPFD_CLOEXEC, PTHREAD_CREATE_DETACHED, SIG_SETMASK
     int c_fcntl "fcntl"(int fd, int command, ...)
     int pthread_attr_init(pthread_attr_t* attributes)
     int pthread_attr_setstacksize(pthread_attr_t* attributes, size_t size)
+    int pthread_attr_setdetachstate(pthread_attr_t* attributes, int state)
     int pthread_attr_destroy(pthread_attr_t* attributes)
     int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*) noexcept nogil, void* argument)
-    int pthread_join(pthread_t thread, void** result)
+    int pthread_mutex_init(pthread_mutex_t* lock, const void* attributes)
+    int pthread_mutex_lock(pthread_mutex_t* lock)
+    int pthread_mutex_unlock(pthread_mutex_t* lock)
+    int pthread_mutex_destroy(pthread_mutex_t* lock)
+    int pthread_cond_init(pthread_cond_t* condition, const void* attributes)
+    int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* lock)
+    int pthread_cond_signal(pthread_cond_t* condition)
+    int pthread_cond_destroy(pthread_cond_t* condition)
     int pthread_sigmask(int how, const sigset_t* new, sigset_t* old)
     int sigfillset(sigset_t* signals)
     int sched_getaffinity(int pid, size_t size, cpu_set_t* cpus)
@@ -77,6 +90,8 @@ cdef enum:
     # wait for each other, where descriptors are given out.
     SHARE = 128
     THREADS = 4
+    # So many are taken at a time: what the slowest has left when the others are through.
+    SOME = 16
     STACK_BYTES = 256 * 1024
     # So many that are to be open at once are worth asking for their place beforehand.
     MANY = 32
@@ -89,13 +104,18 @@ cdef struct Binding:
     const char* address
     const uint16_t* ports
 
-cdef struct Share:          # what one thread does: [first, end)
-    const Binding* binding
+ctypedef size_t (*Work)(const Binding* binding, int* descriptors, size_t first, size_t end) noexcept nogil
+
+cdef struct Job:
+    pthread_mutex_t lock    # of all that is below
+    pthread_cond_t idle     # nobody is at work
+    int working
+    int users               # who is the last frees it
+    size_t next             # that nobody has taken yet
+    size_t end              # where it stops: the count, or the first that failed
+    Work work               # does [first, end); gives where it stopped
+    const Binding* binding  # the caller's, as the next: nobody looks at them who does not work
     int* descriptors
-    size_t first
-    size_t end
-    size_t done             # out: how far it came
-    int error               # out: errno of the one that stopped it
 
 
 cdef int bind_one(const Binding* of, uint16_t port) noexcept nogil:
@@ -133,65 +153,107 @@ cdef int bind_one(const Binding* of, uint16_t port) noexcept nogil:
     return fd
 
 
-cdef void* bind_share(void* argument) noexcept nogil:
-    cdef Share* share = <Share*> argument
-    cdef int fd
-    for share.done in range(share.first, share.end):
-        fd = bind_one(share.binding, share.binding.ports[share.done])
-        if fd < 0:
-            share.error = -fd
-            return NULL
-        share.descriptors[share.done] = fd
-    share.done = share.end
-    return NULL
-
-
-cdef void* close_share(void* argument) noexcept nogil:
-    cdef Share* share = <Share*> argument
+cdef size_t bind_some(const Binding* of, int* descriptors, size_t first, size_t end) noexcept nogil:
     cdef size_t i
-    for i in range(share.first, share.end):
-        if share.descriptors[i] > 0:
-            c_close(share.descriptors[i])
+    for i in range(first, end):
+        descriptors[i] = bind_one(of, of.ports[i])
+        if descriptors[i] < 0:
+            return i
+    return end
+
+
+cdef size_t close_some(const Binding* of, int* descriptors, size_t first, size_t end) noexcept nogil:
+    cdef size_t i
+    for i in range(first, end):
+        if descriptors[i] > 0:
+            c_close(descriptors[i])
+    return end
+
+
+cdef size_t take_part(Job* job, bint waiting) noexcept nogil:
+    """Work until nothing is left to be taken; wait for the others, if need be; let go of the job. Give where it ends."""
+    cdef size_t first, end, stopped
+    cdef bint last
+    pthread_mutex_lock(&job.lock)
+    while job.next < job.end:
+        first = job.next
+        end = min(first + SOME, job.end)
+        job.next = end
+        job.working += 1
+        pthread_mutex_unlock(&job.lock)
+        stopped = job.work(job.binding, job.descriptors, first, end)
+        pthread_mutex_lock(&job.lock)
+        job.working -= 1
+        if stopped < end and stopped < job.end:
+            job.end = stopped
+    if waiting:
+        while job.working:
+            pthread_cond_wait(&job.idle, &job.lock)
+    elif job.working == 0:
+        pthread_cond_signal(&job.idle)
+    stopped = job.end
+    job.users -= 1
+    last = job.users == 0
+    pthread_mutex_unlock(&job.lock)
+    if last:
+        pthread_cond_destroy(&job.idle)
+        pthread_mutex_destroy(&job.lock)
+        free(job)
+    return stopped
+
+
+cdef void* help_out(void* argument) noexcept nogil:
+    take_part(<Job*> argument, False)
     return NULL
 
 
-cdef size_t share_out(
-    void* (*run)(void*) noexcept nogil, const Binding* binding, int* descriptors, size_t count, Share* shares
-) noexcept nogil:
-    """Do something with each of many, on as many threads as that is worth; give how many shares there were."""
-    cdef pthread_t threads[THREADS]
-    cdef bint begun[THREADS]
+cdef void get_help(Job* job, size_t helpers) noexcept nogil:
+    """Begin threads that take part, as many as there can be."""
+    cdef pthread_t thread
     cdef pthread_attr_t attributes
     cdef sigset_t every, before
-    cdef cpu_set_t cpus
-    cdef size_t parts = count // SHARE
     cdef size_t i
-    if parts > 1 and sched_getaffinity(0, sizeof(cpus), &cpus) == 0:
-        parts = min(parts, <size_t> CPU_COUNT(&cpus), <size_t> THREADS)
-    else:
-        parts = 1
-    for i in range(parts):
-        shares[i].binding = binding
-        shares[i].descriptors = descriptors
-        shares[i].first = count * i // parts
-        shares[i].end = count * (i + 1) // parts
-        shares[i].error = 0
-        begun[i] = False
-    if parts > 1 and pthread_attr_init(&attributes) == 0:
-        pthread_attr_setstacksize(&attributes, STACK_BYTES)
-        sigfillset(&every)  # a new thread inherits our mask: no signal reaches it
-        pthread_sigmask(SIG_SETMASK, &every, &before)
-        for i in range(1, parts):
-            begun[i] = pthread_create(&threads[i], &attributes, run, &shares[i]) == 0
-        pthread_sigmask(SIG_SETMASK, &before, NULL)
-        pthread_attr_destroy(&attributes)
-    for i in range(parts):
-        if not begun[i]:  # the first is ours, and each that there was no thread for
-            run(&shares[i])
-    for i in range(1, parts):
-        if begun[i]:
-            pthread_join(threads[i], NULL)
-    return parts
+    if pthread_attr_init(&attributes):
+        return
+    pthread_attr_setstacksize(&attributes, STACK_BYTES)
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED)
+    sigfillset(&every)  # a new thread inherits our mask: no signal reaches it
+    pthread_sigmask(SIG_SETMASK, &every, &before)
+    for i in range(helpers):
+        pthread_mutex_lock(&job.lock)
+        job.users += 1
+        pthread_mutex_unlock(&job.lock)
+        if pthread_create(&thread, &attributes, help_out, job):
+            pthread_mutex_lock(&job.lock)
+            job.users -= 1
+            pthread_mutex_unlock(&job.lock)
+            break
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    pthread_attr_destroy(&attributes)
+
+
+cdef size_t share_out(Work work, const Binding* binding, int* descriptors, size_t count) noexcept nogil:
+    """Do something with each of many, on as many threads as that is worth; give where it stopped.
+
+    Of those after that, some may have been done.
+    """
+    cdef cpu_set_t cpus
+    cdef size_t threads = count // SHARE
+    cdef Job* job = NULL
+    if threads > 1 and sched_getaffinity(0, sizeof(cpus), &cpus) == 0:
+        threads = min(threads, <size_t> CPU_COUNT(&cpus), <size_t> THREADS)
+        job = <Job*> calloc(1, sizeof(Job)) if threads > 1 else NULL
+    if job == NULL:
+        return work(binding, descriptors, 0, count)
+    pthread_mutex_init(&job.lock, NULL)
+    pthread_cond_init(&job.idle, NULL)
+    job.users = 1
+    job.end = count
+    job.work = work
+    job.binding = binding
+    job.descriptors = descriptors
+    get_help(job, threads - 1)
+    return take_part(job, True)
 
 
 cdef void make_place(const Binding* of, size_t count) noexcept nogil:
@@ -236,12 +298,9 @@ def bind_ports(family, type, protocol, address, ports, /, *, keep=True):
     Thread safety: any thread; the sockets are of the calling thread's network namespace.
     """
     cdef Binding of
-    cdef Share shares[THREADS]
     cdef uint16_t* numbers
     cdef int* descriptors
-    cdef size_t count, parts, i, j
-    cdef size_t done = 0
-    cdef int error = 0
+    cdef size_t count, done, i
     of.family = <int> read_number(family, "family", 0, INT_LIMIT)
     of.type = <int> read_number(type, "type", 0, INT_LIMIT)
     of.protocol = <int> read_number(protocol, "protocol", 0, INT_LIMIT)
@@ -258,7 +317,7 @@ def bind_ports(family, type, protocol, address, ports, /, *, keep=True):
     wanted = tuple(ports)  # nobody shortens it meanwhile
     count = <size_t> len(wanted)
     numbers = <uint16_t*> malloc((count or 1) * sizeof(uint16_t))
-    descriptors = <int*> malloc((count or 1) * sizeof(int))
+    descriptors = <int*> calloc(count or 1, sizeof(int))
     of.ports = numbers
     try:
         if numbers == NULL or descriptors == NULL:
@@ -269,23 +328,16 @@ def bind_ports(family, type, protocol, address, ports, /, *, keep=True):
         with nogil:
             if of.keep and count >= MANY:
                 make_place(&of, count)
-            parts = share_out(bind_share, &of, descriptors, count, shares)
-            for i in range(parts):
-                if not error:
-                    error = shares[i].error
-                    done = shares[i].done
-                else:  # they come after one that cannot be
-                    for j in range(shares[i].first, shares[i].done):
-                        if descriptors[j]:
-                            c_close(descriptors[j])
+            done = share_out(bind_some, &of, descriptors, count)
+            close_some(&of, descriptors, done, count)  # those after one that cannot be, and that others had begun with
         try:
             for i in range(done):
                 found[i] = descriptors[i]
             del found[done:]
         except BaseException:  # no memory: nobody would know of them
-            share_out(close_share, NULL, descriptors, done, shares)
+            close_some(&of, descriptors, 0, done)
             raise
-        return found, error
+        return found, -descriptors[done] if done < count else 0
     finally:
         free(numbers)
         free(descriptors)
@@ -293,7 +345,6 @@ def bind_ports(family, type, protocol, address, ports, /, *, keep=True):
 
 def close_all(descriptors, /):
     """Close descriptors; negative ones, and 0, are passed over."""
-    cdef Share shares[THREADS]
     cdef size_t count, i
     cdef int* open
     wanted = tuple(descriptors)
@@ -305,6 +356,6 @@ def close_all(descriptors, /):
         for i in range(count):
             open[i] = <int> read_number(wanted[i], "descriptor", -1, INT_LIMIT)
         with nogil:
-            share_out(close_share, NULL, open, count, shares)
+            share_out(close_some, NULL, open, count)
     finally:
         free(open)
