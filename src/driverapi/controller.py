@@ -254,10 +254,9 @@ class Controller(Tells):
         found = self._configured(driver)
         serial, space, more = ipam_wishes(ipam_options, serial=serial)
         self._check_kept(more, f"network {name!r}")
-        ipv4, ipv6, ip_range = prefixes_asked(options if found.requires_ipam else {}, ipv4, ipv6, ip_range)
-        wishes = wishes_of(
-            ipv4, ipv6, gateway, gateway_ipv6, ip_range, aux_addresses, serial=serial, space=space, options=more
-        )
+        said = options if found.requires_ipam else {}
+        asked = prefixes_asked(said, ipv4, ipv6, gateway, gateway_ipv6, ip_range)
+        wishes = wishes_of(*asked, aux_addresses, serial=serial, space=space, options=more)
         network = Network(self, secrets.token_hex(32), name, driver, ipam)
         try:
             with self._lock:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from driverapi import errors
 
 __all__ = [
+    "ADDRESS",
     "BRIDGE_DEFAULT",
     "BRIDGE_ENABLE_ICC",
     "BRIDGE_GATEWAY_MODE_IPV4",
@@ -32,6 +33,7 @@ __all__ = [
     "ENDPOINT_SYSCTLS",
     "FIXED",
     "FORWARDING",
+    "GATEWAYS",
     "GENERIC",
     "GUARD",
     "GW_PRIORITY",
@@ -134,6 +136,12 @@ _BARE: Final[Mapping[str, str]] = {PREFIX + one: one for one in (PARENT, MACVLAN
 
 FIXED: Final[Mapping[str, int]] = {"FixedCIDR": 4, "FixedCIDRv6": 6}
 """The seed's names for the part of a prefix that addresses are given from, and their families."""
+
+ADDRESS: Final = "AddressIPv4"
+"""The seed's name for the bridge's address with the length of the network's prefix: both in one."""
+
+GATEWAYS: Final[Mapping[str, int]] = {"DefaultGatewayIPv4": 4, "DefaultGatewayIPv6": 6}
+"""The seed's names for the gateways of a network, and their families."""
 
 SEED_NAMES: Final[Mapping[str, str]] = {
     "BridgeName": BRIDGE_NAME,

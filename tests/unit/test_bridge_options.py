@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from driverapi import Controller, errors, labels
+from driverapi.addresses import parse_network, parse_prefix
+from driverapi.api import IPAMData
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.drivers.bridge_rules import rules_of
 from driverapi.labels import PREFIX
@@ -16,9 +18,6 @@ from driverapi.testing import FakeDataplane
 from tests.support import World, unchanged
 
 REFUSED = [
-    ("DefaultGatewayIPv4", "10.1.0.9", r"create_network\(gateway="),
-    ("DefaultGatewayIPv6", "fd01::9", r"create_network\(gateway_ipv6="),
-    ("AddressIPv4", "10.1.0.9/16", r"create_network\(ipv4=…, gateway="),
     (PREFIX + "enable_ipv4", "false", "has an IPv4 prefix"),
     ("EnableIPTables", "true", "packet filter"),
     ("AllowNonDefaultBridge", False, "any name"),
@@ -150,6 +149,49 @@ def test_families_are_checked_against_the_prefixes(world: World) -> None:
         world.ctl.create_network("bridge", "six", ipv6="fd02::/64", options={"EnableIPv6": False})
     with pytest.raises(errors.InvalidError, match="truth value"):
         world.ctl.create_network("bridge", "six", ipv6="fd02::/64", options={"EnableIPv6": "perhaps"})
+
+
+@pytest.mark.parametrize("driver", ["bridge", "routed", "macvlan"])
+def test_gateways_of_the_seed(world: World, driver: str) -> None:
+    options = {"DefaultGatewayIPv4": "10.1.0.9", "DefaultGatewayIPv6": "fd01::9"}
+    net = world.ctl.create_network(driver, "net", ipv4="10.1.0.0/16", ipv6="fd01::/64", options=options)
+    assert (str(net.gateway), str(net.gateway_ipv6)) == ("10.1.0.9", "fd01::9")
+
+
+def test_the_bridges_address_of_the_seed_is_prefix_and_gateway(world: World) -> None:
+    net = world.ctl.create_network("bridge", "net", options={"AddressIPv4": "10.1.0.9/16"})
+    assert (str(net.ipv4), str(net.gateway)) == ("10.1.0.0/16", "10.1.0.9")
+    both = {"AddressIPv4": "10.2.0.1/16", "DefaultGatewayIPv4": "10.2.0.1"}
+    world.ctl.create_network("bridge", "agreed", ipv4="10.2.0.0/16", gateway="10.2.0.1", options=both)
+    with pytest.raises(errors.NotImplementedYetError, match=r"'AddressIPv4'.*use create_network\(ipv4="):
+        world.ctl.create_network("routed", "other", options={"AddressIPv4": "10.3.0.1/16"})
+
+
+GATEWAYS: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # arguments, options, what is said
+    ({}, {"AddressIPv4": "10.1.0.9"}, "'AddressIPv4'.*such as '10.77.0.1/16'"),
+    ({}, {"AddressIPv4": "fd01::9/64"}, "'AddressIPv4'.*such as '10.77.0.1/16'"),
+    ({}, {"AddressIPv4": "10.1.0.0/16"}, r"10\.1\.0\.0 stands for all"),
+    ({}, {"AddressIPv4": 7}, "'AddressIPv4'"),
+    ({"ipv4": "10.2.0.0/16"}, {"AddressIPv4": "10.1.0.9/16"}, r"prefix 10\.1\.0\.0/16, ipv4 says 10\.2\.0\.0/16"),
+    ({"ipv4": "10.1.0.0/16", "gateway": "10.1.0.1"}, {"AddressIPv4": "10.1.0.9/16"}, r"is 10\.1\.0\.1 already"),
+    ({}, {"AddressIPv4": "10.1.0.9/16", "DefaultGatewayIPv4": "10.1.0.1"}, r"is 10\.1\.0\.9 already.*inhibit_ipv4"),
+    ({"ipv4": "10.1.0.0/16"}, {"DefaultGatewayIPv4": "fd01::9"}, "not an IPv4 address"),
+    ({"ipv4": "10.1.0.0/16"}, {"DefaultGatewayIPv4": "10.2.0.9"}, "outside"),
+    ({"ipv4": "10.1.0.0/16"}, {"DefaultGatewayIPv6": "fd01::9"}, "needs an IPv6 prefix"),
+    ({"ipv6": "fd01::/64", "gateway_ipv6": "fd01::1"}, {"DefaultGatewayIPv6": "fd01::9"}, "is fd01::1 already"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "options", "says"), GATEWAYS)
+def test_gateways_that_cannot_be(world: World, arguments: dict[str, Any], options: dict[str, Any], says: str) -> None:
+    with unchanged(world), pytest.raises(errors.InvalidError, match=says):
+        world.ctl.create_network("bridge", "net", options=options, **arguments)
+
+
+def test_a_gateway_that_an_engine_did_not_read() -> None:
+    data = (IPAMData(parse_network("10.1.0.0/16"), parse_prefix("10.1.0.1/16")),)
+    with pytest.raises(errors.InvalidError, match=r"'DefaultGatewayIPv4': 10\.1\.0\.9 is not the network's gateway"):
+        BridgeDriver().create_network("id", {"DefaultGatewayIPv4": "10.1.0.9", labels.IPAM_DATA: data})
 
 
 @pytest.mark.parametrize(

@@ -34,5 +34,5 @@ def test_nothing_is_there_that_is_not() -> None:
         if line.startswith("| `")
         for word in re.findall(r"`([^`]+)`", line.split("|")[1])
     }
-    seeds = {*labels.SEED_NAMES, *labels.FIXED, "EnableIPTables", "AllowNonDefaultBridge"}
+    seeds = {*labels.SEED_NAMES, *labels.FIXED, *labels.GATEWAYS, "EnableIPTables", "AllowNonDefaultBridge"}
     assert shown <= known | seeds | set(BUILTIN)

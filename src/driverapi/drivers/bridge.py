@@ -65,7 +65,7 @@ class BridgeDriver(PairDriver[_Bridge]):
         return "bridge"
 
     def _make(self, options: Options) -> _Bridge:
-        network = self._common(options, (labels.BRIDGE_NAME, labels.BRIDGE_INHIBIT_IPV4, *RULE_OPTIONS))
+        network = self._common(options, (labels.BRIDGE_NAME, labels.BRIDGE_INHIBIT_IPV4, labels.ADDRESS, *RULE_OPTIONS))
         name = options.get(labels.BRIDGE_NAME) or None
         return _Bridge(
             network.data,

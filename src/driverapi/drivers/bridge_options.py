@@ -24,9 +24,6 @@ _CONFIGURATION: Final[Mapping[str, tuple[bool, str]]] = {
 
 REFUSED: Final[Mapping[str, str]] = {
     labels.PORT_MAP: "ports are published of an endpoint: use create_endpoint(publish=…), or its options",
-    "AddressIPv4": "use create_network(ipv4=…, gateway=…): the bridge has the gateway's address",
-    "DefaultGatewayIPv4": "use create_network(gateway=…)",
-    "DefaultGatewayIPv6": "use create_network(gateway_ipv6=…)",
     "ParentEndpoints": "links are options of a join, where enable_icc is false",
     "ChildEndpoints": "links are options of a join, where enable_icc is false",
 }
@@ -39,7 +36,7 @@ BRIDGE_RULES: Final = Rules(
         | {labels.HOST_IPV4, labels.HOST_IPV6}
         | {labels.BRIDGE_MASQUERADE, labels.BRIDGE_HOST_BINDING_IPV4, labels.BRIDGE_ENABLE_ICC, labels.GUARD}
         | {labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6}
-        | {labels.BRIDGE_INHIBIT_IPV4, labels.BRIDGE_TRUSTED, *labels.FIXED}
+        | {labels.BRIDGE_INHIBIT_IPV4, labels.BRIDGE_TRUSTED, labels.ADDRESS, *labels.FIXED, *labels.GATEWAYS}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
         | {labels.RATE_IN, labels.RATE_OUT}
     ),

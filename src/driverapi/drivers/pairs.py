@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from driverapi import errors, labels
 from driverapi._native import MACPool, Taken
-from driverapi.addresses import Address, format_ip, format_mac
+from driverapi.addresses import Address, format_ip, format_mac, parse_prefix
 from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Options, Origin
 from driverapi.drivers.options import Rules
 from driverapi.events import emit
@@ -25,7 +25,7 @@ MIN_MTU_IPV6: Final = 1280
 """IPV6_MIN_MTU (RFC 8200, section 5): below it the kernel takes IPv6 off the link."""
 
 _MAC: Final = "mac"  # in a network's memory
-_NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED)
+_NETWORK: Final = (labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED, *labels.GATEWAYS)
 _ENDPOINT: Final = (labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS)
 """What endpoints of all have; a derived class says in ``endpoint_options`` what else."""
 
@@ -114,6 +114,7 @@ class PairDriver(Driver, Generic[N]):
         self.rules.check(options, (*_NETWORK, *more), {one.pool.version for one in data})
         if not data:
             raise errors.InvalidError(f"a {self.type()} network needs an IPv4 or an IPv6 prefix")
+        _check_gateways(options, data)
         for one in data:
             if one.pool.prefix == one.pool.bits:
                 raise errors.InvalidError(
@@ -231,6 +232,20 @@ class PairDriver(Driver, Generic[N]):
             return network.endpoints[endpoint_id]
         except KeyError:
             raise errors.NoEndpointError(f"the network has no endpoint {endpoint_id}") from None
+
+
+def _check_gateways(options: Options, data: Sequence[IPAMData]) -> None:
+    """Refuse a gateway in the options that the network does not have: who made it did not read them, an engine say."""
+    for name, version in {labels.ADDRESS: 4, **labels.GATEWAYS}.items():
+        given = options.get(name)
+        if given in (None, ""):
+            continue
+        ip = parse_prefix(given, f"option {name!r}").ip
+        if ip not in [one.gateway.ip for one in data if one.gateway is not None]:
+            raise errors.InvalidError(
+                f"option {name!r}: {format_ip(ip)} is not the network's gateway of IPv{version}; "
+                "leave it out, and give the gateway with the prefix"
+            )
 
 
 def _mac_before(macs: MACPool, options: Options) -> bytes | None:

@@ -108,12 +108,12 @@ def parent_rules(driver: str, *own: str) -> Rules:
         labels.BRIDGE_INHIBIT_IPV4: no_bridge,
         labels.BRIDGE_DEFAULT: no_bridge,
         labels.PORT_MAP: "its sandboxes are on the parent's network with addresses of their own",
-        "AddressIPv4": "use create_network(ipv4=…, gateway=…)",
+        labels.ADDRESS: "use create_network(ipv4=…, gateway=…)",
     }
     return Rules(
         driver=driver,
         known=frozenset(
-            {labels.PARENT, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED, *own}
+            {labels.PARENT, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED, *labels.GATEWAYS, *own}
             | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
         ),
         only={

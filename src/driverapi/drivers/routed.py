@@ -28,7 +28,7 @@ _FORWARDING: Final[Mapping[str, bool]] = {"devices": True, "none": False}
 _RULES: Final = Rules(
     driver="routed",
     known=frozenset(
-        {labels.FORWARDING, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED}
+        {labels.FORWARDING, labels.MTU, labels.IFACE_PREFIX, labels.INTERNAL, *labels.FIXED, *labels.GATEWAYS}
         | {labels.ENDPOINT_IFNAME, labels.ENDPOINT_MAC, labels.ENDPOINT_EXPOSED_PORTS}
         | {labels.RATE_IN, labels.RATE_OUT}
     ),
@@ -42,7 +42,7 @@ _RULES: Final = Rules(
         labels.BRIDGE_NAME: _NO_BRIDGE,
         labels.BRIDGE_INHIBIT_IPV4: _NO_BRIDGE,
         labels.BRIDGE_DEFAULT: _NO_BRIDGE,
-        "AddressIPv4": "use create_network(ipv4=…, gateway=…)",
+        labels.ADDRESS: "use create_network(ipv4=…, gateway=…)",
     },
 )
 
