@@ -85,7 +85,9 @@ class _Watched:
     index: int
     sandbox: str
     place: int  # where its broadcasts arrive: the network's first bridge, or itself
+    bridge: int = 0  # that it has a port of
     lost: bool = False
+    cut: bool = False  # lost with its bridge: its carrier says nothing any more
 
 
 @final
@@ -112,6 +114,7 @@ class Hub:
         self._of: dict[str, list[_Watched]] = {}  # by endpoint
         self._owners: dict[bytes, list[_Watched]] = {}  # by address
         self._places: dict[int, int] = {}  # of bridges and host ends: the place of all links there
+        self._bridges: set[int] = set()
         self._deleted: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._full: set[tuple[str, int]] = set()  # network id and IP version of pools that were told to be nearly full
         self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()  # conflicts, and when
@@ -152,6 +155,7 @@ class Hub:
                 monitor, self._monitor = self._monitor, None
                 for table in (self._links, self._of, self._owners, self._places):
                     table.clear()
+                self._bridges.clear()
                 self._deleted.clear()
                 self._full.clear()
                 self._told.clear()
@@ -208,7 +212,9 @@ class Hub:
         for link in plane.host_links(record.realised):
             place = link.master or link.bridge or link.index
             self._places[link.bridge or link.index] = self._places[place] = place
-            found.append(_Watched(endpoint, link.name, link.index, record.key, place))
+            if link.bridge:
+                self._bridges.add(link.bridge)
+            found.append(_Watched(endpoint, link.name, link.index, record.key, place, link.bridge))
         self._of[endpoint.id] = found
         self._links.update((one.index, one) for one in found)
         for address in _addresses_of(endpoint):
@@ -258,24 +264,39 @@ class Hub:
         return index in self._links
 
     def link_gone(self, index: int, name: str) -> None:
-        """Take note of a link that was deleted, by whomever."""
+        """Take note of a link that was deleted, by whomever: an endpoint's, or the bridge of some."""
         with self._lock:
             watched = self._links.get(index)
-            if watched is None or watched.name != name:
+            if watched is not None and watched.name == name:
+                if self._is_ours(watched):
+                    return
+                del self._links[index]
+                lost, gone = [watched], True
+            else:
                 self._deleted[index, name] = None
                 if len(self._deleted) > REMEMBERED:
                     self._deleted.popitem(last=False)
-                return
-            if self._is_ours(watched):
-                return
-            del self._links[index]
-        self._lose(watched, gone=True)
+                lost, gone = self._cut_off(index), False
+        for one in lost:
+            self._lose(one, gone=gone)
+
+    def _cut_off(self, bridge: int) -> list[_Watched]:
+        """Take note that a bridge is gone; return whom that cuts off. The caller holds the lock."""
+        if bridge not in self._bridges:
+            return []
+        self._bridges.discard(bridge)
+        cut = [one for one in self._links.values() if one.bridge == bridge and not one.cut and not self._is_ours(one)]
+        for one in cut:
+            one.lost = one.cut = True
+        return cut
 
     def link_state(self, index: int, name: str, *, carrier: bool) -> None:
         """Take note of whether a link has its carrier."""
         with self._lock:
             watched = self._links.get(index)
             if watched is None or watched.name != name or watched.lost is not carrier or self._is_ours(watched):
+                return
+            if watched.cut:
                 return
             watched.lost = not carrier
         if carrier:
@@ -294,6 +315,8 @@ class Hub:
                 self.link_state(one.index, name, carrier=carrier)
             else:
                 self.link_gone(one.index, one.name)
+        for bridge in {one.bridge for one in watched if one.bridge} - links.keys():
+            self.link_gone(bridge, "")
 
     def is_place(self, index: int) -> bool:
         """Tell whether endpoints' broadcasts arrive at a link."""

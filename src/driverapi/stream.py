@@ -97,7 +97,8 @@ class LinkLost(_OfEndpoint):
     link, index : str, int
         Name and number of its end on the host.
     gone : bool
-        Whether it is deleted; else it has no carrier, as one end is down.
+        Whether it is deleted; else it has no carrier, as one end is down, or the bridge that it has a port of was
+        deleted: then it does not come back.
     """
 
     link: str

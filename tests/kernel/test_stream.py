@@ -78,6 +78,30 @@ def test_a_link_that_somebody_takes_away(ctl: Controller, host: NetlinkSocket, d
         assert {type(one) for one in drained(stream)} == {EndpointDown}
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_bridge_that_somebody_takes_away(
+    ctl: Controller, host: NetlinkSocket, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Its endpoints are told of, those of another network are not; later, where messages were lost."""
+    net, other = (ctl.create_network("bridge", name, ipv4=f"10.5.{at}.0/24") for at, name in enumerate(("web", "x")))
+    some = net.attach(2, strict=True)
+    other.attach(1, strict=True)
+    with ctl.events() as stream:
+        if late:
+            monkeypatch.setattr(LinuxMonitor, "_take_link", lambda *_: None)
+        batch = Batch()
+        batch.delete_link(ctl._lifecycle.endpoint(some[0].id).realised.interfaces[0].master)
+        assert host.execute(batch).ok
+        if late:
+            assert drained(stream) == []
+            ctl._hub._monitor._resync()  # type: ignore[union-attr]
+        events = [stream.get(10), stream.get(10)]
+        assert sorted((one.endpoint, one.gone) for one in events) == sorted((one.name, False) for one in some)  # type: ignore[attr-defined]
+        assert drained(stream) == []
+        net.detach(some)
+        assert [type(one) for one in drained(stream)] == [EndpointDown] * 2
+
+
 def test_a_link_without_its_carrier(ctl: Controller, host: NetlinkSocket) -> None:
     net = ctl.create_network("bridge", "web", ipv4="10.5.0.0/24")
     (endpoint,) = net.attach(1, strict=True)

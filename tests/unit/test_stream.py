@@ -118,7 +118,7 @@ def test_links(ctl: Controller, plane: FakeDataplane) -> None:
         assert isinstance(down, LinkLost)
         assert (down.endpoint, down.gone) == (second.name, False)
         assert isinstance(back, LinkBack)
-        hub.resync({two.index: (two.name, True)})
+        hub.resync({1: ("bridge", True), two.index: (two.name, True)})
         assert drained(stream) == []
         hub.resync({})
         assert told(drained(stream)) == [("LinkLost", second.name)]
