@@ -199,10 +199,15 @@ def normalise(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str:
-    """Return what an error about an unknown name adds: the known one that is most like it, if one is."""
+    """Return what an error about an unknown name adds: the known one that is most like it, if one is.
+
+    A name without dots is compared with the last words of labels too.
+    """
     import difflib  # late: few have slips
 
     lowered = {one.lower(): one for one in known}
+    if "." not in name:
+        lowered = {one.rpartition(".")[2]: full for one, full in lowered.items()} | lowered
     found = difflib.get_close_matches(name.lower(), lowered, 1, least)
     return f"; did you mean {lowered[found[0]]!r}?" if found else ""
 

@@ -195,7 +195,13 @@ def test_a_gateway_that_an_engine_did_not_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("EnableIPMasq", "EnableIPMasquerade"), ("mtu", "Mtu"), ("FixedCidr", "FixedCIDR")]
+    ("name", "nearest"),
+    [
+        ("EnableIPMasq", "EnableIPMasquerade"),
+        ("mtu", "Mtu"),
+        ("FixedCidr", "FixedCIDR"),
+        ("enable_icx", PREFIX + "bridge.enable_icc"),
+    ],
 )
 def test_an_unknown_name_is_an_error_that_names_the_nearest(world: World, name: str, nearest: str) -> None:
     with unchanged(world), pytest.raises(errors.InvalidError, match=f"{name!r}; did you mean {nearest!r}"):
