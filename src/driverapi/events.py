@@ -429,7 +429,8 @@ def emit(event: str, level: int | None = None, **fields: Any) -> None:
     logger = logger_of(event)
     if logger.isEnabledFor(level):
         values = {**_BLANK, **fields, "event": event}
-        logger.log(level, found.text, values, extra=values, stacklevel=2)
+        shown = values if values["network"] else {**values, "network": "(unknown)"}
+        logger.log(level, found.text, shown, extra=values, stacklevel=2)
 
 
 @contextmanager

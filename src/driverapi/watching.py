@@ -208,6 +208,8 @@ class Watch:
             fields["sandbox"] = netns.key
         if network is not None:
             fields |= self._of_network(network.id, _type(network))
+        else:  # there is none of that id; of an endpoint that is unknown not even that is known
+            fields["network"] = getattr(request, "network", None)
         if outcome is None:
             emit(f"endpoint.{_PAST[verb]}", level, **fields)
         else:

@@ -326,6 +326,22 @@ def test_what_the_network_refuses_itself(world: World, web: Network, caplog: pyt
     assert (failed["event"], failed["endpoint_name"], failed["error_kind"]) == ("endpoint.failed", "f", "conflict")
 
 
+def test_what_is_asked_of_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """A network or an endpoint that there is not: its id where one is known, and never ``None``."""
+    dataplane = FakeDataplane()
+    lifecycle = Lifecycle(dataplane, MemoryStore())
+    lifecycle.create([CreateRequest("no-such-network", "e", EndpointInfo())])
+    lifecycle.join([JoinRequest("e", dataplane.foreign_sandbox("/box"))])
+    lifecycle.delete(["e"])
+    texts = [record.getMessage() for record in caplog.records]
+    assert [record["network"] for record in said(caplog)] == ["no-such-network", None, None]
+    assert [text.partition(": ")[0] for text in texts] == [
+        "endpoint e on network no-such-netw",
+        "endpoint e on network (unknown)",
+        "endpoint e on network (unknown)",
+    ]
+
+
 def test_an_undo_that_fails(world: World, web: Network, caplog: pytest.LogCaptureFixture) -> None:
     before = problems().get("undo.failed", 0)
     endpoint = web.create_endpoint("e")
