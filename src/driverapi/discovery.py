@@ -24,7 +24,10 @@ NODE: Final = "node"
 """Kind of what is discovered: another machine (libnetwork: ``NodeDiscovery``)."""
 
 
-_KINDS: Final = {1: NODE, 2: "datastore", 3: "encryption-keys", 4: "encryption-keys-update"}
+_NODE_DISCOVERY: Final = 1
+"""libnetwork's ``discoverapi.NodeDiscovery``."""
+_MOST: Final = 4
+"""The highest number that an engine has had for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +71,30 @@ class Discovers(Protocol):
 def of_engine(number: int | None, data: Mapping[str, Any] | None) -> tuple[str, Any]:
     """Return kind and data of what a Docker engine says (libnetwork: ``discoverapi.DiscoveryType``).
 
+    An engine tells plugins of nodes and of nothing else (its remote driver's ``DiscoverNew``). Keys and stores are for
+    its own drivers; 2 and 3 are not even the same thing to all engines: a store and keys, or keys and new keys.
+
     Raises
     ------
     errors.InvalidError
         The number is none that there is, or a node has no address.
+    errors.NotImplementedYetError
+        It is no node.
     """
-    kind = _KINDS.get(number or 0)
-    if kind is None:
-        raise errors.InvalidError(f"DiscoveryType {number!r} is not a number from 1 to {len(_KINDS)}")
-    given = dict(data or {})
-    if kind != NODE:
-        return kind, given
-    return kind, Node(given.get("Address") or "", given.get("BindAddress") or "", bool(given.get("Self")))
+    if number is None or not _NODE_DISCOVERY <= number <= _MOST:
+        raise errors.InvalidError(f"DiscoveryType {number!r} is not a number from {_NODE_DISCOVERY} to {_MOST}")
+    if number != _NODE_DISCOVERY:
+        raise errors.NotImplementedYetError(
+            f"DiscoveryType {number} is not for plugins: they are told of nodes, {_NODE_DISCOVERY}, and of nothing else"
+        )
+    given = {name.lower(): value for name, value in (data or {}).items()}  # "Self" on the wire, "self" in its documents
+    texts = {name: given.get(name) or "" for name in ("address", "bindaddress")}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise errors.InvalidError(f"DiscoveryData: {name} of a node {text!r} is not an address")
+    if not isinstance(itself := given.get("self") or False, bool):
+        raise errors.InvalidError(f"DiscoveryData: self of a node {itself!r} is not true or false")
+    return NODE, Node(texts["address"], texts["bindaddress"], itself)
 
 
 def tell_new(controller: Controller, kind: str, data: object) -> None:

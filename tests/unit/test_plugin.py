@@ -70,8 +70,8 @@ def test_2_success_is_200_and_has_a_body(engine: Engine) -> None:
         ("NetworkDriver.Leave", one),
         ("NetworkDriver.DeleteEndpoint", one),
         ("NetworkDriver.DeleteNetwork", one),
-        ("NetworkDriver.DiscoverNew", {"DiscoveryType": 1, "DiscoveryData": {}}),
-        ("NetworkDriver.DiscoverDelete", {"DiscoveryType": 1, "DiscoveryData": {}}),
+        ("NetworkDriver.DiscoverNew", {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.1"}}),
+        ("NetworkDriver.DiscoverDelete", {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.1"}}),
         ("IpamDriver.GetCapabilities", {}),
         ("IpamDriver.GetDefaultAddressSpaces", {}),
         ("IpamDriver.RequestPool", {"Pool": "10.7.0.0/24"}),
@@ -419,15 +419,23 @@ def test_what_the_engine_discovers_goes_to_the_driver() -> None:
     try:
         node = {"Address": "10.0.0.1", "BindAddress": "10.0.0.2", "Self": True}
         assert engine.ask("DiscoverNew", DiscoveryType=1, DiscoveryData=node) == {}
-        assert engine.ask("DiscoverDelete", DiscoveryType=3, DiscoveryData={"keys": []}) == {}
+        # As libnetwork's documents write it, and as its types have it.
+        assert engine.ask("DiscoverDelete", DiscoveryType=1, DiscoveryData={"Address": "10.0.0.1", "self": True}) == {}
         assert found == [
             ("new", "node", Node("10.0.0.1", "10.0.0.2", is_self=True)),
-            ("gone", "encryption-keys", {"keys": []}),
+            ("gone", "node", Node("10.0.0.1", is_self=True)),
         ]
-        for bad in ({"DiscoveryType": 9}, {}, {"DiscoveryType": 1, "DiscoveryData": {"Address": "x"}}):
-            with pytest.raises(AskedError) as caught:
-                engine.ask("DiscoverNew", **bad)
-            assert caught.value.status == 400
+        node = {"Address": "10.0.0.1"}
+        for status, type, data in (
+            # 2 is a store to Docker 20.10 and keys to today's; 3 keys, and new keys; 4 nothing any more.
+            *((501, number, {"Keys": ["aGVsbG8="], "Tags": [1]}) for number in (2, 3, 4)),
+            *((400, number, node) for number in (0, -1, 5, None)),
+            *((400, 1, bad) for bad in (None, {}, {"Address": "x"}, {"Address": ["10.0.0.1"]}, {**node, "Self": "no"})),
+        ):
+            for verb in ("DiscoverNew", "DiscoverDelete"):
+                with pytest.raises(AskedError) as caught:
+                    engine.ask(verb, DiscoveryType=type, DiscoveryData=data)
+                assert (caught.value.status, type, data) == (status, type, data)
         assert len(found) == 2
     finally:
         engine.close()

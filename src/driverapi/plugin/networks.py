@@ -110,8 +110,8 @@ class NetworkVerbs:
     def _discover(self, verb: str, body: bytes) -> dict[str, Any]:
         """Tell the driver of a node of the cluster, if it wants to know."""
         request = read(body, DiscoveryRequest)
+        kind, data = of_engine(request.discovery_type, request.discovery_data)
         if isinstance(self._driver, Discovers):
-            kind, data = of_engine(request.discovery_type, request.discovery_data)
             ask(self._driver, partial(getattr(self._driver, verb), kind, data), verb)
         return EMPTY
 
