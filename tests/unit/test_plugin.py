@@ -277,6 +277,69 @@ def test_10_only_what_was_left_empty_is_filled(network: Engine) -> None:
     own.close()
 
 
+def test_an_address_is_that_of_one_endpoint(network: Engine) -> None:
+    """Another engine's mistake, or a client's: refused in the protocol's form, and nothing changed."""
+    network.endpoint("one", address="10.9.0.2/16")
+    network.join("one")
+    before = (network.plugin.health(), dict(network.dataplane.endpoints), network.plugin._store.records())
+    for address, status, says in (
+        ("10.9.0.2/16", 409, "that of endpoint one"),
+        ("10.9.0.2/24", 409, "that of endpoint one"),
+        ("10.9.0.1/16", 409, "gateway"),
+        ("10.8.0.2/16", 400, "outside of the network's prefixes: 10.9.0.0/16"),
+    ):
+        with pytest.raises(AskedError, match=says) as refused:
+            network.endpoint("two", address=address)
+        assert refused.value.status == status
+    for interface, says in (
+        ({"AddressIPv6": "fd77::2/64"}, "outside of"),
+        ({"Address": "10.9.0.3/16", "AddressIPv6": "fd77::2/64"}, "outside of"),
+    ):
+        with pytest.raises(AskedError, match=says):
+            network.endpoint("two", Interface=interface)
+    rows = [{"ID": number, "Address": "10.9.0.3/16"} for number in range(2)]
+    with pytest.raises(AskedError, match="comes twice"):
+        network.endpoint("two", Interface=None, Interfaces=rows)
+    network.endpoint("three", address="10.9.0.3/16")
+    with pytest.raises(AskedError, match="that of endpoint one"):  # its own are not lost by what is refused
+        network.endpoint("three", address="10.9.0.2/16")
+    with pytest.raises(AskedError, match="that of endpoint three"):
+        network.endpoint("two", address="10.9.0.3/16")
+    network.ask("DeleteEndpoint", NetworkID=NET, EndpointID="three")
+    assert (network.plugin.health(), dict(network.dataplane.endpoints), network.plugin._store.records()) == before
+    network.endpoint("two", address="10.9.0.3/16")  # it is free
+    network.endpoint("two", address="10.9.0.4/16")  # another one, and the first is free again
+    network.endpoint("three", address="10.9.0.3/16")
+    network.network("other", IPv4Data=[{"Pool": "10.8.0.0/16", "Gateway": "10.8.0.1/16"}])
+    network.endpoint("four", "other", "10.8.0.2/16")
+    network.ask("DeleteEndpoint", NetworkID=NET, EndpointID="one")
+    network.endpoint("five", address="10.9.0.2/16")
+
+
+def test_an_address_of_a_driver_that_a_network_has_no_prefix_for() -> None:
+    """What the engine's IPAM ``null`` gives is nothing to go by."""
+    own = Engine(OwnDriver(), name="own")
+    own.ask("CreateNetwork", NetworkID=NET, IPv4Data=[{"Pool": "0.0.0.0/0"}])
+    assert own.endpoint("one", address="10.1.0.2/16") == {"Interface": None}
+    with pytest.raises(AskedError, match="that of endpoint one"):
+        own.endpoint("two", address="10.1.0.2/16")
+    own.ask("DeleteNetwork", NetworkID=NET)
+    own.close()
+
+
+def test_13_what_could_not_be_taken_away_is_doubted(endpoint: Engine) -> None:
+    """The engine passes over errors of Leave and DeleteEndpoint, and never asks again."""
+    endpoint.join()
+    for verb in ("Leave", "DeleteEndpoint"):
+        endpoint.dataplane.stuck[END] = errors.KernelError("not now", 12)
+        with pytest.raises(AskedError, match="not now"):
+            endpoint.ask(verb, NetworkID=NET, EndpointID=END)
+        assert endpoint.plugin._reconciler.doubted == [END]
+        endpoint.plugin._reconciler.trust(END)
+    endpoint.dataplane.stuck.clear()
+    endpoint.ask("DeleteEndpoint", NetworkID=NET, EndpointID=END)
+
+
 def test_11_the_name_of_the_link(network: Engine) -> None:
     network.endpoint()
     told = network.join()["InterfaceName"]

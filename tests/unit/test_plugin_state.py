@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pytest
 
 from driverapi import Controller, errors
 from driverapi.keeping import given_up
-from driverapi.plugin import Plugin
+from driverapi.plugin import Plugin, reconcile
 from driverapi.store.sqlite import SqliteStore
 from driverapi.testing import FakeDataplane
 from tests.plugins import END, NET, SPACE, AskedError, Engine
@@ -183,6 +184,67 @@ def test_15_another_ipams_addresses_are_left_alone(engine: Engine) -> None:
     engine.ask("Plugin.Activate")
     until(lambda: engine.plugin._reconciler.doubted == [])
     assert address(engine, id) != mine
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_15_an_address_of_what_the_engine_has_forgotten(engine: Engine, restarted: bool) -> None:
+    """Its own IPAM gives it at once to the new endpoint of the same container; one that lives keeps it."""
+    engine.network(IPv4Data=[{"AddressSpace": "LocalDefault", "Pool": "10.9.0.0/16", "Gateway": "10.9.0.1/16"}])
+    for one, address in (("old", "10.9.0.2/16"), ("lives", "10.9.0.3/16")):
+        engine.endpoint(one, address=address)
+        engine.join(one)
+    engine.dataplane.lost.add("old")
+    if not restarted:
+        with pytest.raises(AskedError, match="that of endpoint old"):  # an engine that knows it would have deleted it
+            engine.endpoint("new", address="10.9.0.2/16")
+    engine.restart() if restarted else engine.ask("Plugin.Activate")
+    engine.endpoint("new", address="10.9.0.2/16")
+    engine.join("new")
+    assert sorted(engine.dataplane.endpoints) == ["lives", "new"]
+    engine.ask("Plugin.Activate")
+    ending = threading.Timer(0.1, engine.dataplane.lost.add, ["new"])  # the kernel clears its sandbox up
+    ending.start()
+    engine.endpoint("newer", address="10.9.0.2/16")
+    ending.join()
+    reconcile._PATIENCE, patience = 0.05, reconcile._PATIENCE  # type: ignore[misc]
+    try:
+        with pytest.raises(AskedError, match="that of endpoint lives"):
+            engine.endpoint("other", address="10.9.0.3/16")
+    finally:
+        reconcile._PATIENCE = patience  # type: ignore[misc]
+    assert sorted(engine.dataplane.endpoints) == ["lives"]
+    engine.dataplane.lost.clear()
+    engine.ask("DeleteNetwork", NetworkID=NET)
+
+
+def test_an_endpoint_whose_end_nobody_told_of_has_its_address_for_the_grace(engine: Engine) -> None:
+    """The plugin was there and did not hear: stopped by SIGSTOP, say."""
+    engine.network(IPv4Data=[{"AddressSpace": "LocalDefault", "Pool": "10.9.0.0/16", "Gateway": "10.9.0.1/16"}])
+    engine.endpoint("old")
+    engine.join("old")
+    engine.dataplane.lost.add("old")
+    with pytest.raises(AskedError, match="that of endpoint old"):
+        engine.endpoint("new")
+    until(lambda: engine.plugin._reconciler.doubted == [])
+    engine.endpoint("new")
+    engine.ask("DeleteNetwork", NetworkID=NET)
+
+
+def test_looking_goes_on_when_the_kernel_did_not_tell(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.network()
+    engine.endpoint()
+    used, times = engine.plugin._networks.used, []
+
+    def failing(endpoints: list[str]) -> dict[str, bool | None]:
+        times.append(time.monotonic())
+        if len(endpoints) == 1 and 2 < len(times) < 9:
+            raise errors.KernelError("busy", 16)
+        return used(endpoints)
+
+    monkeypatch.setattr(engine.plugin._networks, "used", failing)
+    engine.ask("Plugin.Activate")
+    until(lambda: engine.plugin.health()["Endpoints"] == 0)
+    engine.ask("DeleteNetwork", NetworkID=NET)
 
 
 def test_containers_that_stopped_while_the_plugin_was_away(engine: Engine) -> None:

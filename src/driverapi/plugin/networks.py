@@ -19,6 +19,7 @@ from driverapi.asking import ask
 from driverapi.discovery import Discovers, of_engine
 from driverapi.plan import BridgeLink, GatewayLink, IpvlanLink, MacvlanLink
 from driverapi.plugin.addresses import SPACE
+from driverapi.plugin.claims import Claims, check_inside
 from driverapi.plugin.external import External, take_ports_out
 from driverapi.plugin.forms import copied, data_of, endpoint_options, filled_of, info_of, joined_of, network_options
 from driverapi.plugin.turns import Made, Recent, Turns
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.lifecycle import Lifecycle
     from driverapi.plugin.firewall import Firewall
+    from driverapi.plugin.reconcile import Reconciler
 
 __all__ = ["NetworkVerbs"]
 
@@ -70,7 +72,8 @@ class NetworkVerbs:
         self._external = External(lifecycle)
         self._turns = Turns()
         self._gone = Recent()
-        self.begun: Callable[[str], object] = lambda endpoint: None  # told of an endpoint that the engine begins with
+        self.reconciler: Reconciler | None = None  # told of what the engine begins with, and of what it may not know
+        self._claims = Claims()
         self._keeps = keeps
         self._asked: dict[str, NetworkData] = {}  # network: how it was asked for
         self._forms: dict[str, bool] = {}  # endpoint: whether it was asked for in the seed's form, with a list
@@ -160,6 +163,10 @@ class NetworkVerbs:
         self._asked[network] = asked
         self._admit(network)
 
+    def know_endpoint_again(self, record: EndpointRecord) -> None:
+        """Take note of an endpoint that was there before a restart."""
+        self._claims.keep(record.network.id, record.id, _ips(record))
+
     def _admit(self, network: str) -> None:
         """Let packets pass on the bridges of a network."""
         if self._firewall is not None and (bridges := self._bridges(network)):
@@ -227,6 +234,11 @@ class NetworkVerbs:
         options = endpoint_options(request.options)
         take_ports_out(self._driver, options)
         info, given = info_of(request, options)
+        addresses = [address for one in info.interfaces for address in one.packed_addresses]
+        if network in self._asked:
+            check_inside(self._asked[network], self._lifecycle.plan_of(network), addresses)
+        ips = [one.ip for one in addresses]
+        self._make_way(network, endpoint, ips)
         old: CreateRequest | None = None
         told: tuple[Any, bool | None] = None, None
         with self._turns.hold((network, endpoint)):
@@ -234,30 +246,49 @@ class NetworkVerbs:
                 record = self._record(network, endpoint)
                 before = self._answers.get(endpoint)
                 if before is not None and before[0] == asked and record.state is State.CREATED:
-                    self.begun(endpoint)
+                    self._trust(endpoint)
                     self._answers[endpoint] = asked, dict(before[1])
                     return before[1]
                 if self.used([endpoint])[endpoint]:
                     raise errors.JoinedError(f"{record.what} is in sandbox {record.key}; let it leave first")
                 old = CreateRequest(network, endpoint, copied(record.info), record.options)
                 told = before, self._forms.get(endpoint)
-                self.take_away(endpoint)  # the engine begins anew with it
+            self._claims.take(network, endpoint, ips)
             try:
-                _done(self._lifecycle.create([CreateRequest(network, endpoint, info, options)]))
-                try:
-                    answer = filled_of(request, info.interfaces, given)
-                except errors.DriverAPIError:
-                    self.take_away(endpoint)
-                    raise
-            except errors.DriverAPIError:
-                if old is not None:  # what is refused changes nothing
+                if old is not None:
+                    self._end(endpoint)  # the engine begins anew with it
+                answer = self._created(request, CreateRequest(network, endpoint, info, options), given)
+            except BaseException:
+                if old is not None and endpoint not in self._lifecycle:  # what is refused changes nothing
                     _done(self._lifecycle.create([old]))
                     self._know_endpoint(endpoint, *told)
                 raise
+            finally:  # what it was asked for with, where it is there, or what it had before
+                self._claims.keep(
+                    network, endpoint, _ips(self._lifecycle.endpoint(endpoint)) if endpoint in self._lifecycle else ()
+                )
             self._know_endpoint(endpoint, (asked, answer), request.interfaces is not None)
-            self.begun(endpoint)
+            self._trust(endpoint)
             self._gone.discard((network, endpoint))
         return Made(answer, lambda: self._undo_endpoint(network, endpoint, answer))
+
+    def _make_way(self, network: str, endpoint: str, ips: Sequence[bytes]) -> None:
+        """Have endpoints go that have these addresses and that the engine has forgotten; the others stay.
+
+        No turn is held: two who are in each other's way would wait for ever.
+        """
+        for other in self._claims.in_the_way(network, endpoint, ips):
+            if self.reconciler is not None:
+                self.reconciler.make_way(other)
+
+    def _created(self, request: EndpointRequest, wanted: CreateRequest, given: Any) -> dict[str, Any]:
+        """Create an endpoint; return the answer. One that the engine could not be told of is undone."""
+        _done(self._lifecycle.create([wanted]))
+        try:
+            return filled_of(request, wanted.info.interfaces, given)
+        except errors.DriverAPIError:
+            self._end(wanted.endpoint)
+            raise
 
     def _know_endpoint(self, endpoint: str, answer: tuple[bytes, dict[str, Any]] | None, form: bool | None) -> None:
         if answer is not None:
@@ -276,11 +307,32 @@ class NetworkVerbs:
             if endpoint not in self._lifecycle and (network, endpoint) in self._gone:
                 return EMPTY
             self._record(network, endpoint)
-            self.take_away(endpoint)
+            with self._doubting(endpoint):
+                self.take_away(endpoint)
         return EMPTY
+
+    @contextlib.contextmanager
+    def _doubting(self, endpoint: str) -> Iterator[None]:
+        """Doubt an endpoint that could not be taken out: the engine passes over that error, and never asks again."""
+        try:
+            yield
+        except errors.DriverAPIError:
+            if self.reconciler is not None:
+                self.reconciler.doubt([endpoint])
+            raise
+
+    def _trust(self, endpoint: str) -> None:
+        if self.reconciler is not None:
+            self.reconciler.trust(endpoint)
 
     def take_away(self, endpoint: str) -> None:
         """Have an endpoint leave if it has joined, and delete it; the caller has its turn."""
+        network = self.network_of(endpoint)
+        self._end(endpoint)
+        self._claims.forget(network, endpoint)
+
+    def _end(self, endpoint: str) -> None:
+        """Take an endpoint away; its addresses stay its own."""
         record = self._lifecycle.endpoint(endpoint)
         self._part(record)
         _done(self._lifecycle.delete([endpoint]))
@@ -353,7 +405,7 @@ class NetworkVerbs:
             options.pop(name, None)
         with self._turns.hold((network, endpoint)):
             record = self._record(network, endpoint)
-            self.begun(endpoint)
+            self._trust(endpoint)
             self._part(record)  # the engine, which knows better, says that it is in none
             place = self._dataplane.foreign_sandbox(key)
             _done(self._lifecycle.join([JoinRequest(endpoint, place, options, sandbox=key)]))
@@ -379,7 +431,8 @@ class NetworkVerbs:
                 return EMPTY
             record = self._record(network, endpoint)
             if not _comes_back(record):
-                self._part(record)
+                with self._doubting(endpoint):
+                    self._part(record)
         return EMPTY
 
     def _program(self, body: bytes) -> dict[str, Any] | Made:
@@ -420,6 +473,11 @@ def _comes_back(record: EndpointRecord) -> bool:
     """Tell whether an engine moves links back to the host after ``Leave``: those go with the endpoint."""
     names = () if record.join is None else record.join._names
     return any(isinstance(one._link, MacvlanLink | IpvlanLink) for one in names)
+
+
+def _ips(of: EndpointRecord | CreateRequest) -> list[bytes]:
+    """Return the addresses of an endpoint, packed."""
+    return [address.ip for one in of.info.interfaces for address in one.packed_addresses]
 
 
 def _done(outcomes: Sequence[Outcome]) -> None:

@@ -27,6 +27,8 @@ GRACE: Final = 60.0
 
 _SHORTEST: Final = 0.05  # seconds between looks
 _LONGEST: Final = 60.0
+_PATIENCE: Final = 2.0  # seconds for which the kernel may be clearing a sandbox up
+_SETTLING: Final = 60.0  # seconds from a start within which sandboxes of the engine before it end
 
 
 @final
@@ -57,14 +59,24 @@ class Reconciler:
         self._grace = grace
         self._told = threading.Condition()
         self._doubted: dict[str, float | None] = {}  # endpoint: since when it has been out of use
+        self._started = -_SETTLING  # when the engine did, or we
         self._pause = 0.0
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def doubt(self, endpoints: Iterable[str]) -> None:
-        """Look at these from now on."""
+    def doubt(self, endpoints: Iterable[str], *, started: bool = False) -> None:
+        """Look at these from now on.
+
+        Parameters
+        ----------
+        started : bool
+            The engine has started, or we have.
+        """
+        doubted = list(endpoints)
         with self._told:
-            for endpoint in endpoints:
+            if started and doubted:
+                self._started = time.monotonic()
+            for endpoint in doubted:
                 self._doubted.setdefault(endpoint, None)
             self._pause = 0.0
             if self._doubted and self._thread is None and not self._closed:
@@ -76,6 +88,30 @@ class Reconciler:
         """Doubt an endpoint no more: the engine begins with it."""
         with self._told:
             self._doubted.pop(endpoint, None)
+
+    def make_way(self, endpoint: str) -> None:
+        """Have an endpoint go now that is doubted and out of use: the engine gives its address to another.
+
+        When the engine has just started, a sandbox that it has ended may hold its links for a moment yet. One that
+        was not doubted is from now on.
+        """
+        if endpoint not in self.doubted:
+            self.doubt([endpoint])
+            return
+        end = min(time.monotonic() + _PATIENCE, self._started + _SETTLING)
+        while not self._end(endpoint) and time.monotonic() < end:
+            time.sleep(_SHORTEST)
+
+    def _end(self, endpoint: str) -> bool:
+        """Take an endpoint away unless it is used, or trusted; tell whether there is nothing to wait for."""
+        with self._verbs.turn(endpoint) as there:
+            if not there or endpoint not in self.doubted:
+                return True
+            if self._verbs.used([endpoint])[endpoint]:
+                return False
+            self._take_away(endpoint)
+        self.trust(endpoint)
+        return True
 
     @property
     def doubted(self) -> list[str]:
@@ -128,12 +164,7 @@ class Reconciler:
                     if now - since >= self._grace:
                         due.append(endpoint)
         for endpoint in due:
-            with self._verbs.turn(endpoint) as there:
-                if not there or endpoint not in self.doubted or self._verbs.used([endpoint])[endpoint]:
-                    continue
-                try:
-                    self._take_away(endpoint)
-                except Exception as error:  # it is tried again
-                    emit("plugin.not_reconciled", **of_fault(error))
-                    continue
-                self.trust(endpoint)
+            try:
+                self._end(endpoint)
+            except Exception as error:  # it is tried again
+                emit("plugin.not_reconciled", **of_fault(error))

@@ -93,6 +93,7 @@ def restore(
         networks.know_again(network.id, data)
     for again, _ in endpoints:
         lifecycle.take_back(again)
+        networks.know_endpoint_again(again)
     down = _take_endpoints(survey, endpoints)
     lost = _take_ports(survey, dataplane, [again for again, _ in endpoints])
     swept = survey.sweep()

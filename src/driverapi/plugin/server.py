@@ -131,7 +131,7 @@ class Plugin:
             self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall, keeps=keeps)
             self._addresses = AddressVerbs(_ipam_of(ipam), dataplane, self._store)
             self._reconciler = Reconciler(self._networks, self._give_up, grace=grace)
-            self._networks.begun = self._reconciler.trust
+            self._networks.reconciler = self._reconciler
             self.restored: Restored | None = None
             if kept is not None:
                 from driverapi.plugin.restore import restore
@@ -140,7 +140,7 @@ class Plugin:
                 kept.put_fact("driver", self._driver.type())
                 self.restored = restore(self._driver, self._lifecycle, dataplane, kept, self._networks, self._addresses)
             undo.pop_all()
-        self._reconciler.doubt(self._lifecycle.endpoints())
+        self._reconciler.doubt(self._lifecycle.endpoints(), started=True)
         self._verbs: dict[str, Callable[[bytes], Any]] = {"/Plugin.Activate": self._activate}
         self._verbs |= {f"/NetworkDriver.{verb}": answer for verb, answer in self._networks.verbs.items()}
         self._verbs |= {f"/IpamDriver.{verb}": answer for verb, answer in self._addresses.verbs.items()}
@@ -237,7 +237,7 @@ class Plugin:
     def _activate(self, body: bytes) -> dict[str, Any]:
         """Answer an engine that has started, or that has found us."""
         self._addresses.begin_again()
-        self._reconciler.doubt(self._lifecycle.endpoints())
+        self._reconciler.doubt(self._lifecycle.endpoints(), started=True)
         if self._firewall is not None:
             self._firewall.begin_again()
         emit("plugin.activated", driver=self._driver.type())
