@@ -176,6 +176,23 @@ def test_15_an_endpoint_that_the_engine_goes_on_with_stays(engine: Engine) -> No
     assert engine.plugin.health()["Endpoints"] == 1
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_15_an_address_that_was_given_anew_stays_taken(engine: Engine, restarted: bool) -> None:
+    """The engine has given it back and asked for it again, for a container that is on its way."""
+    id = pool(engine)
+    engine.network()
+    mine = address(engine, id)
+    engine.endpoint(address=mine)
+    engine.restart() if restarted else engine.ask("Plugin.Activate")
+    engine.ask("IpamDriver.ReleaseAddress", PoolID=id, Address=mine.partition("/")[0])
+    assert address(engine, id) == mine
+    until(lambda: engine.plugin._reconciler.doubted == [])
+    assert engine.plugin.health()["Endpoints"] == 0
+    assert address(engine, id) != mine
+    engine.endpoint("new", address=mine)
+    engine.ask("DeleteNetwork", NetworkID=NET)
+
+
 def test_15_another_ipams_addresses_are_left_alone(engine: Engine) -> None:
     id = pool(engine)
     engine.network(IPv4Data=[{"AddressSpace": "LocalDefault", "Pool": "10.9.0.0/16", "Gateway": "10.9.0.1/16"}])

@@ -6,7 +6,9 @@ So each has an age: what was given before the last start of the engine may be as
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
@@ -30,6 +32,14 @@ SPACE: Final = "driverapi"
 
 
 @dataclass(eq=False, slots=True)
+class _Given:
+    """An address that the engine has."""
+
+    age: int
+    at: float  # time.monotonic() when it was given; 0 of what an earlier process gave
+
+
+@dataclass(eq=False, slots=True)
 class _Held:
     """A pool that the engine has."""
 
@@ -37,7 +47,7 @@ class _Held:
     prefix: Address
     within: Address | None
     age: int
-    addresses: dict[bytes, int] = field(default_factory=dict)  # the age of each
+    addresses: dict[bytes, _Given] = field(default_factory=dict)
 
 
 @final
@@ -150,15 +160,18 @@ class AddressVerbs:
         wanted = parse_prefix(request.address, "Address").ip if request.address else None
         with self._lock:
             held = self._held(request.pool_id)
+            before = None if wanted is None else held.addresses.get(wanted)
             if wanted is None:
                 address = self._ipam.request_addresses(held.id, 1)[0]
-            elif held.addresses.get(wanted, self._age) < self._age:
+            elif before is not None and before.age < self._age:
                 address = Address(wanted, held.prefix.prefix)
             else:
                 address = self._ipam.request_address(held.id, wanted)
-            known = address.ip in held.addresses
-            held.addresses[address.ip] = self._age
-            if not known:
+            known = held.addresses.get(address.ip)
+            if known is not None:
+                known.age = self._age
+            else:
+                held.addresses[address.ip] = _Given(self._age, time.monotonic())
                 id = _pool_id(held.prefix, held.within)
                 try:
                     self._store.put([Record(_address_record(id, address.ip), id, State.CREATED, kind=Kind.ADDRESS)])
@@ -167,7 +180,7 @@ class AddressVerbs:
                     self._ipam.release_addresses(held.id, [address.ip])
                     raise
         answer = {"Address": str(address), "Data": EMPTY}
-        return answer if known else Made(answer, lambda: self.forget(held.prefix, address.ip))
+        return answer if known is not None else Made(answer, lambda: self.forget(held.prefix, address.ip))
 
     def _release_address(self, body: bytes) -> dict[str, Any]:
         request = read(body, AddressRequest)
@@ -183,13 +196,22 @@ class AddressVerbs:
                 self._store.owe(gone=[_address_record(_pool_id(held.prefix, held.within), ip)])
         return EMPTY
 
-    def forget(self, prefix: Address, ip: bytes) -> None:
-        """Have an address free that the engine will not give back."""
+    def forget(self, prefix: Address, ip: bytes, given_by: float = math.inf) -> None:
+        """Have an address free that the engine will not give back.
+
+        Parameters
+        ----------
+        given_by : float
+            ``time.monotonic()``: what was given later is somebody else's by now.
+        """
         with self._lock:
             for id, held in self._pools.items():
-                if held.prefix == prefix and held.addresses.pop(ip, None) is not None:
-                    self._ipam.release_addresses(held.id, [ip])
-                    self._store.owe(gone=[_address_record(id, ip)])
+                given = held.addresses.get(ip) if held.prefix == prefix else None
+                if given is not None:
+                    if given.at <= given_by:
+                        del held.addresses[ip]
+                        self._ipam.release_addresses(held.id, [ip])
+                        self._store.owe(gone=[_address_record(id, ip)])
                     return
 
     # --- after a restart --------------------------------------------------------------------------
@@ -209,7 +231,7 @@ class AddressVerbs:
                 if record.kind is Kind.ADDRESS and held is not None:
                     ip = parse_prefix(record.id.rpartition(" ")[2]).ip
                     self._ipam.request_address(held.id, ip)
-                    held.addresses[ip] = self._age
+                    held.addresses[ip] = _Given(self._age, 0.0)
 
 
 def _prefix(text: str | None, what: str) -> Address | None:

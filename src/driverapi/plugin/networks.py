@@ -8,6 +8,7 @@ answered again, and what the engine has forgotten is taken away with its network
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
@@ -74,6 +75,7 @@ class NetworkVerbs:
         self._gone = Recent()
         self.reconciler: Reconciler | None = None  # told of what the engine begins with, and of what it may not know
         self._claims = Claims()
+        self._since: dict[str, float] = {}  # endpoint: time.monotonic() when this process created it
         self._keeps = keeps
         self._asked: dict[str, NetworkData] = {}  # network: how it was asked for
         self._forms: dict[str, bool] = {}  # endpoint: whether it was asked for in the seed's form, with a list
@@ -268,6 +270,7 @@ class NetworkVerbs:
                     network, endpoint, _ips(self._lifecycle.endpoint(endpoint)) if endpoint in self._lifecycle else ()
                 )
             self._know_endpoint(endpoint, (asked, answer), request.interfaces is not None)
+            self._since[endpoint] = time.monotonic()
             self._trust(endpoint)
             self._gone.discard((network, endpoint))
         return Made(answer, lambda: self._undo_endpoint(network, endpoint, answer))
@@ -337,6 +340,7 @@ class NetworkVerbs:
         self._part(record)
         _done(self._lifecycle.delete([endpoint]))
         self._external.forget(endpoint)
+        self._since.pop(endpoint, None)
         self._forms.pop(endpoint, None)
         self._answers.pop(endpoint, None)
         self._gone.add((record.network.id, endpoint))
@@ -379,6 +383,10 @@ class NetworkVerbs:
         """Return the addresses of an endpoint, as text."""
         interfaces = self._lifecycle.endpoint(endpoint).info.interfaces
         return [format_ip(address.ip) for one in interfaces for address in one.packed_addresses]
+
+    def since(self, endpoint: str) -> float:
+        """Return when an endpoint was created, of ``time.monotonic()``; 0 where an earlier process has."""
+        return self._since.get(endpoint, 0.0)
 
     def ours_of(self, endpoint: str) -> list[tuple[Address, bytes]]:
         """Return the addresses of an endpoint that are of our own pools, each with its pool's prefix."""

@@ -246,11 +246,11 @@ class Plugin:
     def _give_up(self, endpoint: str) -> None:
         """Take away an endpoint that its engine has forgotten; the caller has its turn."""
         network = self._networks.network_of(endpoint)
-        ours = self._networks.ours_of(endpoint)
+        ours, since = self._networks.ours_of(endpoint), self._networks.since(endpoint)
         addresses = self._networks.addresses_of(endpoint)
         self._networks.take_away(endpoint)
         for prefix, ip in ours:
-            self._addresses.forget(prefix, ip)
+            self._addresses.forget(prefix, ip, since)
         emit("plugin.reconciled", network=network, endpoint=endpoint, address=", ".join(addresses))
         if self._state is not None:
             note_given_up(self._state, network, endpoint, addresses)
