@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from _fastnet.batch import Batch
 from _fastnet.errors import NetlinkError
 from _fastnet.socket import NetlinkSocket
 from driverapi import Controller
+from driverapi.bench.dockerd import _Connection
 from driverapi.doctor import examine, look, mend, probe
 from driverapi.leftovers import take_inventory, wait_until_drained
 
@@ -289,6 +292,120 @@ def test_a_state_that_is_damaged_keeps_what_it_has(run: Path, tmp_path: Path) ->
         assert len(network.endpoints) == 3
         network.detach(network.endpoints)
         network.delete()
+
+
+THEIRS = [
+    ["-j", "RETURN"],
+    ["-m", "comment", "--comment", "driverapi 12abc", "-j", "ACCEPT"],
+    ["-s", "10.0.0.1/32", "-m", "comment", "--comment", "not driverapi 12ab", "-j", "ACCEPT"],
+]
+
+
+def iptables(*arguments: str) -> list[str]:
+    done = subprocess.run(["iptables", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def chain() -> Iterator[list[str]]:
+    """The chain that a Docker engine leaves to its users, and rules of theirs."""
+    if shutil.which("iptables") is None:
+        pytest.skip("iptables is not installed")
+    iptables("-N", "DOCKER-USER")
+    try:
+        for rule in THEIRS:
+            iptables("-A", "DOCKER-USER", *rule)
+        yield (theirs := iptables("-S", "DOCKER-USER"))
+        assert iptables("-S", "DOCKER-USER") == theirs
+    finally:
+        iptables("-F", "DOCKER-USER")
+        iptables("-X", "DOCKER-USER")
+
+
+PREFIXES = {"left": "10.8.0.0/24", "web": "10.9.0.0/24"}
+
+
+@contextmanager
+def plugin(run: Path, *options: str) -> Iterator[Callable[[str, Any], int]]:
+    """Serve driver bridge; gives what asks it, and kills it at the end."""
+    socket = run.parent / "p.sock"
+    command = [sys.executable, "-m", "driverapi", "serve", f"--run-dir={run}", f"--socket={socket}", *options]
+
+    def ask(verb: str, document: Any) -> int:
+        connection = _Connection(str(socket))
+        try:
+            connection.request("POST", f"/NetworkDriver.{verb}", json.dumps(document))
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline().startswith("driverapi-bridge: ")
+            yield ask
+        finally:
+            child.kill()
+
+
+def create(ask: Callable[[str, Any], int], id: str) -> None:
+    pool = [{"Pool": PREFIXES[id], "Gateway": PREFIXES[id].replace(".0/", ".1/")}]
+    options = {"com.docker.network.bridge.enable_ip_masquerade": "true"}
+    assert ask("CreateNetwork", {"NetworkID": id, "IPv4Data": pool, "Options": options}) == 200
+
+
+def test_rules_of_a_plugin_that_was_killed(run: Path, chain: list[str]) -> None:
+    """They let packets pass to whoever has the addresses next: those with our mark and no living owner go."""
+    with plugin(run, "--no-state") as ask:
+        create(ask, "web")
+        report = examine(run)
+        [alive] = report.instances
+        assert (alive.owner, alive.user_rules) == ("process", len(iptables("-S", "DOCKER-USER")) - len(chain))
+        assert mend(report) == []
+    report = examine(run)
+    [finding] = report.findings
+    assert (finding.kind, finding.instance) == ("orphan", alive.id)
+    assert f"{alive.user_rules} rules in DOCKER-USER" in finding.what
+    assert len(iptables("-S", "DOCKER-USER")) == len(chain) + alive.user_rules
+    [fixed] = mend(report)
+    assert f"{alive.user_rules} rules in DOCKER-USER" in fixed
+    assert iptables("-S", "DOCKER-USER") == chain
+    assert examine(run).instances == []
+
+
+def test_rules_that_a_state_has_stay(run: Path, tmp_path: Path, chain: list[str]) -> None:
+    """Its containers live; but for what a process left that was killed as it deleted a network."""
+    state = f"--state={tmp_path}/p.db"
+    with plugin(run, state) as ask:
+        create(ask, "web")
+        wanted = iptables("-S", "DOCKER-USER")
+        create(ask, "left")
+        left = set(iptables("-S", "DOCKER-USER")) - set(wanted)
+        assert ask("DeleteNetwork", {"NetworkID": "left"}) == 200
+        assert iptables("-S", "DOCKER-USER") == wanted
+    for line in left:
+        iptables(*shlex.split(line))
+    assert left
+    report = examine(run)
+    [one] = report.instances
+    assert (one.owner, one.user_rules) == ("state", len(wanted) + len(left) - len(chain))
+    mend(report)
+    assert iptables("-S", "DOCKER-USER") == wanted
+    with plugin(run, state) as ask:
+        assert ask("DeleteNetwork", {"NetworkID": "web"}) == 200
+    mend(examine(run))
+    assert list(run.iterdir()) == []
+
+
+def test_rules_of_an_instance_that_nothing_else_is_left_of(run: Path, chain: list[str]) -> None:
+    run.mkdir(mode=0o700)
+    iptables("-I", "DOCKER-USER", "-m", "comment", "--comment", "driverapi 12ab", "-j", "ACCEPT")
+    report = examine(run)
+    [finding] = report.findings
+    assert (finding.kind, finding.instance, finding.mendable) == ("unknown", "12ab", False)
+    assert mend(report) == []
+    [fixed] = mend(report, ["12ab"])
+    assert "1 rules in DOCKER-USER" in fixed
 
 
 def test_an_instance_of_another_directory(run: Path, tmp_path: Path) -> None:

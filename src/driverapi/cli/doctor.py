@@ -117,11 +117,13 @@ def _print(report: Report, done: list[str], failed: list[str], found: list[Probe
     table = Table(title=f"instances in {report.run_dir}, and in this network namespace", title_justify="left")
     for title in ("id", "owner", "process", "state"):
         table.add_column(title)
-    for title in ("links", "namespaces", "routes", "ports", "networks with rules"):
+    for title in ("links", "namespaces", "routes", "ports", "networks with rules", "rules in DOCKER-USER"):
         table.add_column(title, justify="right")
     table.add_column("tables")
     for one in report.instances:
-        numbers = [str(number) for number in (one.links, one.namespaces, one.routes, one.ports, one.ruled)]
+        numbers = [
+            str(number) for number in (one.links, one.namespaces, one.routes, one.ports, one.ruled, one.user_rules)
+        ]
         pid = str(one.pid or "") if one.owner == "process" else ""
         table.add_row(one.id, one.owner, pid, one.state, *numbers, ", ".join(one.tables))
     if report.instances:

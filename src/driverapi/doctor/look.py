@@ -21,6 +21,7 @@ from driverapi.dataplane.firewall.reading import PORT_SETS, instance_of, read_ke
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
 from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir, is_marked_group
+from driverapi.iptables import CHAIN, find_rules
 from driverapi.keeping import given_up, surroundings
 from driverapi.leftovers import namespace_mounts, unescaped
 from driverapi.paths import private_directory
@@ -68,6 +69,8 @@ class InstanceFound:
         Its tables of packet filter rules in this network namespace, as ``"inet driverapi-ID"``.
     ports, ruled : int
         Published ports, one for each family, and networks with rules that these have.
+    user_rules : int
+        Rules of a plugin in ``DOCKER-USER``, of this network namespace.
     given_up : list of dict
         What a plugin took away because its engine had forgotten it: ``at`` (seconds since 1970), ``network``,
         ``endpoint``, ``addresses``; the last hundred. Nothing is wrong with that any more.
@@ -86,6 +89,7 @@ class InstanceFound:
     tables: list[str] = field(default_factory=list)
     ports: int = 0
     ruled: int = 0
+    user_rules: int = 0
     given_up: list[dict[str, Any]] = field(default_factory=list)
     _opened: str | None = None  # which controller was at work on its state last
     _elements: dict[str, set[bytes]] | None = None  # keys of its published ports, by their sets; None: not looked at
@@ -96,6 +100,8 @@ class InstanceFound:
         text = f"{self.links} links, {self.namespaces} namespaces, {self.routes} routes"
         if self.tables:
             text += f", tables {', '.join(self.tables)} ({self.ports} ports, {self.ruled} networks)"
+        if self.user_rules:
+            text += f", {self.user_rules} rules in {CHAIN}"
         return text
 
 
@@ -325,6 +331,7 @@ def _count_marks(found: dict[str, InstanceFound]) -> tuple[dict[str, dict[int, L
         for route in routes
         if route.type == _BLACKHOLE and route.metric & ~0xFFFF == METRIC_MARK
     ]
+    marks += [(id, "user_rules") for id, rules in find_rules().items() for _ in rules]
     for id, what in marks:
         if id is None:
             continue

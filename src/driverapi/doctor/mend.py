@@ -10,6 +10,7 @@ from driverapi import errors
 from driverapi.dataplane.linux import LinuxDataplane
 from driverapi.doctor.look import InstanceFound, Report
 from driverapi.instance import Instance
+from driverapi.iptables import CHAIN, remove_rules
 from driverapi.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -96,12 +97,16 @@ def _take_away(run_dir: Path, one: InstanceFound) -> str:
             swept = dataplane.survey().sweep()
         finally:
             dataplane.close()
+        rules, refused = remove_rules(instance.id)  # nobody lives who could make more
+        if refused:
+            raise errors.KernelError(f"take rules of {instance.id} out of {CHAIN}: {refused}")
     except BaseException:
         instance.rest()
         raise
     instance.close()
+    ruled = f", {rules} rules in {CHAIN}" if rules else ""
     tables = f", tables {', '.join(one.tables)}" if one.tables else ""
     return (
         f"instance {one.id}: taken away: {swept.links} links, {swept.namespaces} namespaces, "
-        f"{swept.routes} routes{tables}"
+        f"{swept.routes} routes{tables}{ruled}"
     )

@@ -9,27 +9,22 @@ to say to elsewhere; between networks nothing passes, as between the engine's ow
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from itertools import pairwise
 from typing import Final, final
 
 from driverapi.addresses import Address
 from driverapi.events import emit, of_fault
 from driverapi.instance import LINK_MARK
+from driverapi.iptables import CHAIN, comment, find_rules, programs, remove_rules, run
 
 __all__ = ["Firewall"]
 
-CHAIN: Final = "DOCKER-USER"
-
-_PROGRAMS: Final = ("iptables", "ip6tables")
 _KNOWN: Final = "DNAT,RELATED,ESTABLISHED"
 _NETWORKS: Final = ("docker0", "br-+", f"{LINK_MARK}+")
 """Bridges of other networks, the engine's and ours."""
 _Out = tuple[str, Address]
-
-_TIMEOUT: Final = 10.0  # seconds; -w lets it wait for its lock for half of that
 
 
 @final
@@ -53,7 +48,8 @@ class Firewall:
 
     def __init__(self, instance: str) -> None:
         self.ours = f"{LINK_MARK}{instance}b+"
-        self._comment = ("-m", "comment", "--comment", f"driverapi {instance}")
+        self._id = instance
+        self._comment = comment(instance)
         self._lock = threading.Lock()
         self._bridges: set[str] = set()
         self._out: set[_Out] = set()
@@ -85,23 +81,38 @@ class Firewall:
             if self._fresh:
                 return
             self._fresh = True
-            for program in _programs():
+            for program in programs():
                 for rule in self._rules(program, self._bridges, self._out):
-                    if _run([program, "-C", CHAIN, *rule]) and not _run([program, "-n", "-L", CHAIN]):
-                        refused = _run([program, "-I", CHAIN, *rule])
+                    if run(program, "-C", CHAIN, *rule) and not run(program, "-n", "-L", CHAIN):
+                        refused = run(program, "-I", CHAIN, *rule)
                         if refused:
                             emit("plugin.no_rule", **of_fault(RuntimeError(f"{program} -I {CHAIN}: {refused}")))
 
-    def withdraw(self, bridges: Collection[str] | None = None, out: Collection[_Out] = ()) -> None:
-        """Take rules away: of these bridges and prefixes, or all."""
+    def withdraw(self, bridges: Collection[str], out: Collection[_Out] = ()) -> None:
+        """Take the rules of these bridges and prefixes away."""
         with self._lock:
-            gone = set(self._bridges if bridges is None else bridges)
-            ended = set(self._out if bridges is None else out)
-            self._bridges -= gone
-            self._out -= ended
-            for program in _programs():
-                for rule in self._rules(program, gone, ended):
-                    _run([program, "-D", CHAIN, *rule])
+            self._bridges -= set(bridges)
+            self._out -= set(out)
+            for program in programs():
+                for rule in self._rules(program, bridges, out):
+                    run(program, "-D", CHAIN, *rule)
+
+    def withdraw_all(self) -> None:
+        """Take all away that has our comment."""
+        with self._lock:
+            self._bridges.clear()
+            self._out.clear()
+            remove_rules(self._id)
+
+    def tidy(self) -> None:
+        """Take away what an earlier process of ours has left for networks that are no more."""
+        with self._lock:
+            sources = {str(prefix) for _, prefix in self._out}
+            for program, rule in find_rules().get(self._id, ()):
+                values = dict(pairwise(rule))
+                known = {values.get("-i"), values.get("-o")} & self._bridges
+                if not known or values.get("-s", "") not in {"", *sources}:
+                    run(program, "-D", CHAIN, *rule)
 
     def _rules(self, program: str, bridges: Collection[str], out: Collection[_Out]) -> list[tuple[str, ...]]:
         """Return the rules, in the order in which they are put one before the other."""
@@ -119,20 +130,3 @@ class Firewall:
             rules += [("-o", bridge, *tracked, _KNOWN, *accept), ("-i", bridge, *tracked, _KNOWN, *accept)]
             rules.append(("-i", bridge, "-m", "physdev", "--physdev-is-bridged", *accept))
         return rules
-
-
-def _programs() -> list[str]:
-    return [found for name in _PROGRAMS if (found := shutil.which(name)) is not None]
-
-
-def _run(command: Sequence[str]) -> str:
-    """Run a program; return what went wrong, or nothing."""
-    try:
-        done = subprocess.run(  # noqa: S603
-            [command[0], "-w", "5", *command[1:]], capture_output=True, timeout=_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return ""
-    return done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"

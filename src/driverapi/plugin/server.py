@@ -139,6 +139,8 @@ class Plugin:
                 keeping.begin(kept)
                 kept.put_fact("driver", self._driver.type())
                 self.restored = restore(self._driver, self._lifecycle, dataplane, kept, self._networks, self._addresses)
+                if self._firewall is not None:
+                    self._firewall.tidy()
             undo.pop_all()
         self._reconciler.doubt(self._lifecycle.endpoints(), started=True)
         self._verbs: dict[str, Callable[[bytes], Any]] = {"/Plugin.Activate": self._activate}
@@ -299,7 +301,7 @@ class Plugin:
         networks = self._lifecycle.networks()
         faults = self._take_all_away(networks) if self._state is None else []
         if self._firewall is not None and (self._state is None or not networks):
-            self._firewall.withdraw()
+            self._firewall.withdraw_all()
         self._dataplane.close()
         if self._state is not None:
             keeping.end(self._state)
