@@ -102,6 +102,11 @@ class Driver(ABC):
     shares_prefixes: bool = False
     """True: sandboxes are on a network that the host is on too, so a prefix that is given may be one of its routes."""
 
+    lone_addresses: bool = False
+    """True: an address stands alone on its link (/32, /128), whatever the prefix of its network: each packet goes by
+    the gateway, which the link reaches.
+    """
+
     host_sandbox: bool = False
     """True: endpoints live in the host's own namespace, where nothing is made or undone."""
 

@@ -18,6 +18,7 @@ import pytest
 from driverapi import EndpointInfo, errors
 from driverapi.discovery import Node
 from driverapi.drivers.null import NullDriver
+from driverapi.plan import GatewayLink, NetworkPlan
 from driverapi.plugin import Plugin
 from driverapi.testing import FakeDataplane
 from tests.plugins import END, KEY, NET, SPACE, AskedError, Engine
@@ -618,13 +619,46 @@ def test_drivers_that_are_none() -> None:
         Plugin("null", dataplane=FakeDataplane(), grace=-1)
 
 
-def test_a_driver_that_an_engine_cannot_use() -> None:
+def test_a_driver_whose_addresses_stand_alone() -> None:
+    """Its own IPAM gives them so, and the engine is told how to reach the gateway; another IPAM cannot."""
     routed = Engine("routed")
-    with pytest.raises(AskedError, match="serve driver 'bridge'") as refused:
-        routed.network()
+    with pytest.raises(AskedError, match="--ipam-driver") as refused:
+        routed.network(IPv4Data=[{"AddressSpace": "LocalDefault", "Pool": "10.9.0.0/16", "Gateway": "10.9.0.1/16"}])
     assert refused.value.status == 501
     routed.empty()
+    pool = routed.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool="10.9.0.0/16")["PoolID"]
+    gateway = {"RequestAddressType": "com.docker.network.gateway"}
+    assert routed.ask("IpamDriver.RequestAddress", PoolID=pool, Options=gateway)["Address"] == "10.9.0.1/16"
+    mine = routed.ask("IpamDriver.RequestAddress", PoolID=pool, Options={})["Address"]
+    assert mine == "10.9.0.2/32"
+    six = {"AddressSpace": SPACE, "Pool": "fd77::/64", "Gateway": "fd77::1/64"}
+    routed.network(IPv6Data=[six], Options={})
+    with pytest.raises(AskedError, match=r"give 10\.9\.0\.2/32"):
+        routed.endpoint()
+    routed.endpoint(Interface={"Address": mine, "AddressIPv6": "fd77::2/128"})
+    told = routed.join()
+    assert (told["Gateway"], told["GatewayIPv6"], told["DisableGatewayService"]) == ("10.9.0.1", "fd77::1", False)
+    assert told["StaticRoutes"] == [
+        {"Destination": "10.9.0.1/32", "RouteType": 1},
+        {"Destination": "fd77::1/128", "RouteType": 1},
+        {"Destination": "10.9.0.0/16", "RouteType": 0, "NextHop": "10.9.0.1"},
+        {"Destination": "fd77::/64", "RouteType": 0, "NextHop": "fd77::1"},
+    ]
+    routed.ask("DeleteNetwork", NetworkID=NET)
     routed.close()
+
+
+def test_a_driver_that_does_not_say_that_its_addresses_stand_alone() -> None:
+    class Silent(OwnDriver):
+        def network_plan(self, network_id: str) -> NetworkPlan:
+            return NetworkPlan((GatewayLink("gateway", b"\2\0\0\0\0\1"),))
+
+    silent = Engine(Silent(), name="silent")
+    with pytest.raises(AskedError, match="lone_addresses = True") as refused:
+        silent.network()
+    assert refused.value.status == 501
+    silent.empty()
+    silent.close()
 
 
 def test_an_ipam_by_its_name() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from driverapi._native import Batch
+from driverapi.dataplane.contract import Ownership
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, Interface, Kernel, LinuxRealised
 from driverapi.plan import GatewayLink
 
@@ -58,8 +59,11 @@ def forward_ipv6(kernel: Kernel, interfaces: Sequence[Interface]) -> None:
 def put_host_routes(batch: Batch, job: LinuxRealised, owners: list[LinuxRealised | None]) -> None:
     """Route the addresses of an endpoint to its host ends, with permanent neighbour entries.
 
-    Both go with the host ends. The endpoint is entered as the owner of each message.
+    Both go with the host ends. The endpoint is entered as the owner of each message. A foreign sandbox has no permanent
+    entry for its gateway: its host end has the gateway's addresses too, and answers for them (to ND the link that has
+    the address does, to ARP too where ``arp_ignore`` is set).
     """
+    foreign = job.netns.ownership is Ownership.FOREIGN
     for interface in job.interfaces:
         if interface.gateway is None:
             continue
@@ -68,3 +72,6 @@ def put_host_routes(batch: Batch, job: LinuxRealised, owners: list[LinuxRealised
             batch.add_neighbour(interface.host_index, address.ip, interface.plan.mac or b"")
             batch.add_route(address.ip, address.bits, index=interface.host_index, source=sources.get(len(address.ip)))
             owners += [job, job]
+        for address in interface.gateway.addresses if foreign else ():
+            batch.add_address(interface.host_index, address.ip, address.bits)
+            owners.append(job)

@@ -70,6 +70,7 @@ class RoutedDriver(PairDriver[_Routed]):
     Thread safety: all methods.
     """
 
+    lone_addresses = True
     rules = _RULES
     endpoint_options = (*PairDriver.endpoint_options, labels.RATE_IN, labels.RATE_OUT)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
 
-from driverapi import errors
+from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, parse_network, parse_prefix
 from driverapi.ipam.wishes import in_use
 from driverapi.plugin.turns import Made, Recent
@@ -29,6 +29,9 @@ __all__ = ["SPACE", "AddressVerbs"]
 
 SPACE: Final = "driverapi"
 """The one address space; what is local to a host and what is a cluster's is the same to it."""
+
+_TYPE: Final = "RequestAddressType"  # libnetwork's ipamapi
+_GATEWAY: Final = labels.PREFIX + "gateway"
 
 
 @dataclass(eq=False, slots=True)
@@ -54,13 +57,21 @@ class _Held:
 class AddressVerbs:
     """Answers the verbs; each takes the body of a request and returns the document of the answer.
 
+    Parameters
+    ----------
+    alone : bool
+        Addresses are given without the prefix of their pool (/32, /128), but for gateways.
+
+    Notes
+    -----
     Pools have ids of the form ``PREFIX`` or ``PREFIX,PART``: the same prefix has the same id after a restart.
 
     Thread safety: all methods.
     """
 
-    def __init__(self, ipam: IPAM, dataplane: Dataplane, store: Store) -> None:
+    def __init__(self, ipam: IPAM, dataplane: Dataplane, store: Store, *, alone: bool = False) -> None:
         self._ipam = ipam
+        self._alone = alone
         self._dataplane = dataplane
         self._store = store
         self._lock = threading.Lock()
@@ -179,7 +190,9 @@ class AddressVerbs:
                     del held.addresses[address.ip]
                     self._ipam.release_addresses(held.id, [address.ip])
                     raise
-        answer = {"Address": str(address), "Data": EMPTY}
+        gateway = (request.options or {}).get(_TYPE) == _GATEWAY
+        told = Address(address.ip, address.bits) if self._alone and not gateway else address
+        answer = {"Address": str(told), "Data": EMPTY}
         return answer if known is not None else Made(answer, lambda: self.forget(held.prefix, address.ip))
 
     def _release_address(self, body: bytes) -> dict[str, Any]:

@@ -78,13 +78,20 @@ class Claims:
             del self._holders[network]
 
 
-def check_inside(network: NetworkData, plan: NetworkPlan | None, addresses: Collection[Address]) -> None:
+def check_inside(
+    network: NetworkData, plan: NetworkPlan | None, addresses: Collection[Address], *, alone: bool = False
+) -> None:
     """Refuse addresses that cannot be those of an endpoint; a network without prefixes says nothing of them.
+
+    Parameters
+    ----------
+    alone : bool
+        They must come without the prefix of the network.
 
     Raises
     ------
     errors.InvalidError
-        One is outside of the prefixes, or comes twice.
+        One is outside of the prefixes, or comes twice, or with a prefix.
     errors.AddressTakenError
         One is the gateway's, on a link of the network's own.
     """
@@ -97,6 +104,10 @@ def check_inside(network: NetworkData, plan: NetworkPlan | None, addresses: Coll
         if prefixes and not any(one.ip in prefix for prefix in prefixes):
             raise errors.InvalidError(
                 f"address {one} is outside of the network's prefixes: {', '.join(map(str, prefixes))}"
+            )
+        if alone and one.prefix != one.bits:
+            raise errors.InvalidError(
+                f"address {one} has a prefix, and stands alone on its link: give {Address(one.ip, one.bits)}"
             )
         if one.ip in gateways:
             raise errors.AddressTakenError(f"address {format_ip(one.ip)} is the network's gateway; choose another")

@@ -3,14 +3,15 @@
 The engine has the kernel show bridged packets to iptables (``br_netfilter``) and drops what no rule of its own
 accepts; so two sandboxes on one of our bridges would not hear of each other. A table of our own cannot help: what
 one table accepts, another may yet drop. The engine leaves ``DOCKER-USER`` as it finds it, also when it starts again.
-Of routed packets those of published ports pass, what belongs to connections, and what a masquerading network begins
-to say to elsewhere; between networks nothing passes, as between the engine's own.
+Of routed packets those of published ports pass, what belongs to connections, what stays within a routed network, and
+what it or a masquerading network begins to say to elsewhere; between networks nothing passes, as between the engine's
+own.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, final
 
@@ -18,13 +19,44 @@ from driverapi.addresses import Address
 from driverapi.events import emit, of_fault
 from driverapi.instance import LINK_MARK
 from driverapi.iptables import CHAIN, comment, find_rules, programs, remove_rules, run
+from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan
 
-__all__ = ["Firewall"]
+__all__ = ["Firewall", "Passing"]
 
 _KNOWN: Final = "DNAT,RELATED,ESTABLISHED"
 _NETWORKS: Final = ("docker0", "br-+", f"{LINK_MARK}+")
 """Bridges of other networks, the engine's and ours."""
-_Out = tuple[str, Address]
+
+_Via = tuple[str, Address]
+"""A name of links, and a prefix that is behind them. A name that ends in ``+`` is that of all that begin so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """What may pass for one network.
+
+    Attributes
+    ----------
+    links : frozenset of str
+        By these, what belongs to connections; and what stays on a bridge.
+    within : frozenset of (str, Address)
+        What goes from one address of the prefix to another by different links.
+    out : frozenset of (str, Address)
+        What may begin to speak to elsewhere, but for other networks of this host.
+    """
+
+    links: frozenset[str] = frozenset()
+    within: frozenset[_Via] = frozenset()
+    out: frozenset[_Via] = frozenset()
+
+    def __or__(self, other: Passing) -> Passing:
+        return Passing(self.links | other.links, self.within | other.within, self.out | other.out)
+
+    def __sub__(self, other: Passing) -> Passing:
+        return Passing(self.links - other.links, self.within - other.within, self.out - other.out)
+
+    def __bool__(self) -> bool:
+        return bool(self.links or self.within or self.out)
 
 
 @final
@@ -36,38 +68,40 @@ class Firewall:
     instance : str
         Id of the instance: it stands in the comment of each rule.
 
-    Attributes
-    ----------
-    ours : str
-        The bridges of this instance whose names it chose itself.
-
     Notes
     -----
     Thread safety: all methods.
     """
 
     def __init__(self, instance: str) -> None:
-        self.ours = f"{LINK_MARK}{instance}b+"
         self._id = instance
+        self._bridges = f"{LINK_MARK}{instance}b+"
+        self._ends = f"{LINK_MARK}{instance}e+"
         self._comment = comment(instance)
         self._lock = threading.Lock()
-        self._bridges: set[str] = set()
-        self._out: set[_Out] = set()
+        self._passing = Passing()
         self._fresh = False
 
-    def admit(self, bridges: Collection[str], out: Collection[_Out] = ()) -> None:
-        """Let packets pass that stay on a bridge; a name that ends in ``+`` is that of all that begin so.
+    def passing(self, plan: NetworkPlan | None, *, internal: bool) -> Passing:
+        """Return what may pass for a network: a bridge whose name we chose is known by how all of ours begin."""
+        links = () if plan is None else plan.links
+        rules = None if plan is None else plan.rules
+        bridges = {one.name if one.exact else self._bridges for one in links if isinstance(one, BridgeLink)}
+        routed = {
+            (self._ends, address.network) for one in links if isinstance(one, GatewayLink) for address in one.addresses
+        }
+        masqueraded = () if rules is None else [one for one in rules.prefixes if one.version in rules.masquerade]
+        out = {(bridge, prefix) for bridge in bridges for prefix in masqueraded}
+        ends = {self._ends} if routed else set()
+        return Passing(frozenset(bridges | ends), frozenset(routed), frozenset(out if internal else out | routed))
 
-        Parameters
-        ----------
-        out : collection of (str, Address)
-            Bridge and prefix of what may begin to speak to elsewhere, but for other networks of this host.
-        """
+    def admit(self, passing: Passing) -> None:
+        """Let this pass."""
+        if not passing:
+            return
         with self._lock:
-            new = (set(bridges) - self._bridges) or (set(out) - self._out)
-            self._bridges |= set(bridges)
-            self._out |= set(out)
-            self._fresh = self._fresh and not new
+            self._fresh = self._fresh and not passing - self._passing
+            self._passing |= passing
         self.settle()
 
     def begin_again(self) -> None:
@@ -82,51 +116,55 @@ class Firewall:
                 return
             self._fresh = True
             for program in programs():
-                for rule in self._rules(program, self._bridges, self._out):
+                for rule in self._rules(program, self._passing):
                     if run(program, "-C", CHAIN, *rule) and not run(program, "-n", "-L", CHAIN):
                         refused = run(program, "-I", CHAIN, *rule)
                         if refused:
                             emit("plugin.no_rule", **of_fault(RuntimeError(f"{program} -I {CHAIN}: {refused}")))
 
-    def withdraw(self, bridges: Collection[str], out: Collection[_Out] = ()) -> None:
-        """Take the rules of these bridges and prefixes away."""
+    def withdraw(self, passing: Passing) -> None:
+        """Let this pass no more, but for what goes by links that other networks may have too."""
+        ours = Passing(frozenset({self._bridges, self._ends}))
         with self._lock:
-            self._bridges -= set(bridges)
-            self._out -= set(out)
+            gone = passing - ours
+            self._passing -= gone
             for program in programs():
-                for rule in self._rules(program, bridges, out):
+                for rule in self._rules(program, gone):
                     run(program, "-D", CHAIN, *rule)
 
     def withdraw_all(self) -> None:
         """Take all away that has our comment."""
         with self._lock:
-            self._bridges.clear()
-            self._out.clear()
+            self._passing = Passing()
             remove_rules(self._id)
 
     def tidy(self) -> None:
         """Take away what an earlier process of ours has left for networks that are no more."""
         with self._lock:
-            sources = {str(prefix) for _, prefix in self._out}
+            sources = {str(prefix) for _, prefix in self._passing.out | self._passing.within}
             for program, rule in find_rules().get(self._id, ()):
                 values = dict(pairwise(rule))
-                known = {values.get("-i"), values.get("-o")} & self._bridges
+                known = {values.get("-i"), values.get("-o")} & self._passing.links
                 if not known or values.get("-s", "") not in {"", *sources}:
                     run(program, "-D", CHAIN, *rule)
 
-    def _rules(self, program: str, bridges: Collection[str], out: Collection[_Out]) -> list[tuple[str, ...]]:
+    def _rules(self, program: str, passing: Passing) -> list[tuple[str, ...]]:
         """Return the rules, in the order in which they are put one before the other."""
         accept, drop = (*self._comment, "-j", "ACCEPT"), (*self._comment, "-j", "DROP")
         tracked = ("-m", "conntrack", "--ctstate")
+        version = 6 if program.endswith("ip6tables") else 4
         rules: list[tuple[str, ...]] = []
-        for bridge, prefix in sorted(out, key=str):
-            if (prefix.version == 6) == program.endswith("ip6tables"):
-                begins = ("-s", str(prefix), "-i", bridge)
+        for link, prefix in sorted(passing.out, key=str):
+            if prefix.version == version:
+                begins = ("-s", str(prefix), "-i", link)
                 rules.append((*begins, *accept))
                 new = ("-m", "physdev", "!", "--physdev-is-bridged", *tracked[:2], "!", *tracked[2:], _KNOWN)
                 rules += [(*begins, "-o", other, *new, *drop) for other in _NETWORKS]
-        for bridge in sorted(bridges):
+        for link, prefix in sorted(passing.within, key=str):
+            if prefix.version == version:
+                rules.append(("-s", str(prefix), "-d", str(prefix), "-i", link, "-o", link, *accept))
+        for link in sorted(passing.links):
             # What comes in by a published port, and the answers of both ways.
-            rules += [("-o", bridge, *tracked, _KNOWN, *accept), ("-i", bridge, *tracked, _KNOWN, *accept)]
-            rules.append(("-i", bridge, "-m", "physdev", "--physdev-is-bridged", *accept))
+            rules += [("-o", link, *tracked, _KNOWN, *accept), ("-i", link, *tracked, _KNOWN, *accept)]
+            rules.append(("-i", link, "-m", "physdev", "--physdev-is-bridged", *accept))
         return rules

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
-from driverapi.api import EndpointInfo, InterfaceInfo, IPAMData, Origin
+from driverapi.api import EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
 from driverapi.plugin.wire import EndpointInterface, EndpointRequest, IPData, NetworkRequest
 from driverapi.records import EndpointRecord
 from driverapi.store.data import NetworkData, PrefixData
@@ -177,7 +177,9 @@ def joined_of(record: EndpointRecord, in_list: bool | None) -> dict[str, Any]:
             if one._exact:
                 told["DstName"] = one._name
             names.append((one.id, told))
-    routes = []
+    routes = [
+        {"Destination": str(Address(hop, len(hop) * 8)), "RouteType": _ROUTE_ON_LINK} for hop in _beyond(record, join)
+    ]
     default = False
     for route in join._routes:
         default = default or not route.destination.prefix
@@ -202,3 +204,11 @@ def joined_of(record: EndpointRecord, in_list: bool | None) -> dict[str, Any]:
             raise errors.DriverFaultError(f"the driver named {len(names)} interfaces; this protocol has one")
         answer["InterfaceName"] = names[0][1] if names else None
     return answer
+
+
+def _beyond(record: EndpointRecord, join: JoinInfo) -> list[bytes]:
+    """Return the next hops that no prefix of the endpoint's has: an engine takes none that it has no route to."""
+    hops = [join._gateway, join._gateway_ipv6, *(route.gateway for route in join._routes)]
+    known = [address for one in record.info.interfaces for address in one.packed_addresses]
+    known += [route.destination for route in join._routes if route.gateway is None]
+    return list(dict.fromkeys(hop for hop in hops if hop is not None and not any(hop in one for one in known)))

@@ -18,7 +18,7 @@ from driverapi.addresses import Address, format_ip
 from driverapi.api import Driver, JoinInfo
 from driverapi.asking import ask
 from driverapi.discovery import Discovers, of_engine
-from driverapi.plan import BridgeLink, GatewayLink, IpvlanLink, MacvlanLink
+from driverapi.plan import GatewayLink, IpvlanLink, MacvlanLink
 from driverapi.plugin.addresses import SPACE
 from driverapi.plugin.claims import Claims, check_inside
 from driverapi.plugin.external import External, take_ports_out
@@ -42,7 +42,7 @@ from driverapi.store.data import NetworkData
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.lifecycle import Lifecycle
-    from driverapi.plugin.firewall import Firewall
+    from driverapi.plugin.firewall import Firewall, Passing
     from driverapi.plugin.reconcile import Reconciler
 
 __all__ = ["NetworkVerbs"]
@@ -138,7 +138,7 @@ class NetworkVerbs:
             self._lifecycle.create_network(id, self._driver, options, data.encode(asked) if self._keeps else None)
             self._asked[id] = asked
             try:
-                self._check(id)
+                self._check(id, asked)
                 self._admit(id)
             except BaseException:
                 self._delete(id)
@@ -146,14 +146,17 @@ class NetworkVerbs:
             self._gone.discard(id)
         return Made(EMPTY, lambda: self._undo_network(id, asked))
 
-    def _check(self, network: str) -> None:
-        """Refuse what cannot work with an engine, which gives each sandbox the whole prefix."""
+    def _check(self, network: str, asked: NetworkData) -> None:
+        """Refuse what cannot work: who wants an address alone on its link, where others give it with a prefix."""
         plan = self._lifecycle.plan_of(network)
-        if plan is not None and any(isinstance(link, GatewayLink) for link in plan.links):
-            raise errors.NotImplementedYetError(
-                f"driver {self._driver.type()!r} wants an address alone on each link, and an engine gives it a prefix: "
-                "its sandboxes would not find each other; serve driver 'bridge'"
-            )
+        wanted = f"driver {self._driver.type()!r} wants an address alone on each link, and "
+        if self._driver.lone_addresses:
+            if any(one.space != SPACE for one in asked.prefixes):
+                raise errors.NotImplementedYetError(
+                    f"{wanted}another IPAM gives it the whole prefix: use this plugin's, --ipam-driver NAME as -d NAME"
+                )
+        elif plan is not None and any(isinstance(link, GatewayLink) for link in plan.links):
+            raise errors.NotImplementedYetError(f"{wanted}its class does not say so: lone_addresses = True")
 
     def _undo_network(self, id: str, asked: NetworkData) -> None:
         with self._turns.hold(id):
@@ -170,30 +173,15 @@ class NetworkVerbs:
         self._claims.keep(record.network.id, record.id, _ips(record))
 
     def _admit(self, network: str) -> None:
-        """Let packets pass on the bridges of a network."""
-        if self._firewall is not None and (bridges := self._bridges(network)):
-            self._firewall.admit(bridges, self._out(network))
+        """Let packets of a network pass."""
+        if self._firewall is not None:
+            self._firewall.admit(self._passing(network))
 
-    def _bridges(self, network: str) -> list[str]:
-        """Return the names of a network's bridges, as rules have them: ours are known by how they begin."""
-        plan = self._lifecycle.plan_of(network)
-        ours = "" if self._firewall is None else self._firewall.ours
-        links = () if plan is None else plan.links
-        return [link.name if link.exact else ours for link in links if isinstance(link, BridgeLink)]
-
-    def _out(self, network: str) -> list[tuple[str, Address]]:
-        """Return what of a network may speak to elsewhere: bridge and prefix."""
-        plan = self._lifecycle.plan_of(network)
-        rules = None if plan is None else plan.rules
-        prefixes = () if rules is None else rules.prefixes
-        masqueraded = [one for one in prefixes if rules is not None and one.version in rules.masquerade]
-        return [(bridge, prefix) for bridge in self._bridges(network) for prefix in masqueraded]
-
-    def _named(self, network: str) -> list[str]:
-        """Return the names that a user chose for bridges of a network; the others are known by how they begin."""
-        plan = self._lifecycle.plan_of(network)
-        links = () if plan is None else plan.links
-        return [link.name for link in links if isinstance(link, BridgeLink) and link.exact]
+    def _passing(self, network: str) -> Passing:
+        assert self._firewall is not None
+        asked = self._asked.get(network)
+        internal = asked is None or labels.as_bool(labels.INTERNAL, asked.options.get(labels.INTERNAL, False))
+        return self._firewall.passing(self._lifecycle.plan_of(network), internal=internal)
 
     @staticmethod
     def _allocate_network(body: bytes) -> dict[str, Any]:
@@ -221,12 +209,12 @@ class NetworkVerbs:
         return EMPTY
 
     def _delete(self, id: str) -> None:
-        bridges, out = self._named(id), self._out(id)
+        passed = None if self._firewall is None else self._passing(id)
         self._lifecycle.delete_network(id)
         self._asked.pop(id, None)
         self._gone.add(id)
-        if self._firewall is not None:
-            self._firewall.withdraw(bridges, out)
+        if self._firewall is not None and passed is not None:
+            self._firewall.withdraw(passed)
 
     # --- endpoints --------------------------------------------------------------------------------
 
@@ -238,7 +226,8 @@ class NetworkVerbs:
         info, given = info_of(request, options)
         addresses = [address for one in info.interfaces for address in one.packed_addresses]
         if network in self._asked:
-            check_inside(self._asked[network], self._lifecycle.plan_of(network), addresses)
+            plan = self._lifecycle.plan_of(network)
+            check_inside(self._asked[network], plan, addresses, alone=self._driver.lone_addresses)
         ips = [one.ip for one in addresses]
         self._make_way(network, endpoint, ips)
         old: CreateRequest | None = None

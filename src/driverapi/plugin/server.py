@@ -129,7 +129,7 @@ class Plugin:
             self._firewall = None if self._instance is None else Firewall(self._instance.id)
             keeps = kept is not None
             self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall, keeps=keeps)
-            self._addresses = AddressVerbs(_ipam_of(ipam), dataplane, self._store)
+            self._addresses = AddressVerbs(_ipam_of(ipam), dataplane, self._store, alone=self._driver.lone_addresses)
             self._reconciler = Reconciler(self._networks, self._give_up, grace=grace)
             self._networks.reconciler = self._reconciler
             self.restored: Restored | None = None
