@@ -285,6 +285,31 @@ def test_it_ends_when_what_is_under_way_is_done(world: World) -> None:
     assert "/later" not in [path for _, path, _ in world.echo.asked]
 
 
+def test_what_comes_when_it_has_begun_to_end_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine whose connection is cut without an answer asks again, with an empty body."""
+    late = world.client()
+    late.send(post(path="/first"))
+    assert late.answer()[0] == 200
+    began, goes_on = threading.Event(), threading.Event()
+    feed = http._Request.feed
+
+    def slow(request: Any, data: bytes) -> None:
+        began.set()
+        assert goes_on.wait(10)
+        feed(request, data)
+
+    monkeypatch.setattr(http._Request, "feed", slow)
+    late.send(post(path="/late"))
+    assert began.wait(10)
+    assert not world.server.close(0.01)
+    goes_on.set()
+    status, headers, body = late.answer()
+    assert (status, headers["connection"]) == (503, "close")
+    assert json.loads(body)["Kind"] == "conflict"
+    assert late.ended()
+    assert "/late" not in [path for _, path, _ in world.echo.asked]
+
+
 def test_it_says_what_it_waits_for_in_vain(world: World) -> None:
     world.client().send(post(path="/wait"))
     assert world.echo.waits.wait(10)

@@ -49,9 +49,10 @@ _HEADS: Final[dict[int, bytes]] = {
 class _BadRequestError(Exception):
     """The connection is answered with this status, and closed."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, kind: str = "invalid") -> None:
         super().__init__(text)
         self.status = status
+        self.kind = kind
 
 
 @final
@@ -191,7 +192,8 @@ class _Connection:
                 refused = error
             ready, request.ready = request.ready, []
             for method, path, body, keep in ready:
-                if not self._server._begin(self):
+                if not self._server._begin(self):  # without an answer an engine asks again with an empty body
+                    self._refuse(_BadRequestError(503, "the plugin is ending: nothing was done", "conflict"))
                     return
                 try:
                     status, answer, undo = self._server._answer(method, path, body)
@@ -218,7 +220,7 @@ class _Connection:
         self._socket.sendall(head + body)
 
     def _refuse(self, error: _BadRequestError) -> None:
-        body = encode({"Err": str(error), "Error": str(error), "Kind": "invalid"})
+        body = encode({"Err": str(error), "Error": str(error), "Kind": error.kind})
         self._write(error.status, body, length=len(body), keep=False)
         # Closed with something unread, a TCP connection is reset, and the answer may be lost.
         self._socket.settimeout(1.0)
