@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -326,6 +327,38 @@ def test_an_address_of_a_driver_that_a_network_has_no_prefix_for() -> None:
         own.endpoint("two", address="10.1.0.2/16")
     own.ask("DeleteNetwork", NetworkID=NET)
     own.close()
+
+
+def test_13_a_network_that_could_not_be_deleted_goes_later(endpoint: Engine) -> None:
+    """The engine passes over that error too, and its prefix would be in use for ever."""
+    endpoint.dataplane.stuck[NET] = errors.KernelError("not now", 12)
+    with pytest.raises(AskedError, match="not now"):
+        endpoint.ask("DeleteNetwork", NetworkID=NET)
+    assert endpoint.plugin._lifecycle.networks() == [NET]
+    assert endpoint.plugin._reconciler._owed == {NET}
+    endpoint.dataplane.stuck.clear()
+    endpoint.plugin._reconciler.owe(NET)  # look now, and not in some seconds
+    end = time.monotonic() + 10
+    while endpoint.plugin._lifecycle.networks() and time.monotonic() < end:
+        time.sleep(0.005)
+    endpoint.empty()
+    assert endpoint.ask("DeleteNetwork", NetworkID=NET) == {}
+
+
+def test_what_could_not_be_kept_is_undone(network: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, so the engine will ask for no deletion."""
+
+    def full() -> None:
+        raise errors.StateError("the disk is full")
+
+    for verb in (network.endpoint, network.join):
+        before = (network.plugin.health(), dict(network.dataplane.endpoints))
+        with monkeypatch.context() as broken:
+            broken.setattr(network.plugin._store, "flush", full)
+            with pytest.raises(AskedError, match="disk is full"):
+                verb()
+        assert (network.plugin.health(), dict(network.dataplane.endpoints)) == before
+        verb()
 
 
 def test_13_what_could_not_be_taken_away_is_doubted(endpoint: Engine) -> None:

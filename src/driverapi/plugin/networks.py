@@ -197,16 +197,27 @@ class NetworkVerbs:
     def _delete_network(self, body: bytes) -> dict[str, Any]:
         """Delete a network, and the endpoints that the engine has forgotten: it deletes none that has some."""
         id = check_id(read(body, NetworkRequest).network_id, "NetworkID")
+        if not self._lifecycle.has_network(id):
+            if id in self._gone:
+                return EMPTY
+            raise errors.NoNetworkError(f"no network {id[:12]}")
+        try:
+            self.end_network(id)
+        except errors.DriverAPIError:  # the engine passes over it
+            if self.reconciler is not None:
+                self.reconciler.owe(id)
+            raise
+        return EMPTY
+
+    def end_network(self, id: str) -> None:
+        """Delete a network and its endpoints, if it is there yet."""
         with self._turns.hold(id):
-            if not self._lifecycle.has_network(id):
-                if id in self._gone:
-                    return EMPTY
-                raise errors.NoNetworkError(f"no network {id[:12]}")
             for endpoint in self._lifecycle.endpoints_of(id):
                 with self._turns.hold((id, endpoint)):
-                    self.take_away(endpoint)
-            self._delete(id)
-        return EMPTY
+                    if endpoint in self._lifecycle:
+                        self.take_away(endpoint)
+            if self._lifecycle.has_network(id):
+                self._delete(id)
 
     def _delete(self, id: str) -> None:
         passed = None if self._firewall is None else self._passing(id)

@@ -59,6 +59,7 @@ class Reconciler:
         self._grace = grace
         self._told = threading.Condition()
         self._doubted: dict[str, float | None] = {}  # endpoint: since when it has been out of use
+        self._owed: set[str] = set()  # networks that are to go
         self._started = -_SETTLING  # when the engine did, or we
         self._pause = 0.0
         self._closed = False
@@ -78,11 +79,21 @@ class Reconciler:
                 self._started = time.monotonic()
             for endpoint in doubted:
                 self._doubted.setdefault(endpoint, None)
-            self._pause = 0.0
-            if self._doubted and self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="driverapi-reconcile", daemon=True)
-                self._thread.start()
-            self._told.notify_all()
+            self._begin()
+
+    def owe(self, network: str) -> None:
+        """Delete a network that could not be: its engine has forgotten it, and never asks again."""
+        with self._told:
+            self._owed.add(network)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Look soon; called with the lock held."""
+        self._pause = 0.0
+        if (self._doubted or self._owed) and self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._run, name="driverapi-reconcile", daemon=True)
+            self._thread.start()
+        self._told.notify_all()
 
     def trust(self, endpoint: str) -> None:
         """Doubt an endpoint no more: the engine begins with it."""
@@ -130,16 +141,30 @@ class Reconciler:
 
     def _run(self) -> None:
         while True:
+            self._pay()
             self._look()
             with self._told:
                 self._pause = min(max(self._pause * 2, _SHORTEST, self._grace / 8), _LONGEST)
                 if any(since is not None for since in self._doubted.values()):
                     self._pause = min(self._pause, max(self._grace / 4, _SHORTEST))
-                if self._doubted and not self._closed:
+                if (self._doubted or self._owed) and not self._closed:
                     self._told.wait(self._pause)
-                if self._closed or not self._doubted:
+                if self._closed or not (self._doubted or self._owed):
                     self._thread = None
                     return
+
+    def _pay(self) -> None:
+        """Delete the networks that are owed; what fails is tried again."""
+        with self._told:
+            owed = list(self._owed)
+        for network in owed:
+            try:
+                self._verbs.end_network(network)
+            except Exception as error:
+                emit("plugin.not_reconciled", **of_fault(error))
+                continue
+            with self._told:
+                self._owed.discard(network)
 
     def _look(self) -> None:
         """Look at all once; take away what has been out of use for long enough."""

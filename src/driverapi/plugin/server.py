@@ -204,10 +204,13 @@ class Plugin:
         if verb is None or method != "POST":
             return *self._answer_other(method, path), None
         ipam = path.startswith("/IpamDriver.")
+        document: Any = None
         try:
             document = verb(body)
             self._store.flush()
         except Exception as error:
+            if isinstance(document, Made):  # it could not be kept: who is told so never asks for its end
+                self._take_back(path[1:], document)
             status = status_of(error)
             if not isinstance(error, errors.DriverAPIError):
                 emit("plugin.fault", verb=path[1:], **of_fault(error))
