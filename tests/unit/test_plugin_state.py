@@ -176,6 +176,34 @@ def test_15_an_endpoint_that_the_engine_goes_on_with_stays(engine: Engine) -> No
     assert engine.plugin.health()["Endpoints"] == 1
 
 
+def test_what_the_user_of_a_pool_wants_of_it(engine: Engine) -> None:
+    """``--ipam-opt``, over a restart too; what the IPAM does not know is refused, and not passed over."""
+    pool = {"AddressSpace": SPACE, "Pool": "10.9.0.0/29", "V6": False}
+    with pytest.raises(AskedError, match=r"no option 'colour'") as refused:
+        engine.ask("IpamDriver.RequestPool", **pool, Options={"colour": "blue"})
+    assert refused.value.status == 400
+    id = engine.ask("IpamDriver.RequestPool", **pool, Options={"com.docker.network.ipam.serial": "true"})["PoolID"]
+    for after in (3, 4):  # the next after the last, and not the lowest that is free
+        one, *_ = [address(engine, id) for _ in range(5 - after)]
+        assert one == "10.9.0.1/29"
+        engine.ask("IpamDriver.ReleaseAddress", PoolID=id, Address="10.9.0.1")
+        assert address(engine, id) == f"10.9.0.{after}/29"
+        engine.restart(killed=True)
+    engine.ask("IpamDriver.ReleasePool", PoolID=id)
+
+
+def test_a_pool_by_its_size(engine: Engine) -> None:
+    for pool, six, length in (("0.0.0.0/24", False, "/24"), ("::/80", True, "/80"), ("0.0.0.0/20", None, "/20")):
+        told = engine.ask("IpamDriver.RequestPool", AddressSpace=SPACE, Pool=pool, V6=six)
+        assert told["Pool"].endswith(length)
+        assert not told["Pool"].startswith(("0.0.0.0", "::"))
+        engine.restart()
+        engine.ask("IpamDriver.ReleasePool", PoolID=told["PoolID"])
+    for pool, six in (("10.9.0.0/16", True), ("fd77::/64", False)):
+        with pytest.raises(AskedError, match="V6 says"):
+            engine.ask("IpamDriver.RequestPool", Pool=pool, V6=six)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_15_an_address_that_was_given_anew_stays_taken(engine: Engine, restarted: bool) -> None:
     """The engine has given it back and asked for it again, for a container that is on its way."""

@@ -13,12 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
 
+import msgspec
+
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, parse_network, parse_prefix
 from driverapi.ipam.wishes import in_use
 from driverapi.plugin.turns import Made, Recent
 from driverapi.plugin.wire import EMPTY, AddressRequest, PoolRequest, read
+from driverapi.pooling import ipam_wishes
 from driverapi.store.contract import Kind, Record, State
+from driverapi.store.data import decode, encode
 
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
@@ -32,6 +36,24 @@ SPACE: Final = "driverapi"
 
 _TYPE: Final = "RequestAddressType"  # libnetwork's ipamapi
 _GATEWAY: Final = labels.PREFIX + "gateway"
+
+
+class _Wishes(msgspec.Struct, array_like=True, frozen=True):
+    """What the user of a pool wants of it besides its prefix (``--ipam-opt``)."""
+
+    serial: bool = False
+    space: str = ""
+    options: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | None) -> _Wishes:
+        serial, space, rest = ipam_wishes(given, serial=False)
+        return cls(serial, space if labels.IPAM_SPACE in labels.normalise(given) else "", rest)
+
+    def arguments(self, within: Address | None) -> dict[str, Any]:
+        """Return what was asked for, and nothing else: not every IPAM has it."""
+        asked = {"within": within, "serial": self.serial, "space": self.space, "options": self.options}
+        return {name: value for name, value in asked.items() if value}
 
 
 @dataclass(eq=False, slots=True)
@@ -113,6 +135,12 @@ class AddressVerbs:
         version = 6 if request.v6 else 4
         prefix = _prefix(request.pool, "Pool")
         within = _prefix(request.sub_pool, "SubPool")
+        wishes, size = _Wishes.of(request.options), None
+        if prefix is not None and request.v6 is not None and prefix.version != version:
+            raise errors.InvalidError(f"Pool {request.pool!r} is not IPv{version}; V6 says {request.v6}")
+        if prefix is not None and prefix.prefix and not any(prefix.ip):  # 0.0.0.0/24: any of that length
+            version, size = prefix.version, prefix.prefix
+            prefix = None
         if prefix is None and within is not None:
             raise errors.InvalidError("SubPool is a part of a Pool: give that too")
         with self._lock:
@@ -124,13 +152,13 @@ class AddressVerbs:
                     return {"PoolID": id, "Pool": str(held.prefix), "Data": EMPTY}
             # Only where we choose: a prefix that a user wants is his business.
             avoid = in_use(self._dataplane) if prefix is None else ()
-            # Only where somebody asked: not every IPAM has it.
-            part: dict[str, Any] = {} if within is None else {"within": within}
-            pool = self._ipam.request_pool(prefix, version=version, avoid=avoid, **part)
+            asked = wishes.arguments(within) | ({} if size is None else {"size": size})
+            pool = self._ipam.request_pool(prefix, version=version, avoid=avoid, **asked)
             id = _pool_id(pool.prefix, within)
             self._pools[id] = _Held(pool.id, pool.prefix, within, self._age)
             try:
-                self._store.put([Record(_pool_record(id), id, State.CREATED, kind=Kind.POOL)])
+                data = encode(wishes)
+                self._store.put([Record(_pool_record(id), id, State.CREATED, kind=Kind.POOL, data=data)])
             except BaseException:
                 del self._pools[id]
                 self._ipam.release_pool(pool.id)
@@ -236,8 +264,8 @@ class AddressVerbs:
                 if record.kind is Kind.POOL:
                     prefix, _, part = record.network.partition(",")
                     whole, within = parse_network(prefix), parse_network(part) if part else None
-                    more: dict[str, Any] = {} if within is None else {"within": within}
-                    pool = self._ipam.request_pool(whole, version=whole.version, **more)
+                    wishes = _Wishes() if record.data is None else decode(record.data, _Wishes)
+                    pool = self._ipam.request_pool(whole, version=whole.version, **wishes.arguments(within))
                     self._pools[record.network] = _Held(pool.id, pool.prefix, within, self._age)
             for record in records:
                 held = self._pools.get(record.network)
