@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from driverapi.bench.dockerd import EngineError
-from tests.docker.conftest import Host, until
+from tests.docker.conftest import NAME, Host, until
 
 
 class Between:
@@ -115,12 +115,12 @@ def joined(host: Host, count: int) -> bool:
 
 def test_the_engine_is_killed_with_containers_running(kept: Host) -> None:
     """With the plugin's addresses and with the engine's own; one endpoint it knows nothing of when it starts."""
-    id = kept.network("ours")
+    id = kept.network("ours", config=[{"Subnet": "10.30.0.0/24"}])
     kept.network("theirs", ipam="default", config=[{"Subnet": "10.31.0.0/24"}])
     for network in ("ours", "theirs"):
         for number in range(2):
             kept.run(f"{network}{number}", network)
-    forgotten = {"NetworkID": id, "EndpointID": "f0" * 32, "Interface": {"Address": "172.17.9.9/16"}}
+    forgotten = {"NetworkID": id, "EndpointID": "f0" * 32, "Interface": {"Address": "10.30.0.99/24"}}
     assert kept.ask("NetworkDriver.CreateEndpoint", forgotten) == 200
     kept.engine.crash()
     time.sleep(0.2)
@@ -142,6 +142,28 @@ def test_the_engine_is_killed_with_containers_running(kept: Host) -> None:
     assert forgotten["EndpointID"] in {one["endpoint"] for one in listed}
     kept.remove(*[container["Id"] for container in again])
     kept.remove_networks("ours", "theirs")
+
+
+def test_the_engine_is_killed_and_starts_its_containers_at_once(kept: Host) -> None:
+    """With the addresses that they had, by its own IPAM: the endpoints that it has forgotten make way."""
+    kept.engine.create_network("net", Driver=NAME, IPAM={"Config": [{"Subnet": "10.32.0.0/24"}]})
+    addresses = {"one": "10.32.0.8", "two": "10.32.0.9"}
+    for name, address in addresses.items():
+        kept.run(name, "net", ip=address, RestartPolicy={"Name": "always"})
+
+    def state(name: str) -> tuple[bool, str]:
+        found = kept.engine.request("GET", f"/containers/{name}/json")["State"]
+        return found["Running"], found["StartedAt"]
+
+    before = {name: state(name) for name in addresses}
+    kept.engine.crash()
+    kept.engine.revive()
+    assert until(lambda: all((now := state(name))[0] and now != before[name] for name in addresses), 20)
+    assert {name: one.partition("/")[0] for name, one in kept.addresses("net").items()} == addresses
+    assert kept.pings(kept.container("one"), addresses["two"])
+    assert joined(kept, 2)
+    kept.remove(*addresses)
+    kept.remove_networks("net")
 
 
 def test_the_plugin_is_killed_and_started_again(kept: Host) -> None:
