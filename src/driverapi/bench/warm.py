@@ -12,6 +12,7 @@ from driverapi.bench.task import Parameters, WrongResultError
 
 if TYPE_CHECKING:
     from driverapi import Endpoint, Network
+    from driverapi.warm import WarmPool
 
 __all__ = ["Cold", "Warm"]
 
@@ -21,6 +22,7 @@ class Cold(Ours):
 
     warm = False
     _beside: list[Endpoint]
+    _pool: WarmPool
 
     def __init__(self, parameters: Parameters, seed: int) -> None:
         super().__init__(parameters, seed)
@@ -33,9 +35,12 @@ class Cold(Ours):
             self._other = self._controller.create_network(self.parameters["driver"], "other", ipv4="10.78.0.0/16")
             self._beside = self._other.attach(self.parameters["beside"], strict=True)
         if self.warm:
-            pool = self._controller.warm(self._network, self.units)
-            if not pool.wait(120):
-                raise WrongResultError(f"the pool was not filled: {pool.fault}")
+            self._pool = self._controller.warm(self._network, self.units)
+            self._fill()
+
+    def _fill(self) -> None:
+        if not self._pool.wait(120):
+            raise WrongResultError(f"the pool was not filled: {self._pool.fault}")
 
     def run(self) -> float:
         """Attach one by one; the seconds are those of the attaching alone."""
@@ -71,6 +76,12 @@ class Cold(Ours):
         if torn:
             raise torn[0]
         return sum(self.samples)
+
+    def check(self) -> None:
+        """Raise unless all are up; not before the pool is full again: the links on the host are counted here."""
+        if self.warm:
+            self._fill()
+        super().check()
 
     def settle(self) -> None:
         """Delete the networks."""
