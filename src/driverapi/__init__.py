@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from driverapi.plan import VethLink
     from driverapi.registry import DriverRegistry
     from driverapi.sandbox import Sandbox
-    from driverapi.services import Services
+    from driverapi.services.services import Services
 
 __version__ = "0.1.0"
 
@@ -47,7 +47,7 @@ _HOME = {
     "Network": "network",
     "Origin": "api",
     "Sandbox": "sandbox",
-    "Services": "services",
+    "Services": "services.services",
     "VethLink": "plan",
 }
 

@@ -14,36 +14,37 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
-from driverapi import errors, keeping, labels
+from driverapi import errors, labels
 from driverapi.api import Driver
-from driverapi.checks import check_name, checked_options, checked_path
+from driverapi.control import keeping
+from driverapi.control.checks import check_name, checked_options, checked_path
+from driverapi.control.gate import Gate, changes, reads
+from driverapi.control.leasing import AddressLease, collect, end_leases
+from driverapi.control.pooling import give_pools_back, ipam_wishes, take_pools
+from driverapi.control.warm import WarmPool
 from driverapi.dataplane.contract import Dataplane, Keeps, Netns
-from driverapi.gate import Gate, changes, reads
-from driverapi.hub import Hub
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.options import prefixes_asked
 from driverapi.ipam.registry import IPAMRegistry
 from driverapi.ipam.wishes import wishes_of
-from driverapi.leasing import AddressLease, collect, end_leases
-from driverapi.lifecycle import Lifecycle
+from driverapi.lifecycle.lifecycle import Lifecycle
+from driverapi.lifecycle.watching import closing, opened, sandbox_made
 from driverapi.network import Network
-from driverapi.pooling import give_pools_back, ipam_wishes, take_pools
 from driverapi.registry import DriverRegistry
 from driverapi.sandbox import Sandbox
-from driverapi.sandboxfiles import SandboxFiles
-from driverapi.services import Services, services_of
+from driverapi.services.files import SandboxFiles
+from driverapi.services.services import Services, services_of
 from driverapi.store.contract import Store
 from driverapi.store.memory import MemoryStore
-from driverapi.streaming import Tells
-from driverapi.warm import WarmPool
-from driverapi.watching import closing, opened, sandbox_made
+from driverapi.streams.hub import Hub
+from driverapi.streams.streaming import Tells
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike
     from driverapi.endpoint import Endpoint
-    from driverapi.restore import Restored
+    from driverapi.lifecycle.restore import Restored
 
 __all__ = ["Controller"]
 
@@ -58,7 +59,7 @@ class Controller(Tells):
     ----------
     state : path, optional
         A file to keep the state in: then all stays when the controller is closed, or killed, and is there again when
-        one is made with that file (see :mod:`driverapi.restore`). By default none is kept.
+        one is made with that file (see :mod:`driverapi.lifecycle.restore`). By default none is kept.
     durability : str
         Of the state: ``"full"``, ``"normal"`` or ``"none"``; :mod:`driverapi.store.sqlite` says what each can lose.
     lost : str
@@ -95,7 +96,7 @@ class Controller(Tells):
 
     Notes
     -----
-    With state, ``restored`` is a :class:`driverapi.restore.Restored` that says what was found; else it is None.
+    With state, ``restored`` says what was found (:class:`driverapi.lifecycle.restore.Restored`); else it is None.
 
     Thread safety: all methods, and those of its networks, endpoints and sandboxes.
     It cannot be used in a child process after a fork: a child makes its own.
@@ -158,7 +159,7 @@ class Controller(Tells):
             self._lifecycle = Lifecycle(self._dataplane, self._store, quarantine=quarantine)
             self._lifecycle.watch.networks = self._networks
             if kept is not None:
-                from driverapi.restore import restore
+                from driverapi.lifecycle.restore import restore
 
                 with self._gate.call():
                     keeping.begin(kept)
@@ -313,7 +314,7 @@ class Controller(Tells):
         """Keep ``n`` complete endpoints of a network ready, which ``Network.attach`` then takes without kernel work.
 
         They are refilled in the background. A request for certain addresses, options or sandboxes goes past them.
-        Each holds one address of each of the network's prefixes, a namespace and a link; see :mod:`driverapi.warm`.
+        Each holds an address of each prefix, a namespace and a link; see :mod:`driverapi.control.warm`.
 
         Parameters
         ----------

@@ -7,19 +7,20 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi import errors, labels, publishing
+from driverapi import errors, labels
 from driverapi.addresses import format_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, Origin
+from driverapi.control.gate import changes, reads
+from driverapi.control.joining import wishes_of, with_arguments
 from driverapi.counters import InterfaceStatistics, statistics_of
-from driverapi.gate import changes, reads
-from driverapi.joining import wishes_of, with_arguments
-from driverapi.records import JoinRequest
+from driverapi.lifecycle.records import JoinRequest
+from driverapi.ports import publishing
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.network import Network
     from driverapi.plan import PortMap
-    from driverapi.portspec import PortLike
+    from driverapi.ports.spec import PortLike
     from driverapi.sandbox import Sandbox
 
 __all__ = ["Endpoint"]
@@ -156,7 +157,7 @@ class Endpoint:
         ----------
         what : str, int, PortSpec or mapping
             ``"8080:80"``, ``"127.0.0.1:53:53/udp"``, ``"80"`` (a port of the host is chosen): see
-            :mod:`driverapi.portspec`.
+            :mod:`driverapi.ports.spec`.
 
         Returns
         -------

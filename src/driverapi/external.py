@@ -12,11 +12,11 @@ from typing import Any, Final, Protocol, runtime_checkable
 from driverapi import errors, labels
 from driverapi.addresses import format_ip
 from driverapi.api import Driver, Options
-from driverapi.asking import ask
-from driverapi.knowing import KnowsAgain
+from driverapi.lifecycle.asking import ask
+from driverapi.lifecycle.knowing import KnowsAgain
+from driverapi.lifecycle.records import EndpointRecord
 from driverapi.plan import PROTOCOLS, PortMap
-from driverapi.portspec import PortSpec, parse_ports
-from driverapi.records import EndpointRecord
+from driverapi.ports.spec import PortSpec, parse_ports
 from driverapi.store.contract import State
 
 __all__ = ["ProgramsExternal", "add", "bindings_of", "program", "programs", "put", "take_out", "with_ports"]

@@ -123,7 +123,7 @@ ENDPOINT_ROUTES: Final = PREFIX + "endpoint.routes"
 GW_PRIORITY: Final = PREFIX + "endpoint.gw_priority"
 
 SERVED: Final = frozenset({ENDPOINT_SYSCTLS, ENDPOINT_ROUTES, GW_PRIORITY})
-"""What is done for the endpoints of every driver (:mod:`driverapi.joining`): no driver need know of it."""
+"""What is done for the endpoints of every driver (:mod:`driverapi.control.joining`): no driver need know of it."""
 
 PARENT: Final = "parent"
 """The host's link that a macvlan or ipvlan network is on. Today's libnetwork has these names without a prefix."""

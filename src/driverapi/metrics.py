@@ -113,7 +113,7 @@ class Metrics(Collector):
             controller._lifecycle.watch.remove(self)
 
     def called(self, verb: str, driver: str, done: int, faults: Sequence[BaseException], seconds: float | None) -> None:
-        """Count one call (see :class:`driverapi.watching.Observer`)."""
+        """Count one call (see :class:`driverapi.lifecycle.watching.Observer`)."""
         with self._lock:
             key = (verb, driver)
             self._done[key] = self._done.get(key, 0) + done

@@ -8,23 +8,24 @@ from contextlib import contextmanager, suppress
 from logging import INFO
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi import errors, labels, publishing
+from driverapi import errors, labels
 from driverapi.addresses import parse_ip, parse_mac
-from driverapi.addressing import Addressing, Wanted
 from driverapi.api import Driver, Origin
-from driverapi.checks import check_count, check_name, some_of
+from driverapi.control.addressing import Addressing, Wanted
+from driverapi.control.checks import check_count, check_name, some_of
+from driverapi.control.gate import changes, check_progress, reads
+from driverapi.control.joining import wishes_of
+from driverapi.control.leasing import Leases
+from driverapi.control.steps import Steps
+from driverapi.control.warm import WarmPool
 from driverapi.counters import InterfaceStatistics, statistics_of_many
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
-from driverapi.gate import changes, check_progress, reads
-from driverapi.joining import wishes_of
-from driverapi.leasing import Leases
-from driverapi.portspec import PortLike, parse_ports
-from driverapi.publishing import specs_of
+from driverapi.lifecycle.watching import attaching, detaching, logged, taken
+from driverapi.ports import publishing
+from driverapi.ports.publishing import specs_of
+from driverapi.ports.spec import PortLike, parse_ports
 from driverapi.sandbox import Sandbox
-from driverapi.steps import Steps
-from driverapi.warm import WarmPool
-from driverapi.watching import attaching, detaching, logged, taken
 
 if TYPE_CHECKING:
     import netaddr
@@ -51,7 +52,7 @@ class Network(Steps):
     ipam : str
         Name of who gives its addresses.
     leases : Leases
-        Addresses for somebody who has no endpoint of it; see :mod:`driverapi.leasing`.
+        Addresses for somebody who has no endpoint of it; see :mod:`driverapi.control.leasing`.
 
     Notes
     -----

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from driverapi import errors
+from driverapi.control.gate import changes, reads
+from driverapi.control.keeping import sandbox_record
 from driverapi.counters import InterfaceStatistics, statistics_of_many
 from driverapi.dataplane.contract import Netns, Ownership
 from driverapi.events import emit
-from driverapi.gate import changes, reads
-from driverapi.keeping import sandbox_record
 from driverapi.store.contract import State
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.endpoint import Endpoint
-    from driverapi.sandboxfiles import Files
+    from driverapi.services.files import Files
     from driverapi.store.contract import Store
 
 __all__ = ["Sandbox"]

@@ -18,7 +18,7 @@ from typing import Any
 import driverapi.dataplane.linux
 import driverapi.drivers.bridge
 import driverapi.drivers.routed
-import driverapi.restore
+import driverapi.lifecycle.restore
 import driverapi.store.data
 import driverapi.store.sqlite  # noqa: F401  # loaded before the fork: each start is the shorter
 from driverapi import Controller, errors

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from driverapi import Controller, DriverRegistry, errors
-from driverapi.restore import Restored
+from driverapi.lifecycle.restore import Restored
 from driverapi.testing import FakeDataplane
 from tests.crash.steps import FAULTS, WHEN, Mortal
 from tests.crash.verbs import Call, Ledger, facts, ports_of

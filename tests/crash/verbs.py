@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from driverapi import Controller, Endpoint, Network, Sandbox
-from driverapi.leasing import AddressLease
+from driverapi.control.leasing import AddressLease
 
 __all__ = ["VERBS", "Call", "Facts", "Ledger", "Limits", "facts", "ports_of", "verb"]
 

@@ -8,7 +8,8 @@ import pytest
 
 from _fastnet.batch import Batch
 from _fastnet.socket import NetlinkSocket
-from driverapi import Controller, errors, hostresolver
+from driverapi import Controller, errors
+from driverapi.services import hostresolver
 
 
 def test_the_hosts_routes_are_in_the_way(tmp_path: Path, host: NetlinkSocket) -> None:

@@ -28,8 +28,9 @@ from _fastnet.netns import create as create_namespaces
 from _fastnet.netns import drop as drop_namespaces
 from _fastnet.netns import open as open_namespace
 from _fastnet.socket import NetlinkSocket
-from driverapi import Controller, Driver, DriverRegistry, EndpointInfo, JoinInfo, errors, warm
+from driverapi import Controller, Driver, DriverRegistry, EndpointInfo, JoinInfo, errors
 from driverapi.api import Options
+from driverapi.control import warm
 from driverapi.dataplane import star as stars
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.drivers.macvlan import MacvlanDriver

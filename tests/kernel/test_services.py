@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from driverapi import Controller, Sandbox, Services, hosts
+from driverapi import Controller, Sandbox, Services
 from driverapi.doctor import examine, mend
 from driverapi.leftovers import take_inventory, wait_until_drained
+from driverapi.services import hosts
 
 DUAL = {"ipv4": "10.77.0.0/20", "ipv6": "fd77::/64"}
 

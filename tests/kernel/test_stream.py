@@ -21,7 +21,7 @@ from _fastnet.socket import NetlinkSocket
 from driverapi import Controller, Endpoint
 from driverapi.dataplane import monitor as module
 from driverapi.dataplane.monitor import LinuxMonitor
-from driverapi.stream import AddressConflict, EndpointDown, EndpointUp, LinkBack, LinkLost, Stream, StreamEvent
+from driverapi.streams.stream import AddressConflict, EndpointDown, EndpointUp, LinkBack, LinkLost, Stream, StreamEvent
 
 pytestmark = pytest.mark.usefixtures("same_descriptors")
 

@@ -27,7 +27,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_a_controller_loads_no_metrics() -> None:
-    loaded = modules_after("from driverapi.controller import Controller; import driverapi.warm, driverapi.aio")
+    loaded = modules_after("from driverapi.controller import Controller; import driverapi.control.warm, driverapi.aio")
     assert "prometheus_client" not in loaded
 
 

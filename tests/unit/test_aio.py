@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driverapi import DriverRegistry, aio, errors
-from driverapi.aioworker import THREADS
+from driverapi.aio.worker import THREADS
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.testing import FakeDataplane

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from driverapi.blocking import Blocking, Flights
 from driverapi.drivers.null import NullDriver
+from driverapi.lifecycle.blocking import Blocking, Flights
 from driverapi.remote import RemoteDriver
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from driverapi import EndpointInfo, Network, errors, events
 from driverapi.events import EVENTS, FIELDS, emit, problems
-from driverapi.lifecycle import Lifecycle
-from driverapi.records import CreateRequest, JoinRequest
+from driverapi.lifecycle.lifecycle import Lifecycle
+from driverapi.lifecycle.records import CreateRequest, JoinRequest
+from driverapi.lifecycle.watching import Observer
 from driverapi.store.memory import MemoryStore
 from driverapi.testing import FakeDataplane
-from driverapi.watching import Observer
 from tests.support import OwnDriver, World
 
 ROOT = Path(__file__).parents[2]

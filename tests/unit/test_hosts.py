@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driverapi import errors, hosts
-from driverapi.hosts import BEGIN, END, HostsEntry
+from driverapi import errors
+from driverapi.services import hosts
+from driverapi.services.hosts import BEGIN, END, HostsEntry
 
 labels = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=20)
 names = st.lists(labels, min_size=1, max_size=3).map(".".join)

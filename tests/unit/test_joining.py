@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from driverapi import Controller, DriverRegistry, Endpoint, Sandbox, aio, errors, labels
 from driverapi.addresses import parse_network
+from driverapi.control.joining import NOTHING, JoinWishes, wishes_of, with_arguments
 from driverapi.dataplane.contract import Work
 from driverapi.dataplane.fake import FakeNetns, FakeRealised, FakeSurvey
-from driverapi.joining import NOTHING, JoinWishes, wishes_of, with_arguments
 from driverapi.plan import EndpointPlan, Route, Sysctl
 from driverapi.testing import FakeDataplane
 from tests.support import OwnDriver, World, unchanged

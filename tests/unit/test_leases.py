@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from driverapi import Controller, aio, errors
+from driverapi.control.leasing import AddressLease
 from driverapi.ipam.default import DefaultIPAM
-from driverapi.leasing import AddressLease
 from driverapi.store.sqlite import SqliteStore
 from driverapi.store.view import view
 from driverapi.testing import FakeDataplane

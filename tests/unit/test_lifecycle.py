@@ -14,9 +14,9 @@ import pytest
 
 from driverapi import EndpointInfo, Origin, VethLink, errors
 from driverapi.drivers.null import NullDriver
-from driverapi.lifecycle import Lifecycle
+from driverapi.lifecycle.lifecycle import Lifecycle
+from driverapi.lifecycle.records import CreateRequest, JoinRequest
 from driverapi.plan import BridgeLink, NetworkPlan
-from driverapi.records import CreateRequest, JoinRequest
 from driverapi.store.contract import State
 from driverapi.store.memory import MemoryStore
 from driverapi.testing import FakeDataplane, Recorder

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from driverapi import EndpointInfo, errors
-from driverapi.discovery import Node
 from driverapi.drivers.null import NullDriver
+from driverapi.streams.discovery import Node
 from tests.plugins import END, KEY, NET, SPACE, AskedError, Engine
 from tests.support import OwnDriver
 

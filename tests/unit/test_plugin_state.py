@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from driverapi import Controller, errors
-from driverapi.keeping import given_up
+from driverapi.control.keeping import given_up
 from driverapi.plugin import Plugin, reconcile
 from driverapi.store.sqlite import SqliteStore
 from driverapi.testing import FakeDataplane

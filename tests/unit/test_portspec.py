@@ -10,7 +10,7 @@ from _fastnet.portmaps import plain_ports
 from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.plan import PortWish
-from driverapi.portspec import PortPolicy, PortSpec, parse_ports, wishes_of
+from driverapi.ports.spec import PortPolicy, PortSpec, parse_ports, wishes_of
 
 LOCAL = bytes((127, 0, 0, 1))
 

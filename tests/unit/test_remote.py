@@ -16,10 +16,10 @@ import pytest
 from driverapi import Controller, errors, labels, places
 from driverapi.addresses import parse_prefix
 from driverapi.api import EndpointInfo, IPAMData, JoinInfo, Origin
-from driverapi.discovery import Node
 from driverapi.plugin import Plugin
 from driverapi.remote import RemoteDriver
 from driverapi.remote.client import PluginClient
+from driverapi.streams.discovery import Node
 from driverapi.testing import DriverConformance, FakeDataplane
 from tests.scripted import Tiny, World
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driverapi import errors, resolvconf
-from driverapi.resolvconf import ResolvConf
+from driverapi import errors
+from driverapi.services import resolvconf
+from driverapi.services.resolvconf import ResolvConf
 
 HOST = """\
 # a comment

@@ -12,20 +12,11 @@ from typing import Any
 
 import pytest
 
-from driverapi import (
-    Controller,
-    JoinInfo,
-    Sandbox,
-    Services,
-    errors,
-    hostresolver,
-    hosts,
-    paths,
-    resolvconf,
-    sandboxfiles,
-)
+from driverapi import Controller, JoinInfo, Sandbox, Services, errors, paths
 from driverapi.events import problems
 from driverapi.network import Network
+from driverapi.services import files as sandboxfiles
+from driverapi.services import hostresolver, hosts, resolvconf
 from driverapi.testing import FakeDataplane
 from tests.support import World
 

@@ -10,8 +10,8 @@ import pytest
 
 from driverapi import Controller, DriverRegistry, errors
 from driverapi.dataplane.contract import Swept
+from driverapi.lifecycle.restore import Restored
 from driverapi.network import Network
-from driverapi.restore import Restored
 from driverapi.store.contract import Kind, State
 from driverapi.store.sqlite import SqliteStore
 from driverapi.testing import FakeDataplane
@@ -144,7 +144,7 @@ def test_wishes_for_addresses_outlive_a_restart(machine: Machine) -> None:
 
 def test_quarantine_outlives_a_restart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
-    monkeypatch.setattr("driverapi.notes.time.time", lambda: now[0])
+    monkeypatch.setattr("driverapi.lifecycle.notes.time.time", lambda: now[0])
     ctl = machine.start(quarantine=60)
     web = ctl.create_network("bridge", "web", ipv4="10.1.0.0/28", ipv6="fd01::/64")
     web.detach(web.attach(3, strict=True))

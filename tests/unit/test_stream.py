@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from driverapi import Controller, aio, errors
-from driverapi.discovery import Node
 from driverapi.drivers.null import NullDriver
-from driverapi.stream import (
+from driverapi.streams.discovery import Node
+from driverapi.streams.stream import (
     EndpointDown,
     EndpointUp,
     LinkBack,

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, errors, warm
+from driverapi import Controller, errors
+from driverapi.control import warm
+from driverapi.control.warm import MAX_WARM, WarmPool
 from driverapi.endpoint import Endpoint
 from driverapi.network import Network
-from driverapi.warm import MAX_WARM, WarmPool
 from tests.support import World, at_once
 
 

@@ -32,7 +32,7 @@ class HostsTask(Task):
 
     def check(self) -> None:
         """Raise unless the file has all of them."""
-        from driverapi.hosts import parse
+        from driverapi.services.hosts import parse
 
         found = {name for entry in parse(self.path.read_text()) for name in entry.names}
         missing = [name for name, _ in self.names if name not in found]

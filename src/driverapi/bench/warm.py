@@ -12,7 +12,7 @@ from driverapi.bench.task import Parameters, WrongResultError
 
 if TYPE_CHECKING:
     from driverapi import Endpoint, Network
-    from driverapi.warm import WarmPool
+    from driverapi.control.warm import WarmPool
 
 __all__ = ["Cold", "Warm"]
 

@@ -15,7 +15,6 @@ from driverapi import errors
 from driverapi.addresses import Address
 from driverapi.counters import InterfaceStatistics
 from driverapi.dataplane.contract import Ownership, Progress, Swept, Work
-from driverapi.hub import HostLink, Hub
 from driverapi.plan import (
     BridgeLink,
     EndpointPlan,
@@ -30,6 +29,7 @@ from driverapi.plan import (
     PortWish,
     Route,
 )
+from driverapi.streams.hub import HostLink, Hub
 
 __all__ = ["FakeDataplane", "FakeNetns", "FakeRealised"]
 

@@ -24,13 +24,13 @@ from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.networks import Networks
 from driverapi.dataplane.sandboxes import LinuxNetns, Sandboxes
 from driverapi.dataplane.teardown import take_away
-from driverapi.hub import HostLink
 from driverapi.instance import LINK_MARK, Instance
 from driverapi.plan import NetworkPlan, PortMap, PortWish
+from driverapi.streams.hub import HostLink
 
 if TYPE_CHECKING:
     from driverapi.dataplane.monitor import LinuxMonitor
-    from driverapi.hub import Hub
+    from driverapi.streams.hub import Hub
 
 __all__ = ["LinuxDataplane", "ids_in_use"]
 

@@ -1,4 +1,4 @@
-"""Listens to the kernel for a :class:`driverapi.hub.Hub`: links of the host, addresses that somebody else uses.
+"""Listens to the kernel for a :class:`driverapi.streams.hub.Hub`: links of the host, addresses that somebody else uses.
 
 One thread, on sockets of its own in the host's namespace:
 
@@ -31,7 +31,7 @@ from driverapi.events import emit, of_fault
 
 if TYPE_CHECKING:
     from driverapi.dataplane.kernel import Kernel
-    from driverapi.hub import Hub
+    from driverapi.streams.hub import Hub
 
 __all__ = ["LinuxMonitor"]
 

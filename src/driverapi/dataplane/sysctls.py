@@ -1,7 +1,7 @@
 """Settings of interfaces inside sandboxes, by the files below ``/proc/sys/net``: there is no message for most of them.
 
 Each file is opened as a process inside of the sandbox's namespace would open it; its path is made of words that were
-checked (:mod:`driverapi.joining`) and of the name of a link that is there.
+checked (:mod:`driverapi.control.joining`) and of the name of a link that is there.
 """
 
 from __future__ import annotations

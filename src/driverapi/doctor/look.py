@@ -16,13 +16,13 @@ from typing import Any, Final, TypeVar
 
 from driverapi import errors
 from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
+from driverapi.control.keeping import given_up, surroundings
 from driverapi.dataplane.failures import failure
 from driverapi.dataplane.firewall.reading import PORT_SETS, instance_of, read_keys, read_tables
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
 from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir, is_marked_group
 from driverapi.iptables import CHAIN, find_rules
-from driverapi.keeping import given_up, surroundings
 from driverapi.leftovers import namespace_mounts, unescaped
 from driverapi.paths import private_directory
 from driverapi.store.contract import State

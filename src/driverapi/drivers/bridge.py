@@ -17,7 +17,7 @@ from driverapi.drivers.bridge_options import BRIDGE_RULES
 from driverapi.drivers.bridge_rules import RULE_OPTIONS, modes_of, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
 from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, PairLink, VethLink, check_link_name
-from driverapi.portspec import PortPolicy
+from driverapi.ports.spec import PortPolicy
 
 __all__ = ["BridgeDriver"]
 

@@ -32,7 +32,7 @@ from driverapi import errors, labels
 from driverapi.addresses import format_ip, parse_ip
 from driverapi.api import IPAMData, Options
 from driverapi.plan import NetworkRules, check_link_name
-from driverapi.portspec import PortPolicy, check_host
+from driverapi.ports.spec import PortPolicy, check_host
 
 __all__ = ["MODES", "RULE_OPTIONS", "modes_of", "policy_of", "rules_of"]
 

@@ -15,7 +15,7 @@ from driverapi.api import Driver, EndpointInfo, InterfaceInfo, IPAMData, Options
 from driverapi.drivers.options import Rules
 from driverapi.events import emit
 from driverapi.plan import MAX_MTU, check_link_name
-from driverapi.portspec import parse_ports
+from driverapi.ports.spec import parse_ports
 
 __all__ = ["PairDriver", "PairNetwork"]
 

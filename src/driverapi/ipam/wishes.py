@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from driverapi import errors, resolvconf
+from driverapi import errors
 from driverapi.addresses import Address, parse_ip, parse_network, parse_prefix
-from driverapi.hostresolver import host_resolv_conf
 from driverapi.ipam.asking import ask
 from driverapi.ipam.contract import IPAM, SPACES, Avoid, KnowsPools, Pool
 from driverapi.ipam.default import DefaultIPAM
+from driverapi.services import resolvconf
+from driverapi.services.hostresolver import host_resolv_conf
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike, PrefixLike

@@ -17,10 +17,10 @@ import msgspec
 
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, parse_network, parse_prefix
+from driverapi.control.pooling import ipam_wishes
 from driverapi.ipam.wishes import in_use
 from driverapi.plugin.turns import Made, Recent
 from driverapi.plugin.wire import EMPTY, AddressRequest, PoolRequest, read
-from driverapi.pooling import ipam_wishes
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import decode, encode
 

@@ -9,11 +9,11 @@ from driverapi import errors, labels
 from driverapi.addresses import format_ip
 from driverapi.api import Driver
 from driverapi.plan import PROTOCOLS
-from driverapi.ports import PortRequest
-from driverapi.portspec import PortSpec, PublishesPorts, parse_ports
+from driverapi.ports.ports import PortRequest
+from driverapi.ports.spec import PortSpec, PublishesPorts, parse_ports
 
 if TYPE_CHECKING:
-    from driverapi.lifecycle import Lifecycle
+    from driverapi.lifecycle.lifecycle import Lifecycle
     from driverapi.plugin.wire import EndpointRequest
 
 __all__ = ["External", "take_ports_out"]

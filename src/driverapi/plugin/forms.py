@@ -13,8 +13,8 @@ from typing import Any, Final
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip, format_mac, parse_mac, parse_prefix
 from driverapi.api import EndpointInfo, InterfaceInfo, IPAMData, JoinInfo, Origin
+from driverapi.lifecycle.records import EndpointRecord
 from driverapi.plugin.wire import EndpointInterface, EndpointRequest, IPData, NetworkRequest
-from driverapi.records import EndpointRecord
 from driverapi.store.data import NetworkData, PrefixData
 
 __all__ = ["copied", "data_of", "endpoint_options", "filled_of", "info_of", "joined_of", "network_options"]

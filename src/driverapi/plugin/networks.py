@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip
 from driverapi.api import Driver, JoinInfo
-from driverapi.asking import ask
-from driverapi.discovery import Discovers, of_engine
+from driverapi.lifecycle.asking import ask
+from driverapi.lifecycle.records import CreateRequest, EndpointRecord, JoinRequest, Outcome
 from driverapi.plan import GatewayLink, IpvlanLink, MacvlanLink
 from driverapi.plugin.addresses import SPACE
 from driverapi.plugin.claims import Claims, check_inside
@@ -34,14 +34,14 @@ from driverapi.plugin.wire import (
     encode,
     read,
 )
-from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, Outcome
 from driverapi.store import data
 from driverapi.store.contract import State
 from driverapi.store.data import NetworkData
+from driverapi.streams.discovery import Discovers, of_engine
 
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
-    from driverapi.lifecycle import Lifecycle
+    from driverapi.lifecycle.lifecycle import Lifecycle
     from driverapi.plugin.firewall import Firewall, Passing
     from driverapi.plugin.reconcile import Reconciler
 

@@ -1,8 +1,8 @@
 """A plugin that starts again on its state: an engine creates no network a second time.
 
 What lives is taken over, what was half-done is undone or finished, what nobody owns is taken away, in the order of
-:mod:`driverapi.restore`. An endpoint whose links are gone, or were never made, is there again too: whether its engine
-still wants it is :mod:`driverapi.plugin.reconcile`'s question.
+:mod:`driverapi.lifecycle.restore`. An endpoint whose links are gone, or were never made, is there again too:
+whether its engine still wants it is :mod:`driverapi.plugin.reconcile`'s question.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import Driver, IPAMData, PlansNetwork
-from driverapi.asking import ask, plan_of
 from driverapi.dataplane.contract import Ownership, Publishes, Survey, Work
 from driverapi.events import emit
+from driverapi.lifecycle.asking import ask, plan_of
+from driverapi.lifecycle.records import EndpointRecord, NetworkRecord
+from driverapi.lifecycle.restore import Restored, endpoint_again, join_again, lose_ports
 from driverapi.plan import PortMap, check_network_plan
-from driverapi.records import EndpointRecord, NetworkRecord
-from driverapi.restore import Restored, endpoint_again, join_again, lose_ports
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import EndpointData, EndpointMade, NetworkData, NetworkMade, decode
 
 if TYPE_CHECKING:
-    from driverapi.lifecycle import Lifecycle
+    from driverapi.lifecycle.lifecycle import Lifecycle
     from driverapi.plugin.addresses import AddressVerbs
     from driverapi.plugin.networks import NetworkVerbs
     from driverapi.store.sqlite import SqliteStore

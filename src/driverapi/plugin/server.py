@@ -14,12 +14,13 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
-from driverapi import errors, keeping, labels
+from driverapi import errors, labels
+from driverapi.control import keeping
+from driverapi.control.keeping import note_given_up
 from driverapi.events import emit, of_fault
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.registry import IPAMRegistry
-from driverapi.keeping import note_given_up
-from driverapi.lifecycle import Lifecycle
+from driverapi.lifecycle.lifecycle import Lifecycle
 from driverapi.plugin.addresses import AddressVerbs
 from driverapi.plugin.firewall import Firewall
 from driverapi.plugin.http import HttpServer, Undo
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.instance import Instance
     from driverapi.ipam.contract import IPAM
-    from driverapi.restore import Restored
+    from driverapi.lifecycle.restore import Restored
     from driverapi.store.contract import Store
 
 __all__ = ["HEALTH", "Plugin"]

@@ -16,7 +16,6 @@ import msgspec
 from driverapi import errors, labels
 from driverapi.addresses import parse_ip, parse_mac, parse_prefix
 from driverapi.api import Driver, EndpointInfo, InterfaceInfo, JoinInfo, Options, Origin
-from driverapi.discovery import NODE, Node
 from driverapi.errors import Kind
 from driverapi.events import emit, of_fault
 from driverapi.places import TlsFiles
@@ -25,6 +24,7 @@ from driverapi.plugin.wire import EndpointInterface
 from driverapi.remote import documents
 from driverapi.remote.answers import Capabilities, EndpointAnswer, InterfaceName, JoinAnswer, Nothing, OperInfo
 from driverapi.remote.client import PATIENCE, TIMEOUT, PluginClient, RefusedError, client_of, unheard
+from driverapi.streams.discovery import NODE, Node
 
 __all__ = ["RemoteDriver"]
 
@@ -60,8 +60,8 @@ class RemoteDriver(Driver):
 
     Notes
     -----
-    It is blocking (:class:`driverapi.blocking.Blocking`): creations of one network go one by one, as from an engine,
-    and 16 joins at once.
+    It is blocking (:class:`driverapi.lifecycle.blocking.Blocking`): creations of one network go one by one, as from
+    an engine, and 16 joins at once.
 
     Thread safety: all methods.
     """

@@ -209,7 +209,7 @@ def view(path: str | os.PathLike[str]) -> StateView:
 
 
 def _files_of(facts: dict[str, str | None], id: str) -> tuple[str, ...]:
-    """Return the paths of a sandbox's files (:mod:`driverapi.sandboxfiles`)."""
+    """Return the paths of a sandbox's files (:mod:`driverapi.services.files`)."""
     directory = f"{facts['run_dir']}/{facts['instance']}/files/{id}"
     return f"{directory}/hosts", f"{directory}/resolv.conf"
 

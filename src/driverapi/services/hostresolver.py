@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from driverapi import resolvconf
+from driverapi.services import resolvconf
 
 __all__ = ["host_resolv_conf"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from driverapi import errors, labels
 from driverapi.plan import PortMap
-from driverapi.ports import PortRequest
-from driverapi.portspec import PortLike, PortSpec, parse_plain, parse_ports
+from driverapi.ports.ports import PortRequest
+from driverapi.ports.spec import PortLike, PortSpec, parse_plain, parse_ports
 
 if TYPE_CHECKING:
     from driverapi.endpoint import Endpoint

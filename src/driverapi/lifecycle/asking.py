@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from driverapi import errors
 from driverapi.addresses import Address, format_ip
 from driverapi.api import Driver, JoinInfo, Origin, RemembersNetwork
+from driverapi.control.joining import wishes_of
 from driverapi.dataplane.contract import Netns, Ownership
-from driverapi.joining import wishes_of
+from driverapi.lifecycle.records import EndpointRecord, Outcome
+from driverapi.lifecycle.watching import undo_failed
 from driverapi.plan import EndpointPlan, InterfacePlan, Link, Route, VethLink
-from driverapi.portspec import LinksEndpoints
-from driverapi.records import EndpointRecord, Outcome
+from driverapi.ports.spec import LinksEndpoints
 from driverapi.store.contract import State
-from driverapi.watching import undo_failed
 
 __all__ = ["ask", "check_next_hops", "may_join", "outcome_of", "plan_of", "recall", "undo"]
 

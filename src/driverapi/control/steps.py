@@ -10,24 +10,25 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from driverapi import errors, external, publishing
-from driverapi.addressing import Addressing, Wanted, catch
+from driverapi import errors, external
 from driverapi.api import Driver, EndpointInfo, Origin
-from driverapi.checks import further
+from driverapi.control.addressing import Addressing, Wanted, catch
+from driverapi.control.checks import further
 from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
-from driverapi.records import CreateRequest, Outcome
+from driverapi.lifecycle.records import CreateRequest, Outcome
+from driverapi.lifecycle.watching import Watch, undo_failed
+from driverapi.ports import publishing
 from driverapi.sandbox import Sandbox
-from driverapi.watching import Watch, undo_failed
 
 if TYPE_CHECKING:
     from driverapi.addresses import Address
+    from driverapi.control.gate import Gate
+    from driverapi.control.warm import WarmPool
     from driverapi.controller import Controller
-    from driverapi.gate import Gate
     from driverapi.ipam.contract import Pool
     from driverapi.network import Network
-    from driverapi.portspec import PortSpec
-    from driverapi.warm import WarmPool
+    from driverapi.ports.spec import PortSpec
 
 __all__ = ["AHEAD", "Steps"]
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, final
 
 from driverapi import errors, external, labels
 from driverapi.addresses import Address
-from driverapi.asking import ask, undo
 from driverapi.dataplane.contract import Publishes
+from driverapi.lifecycle.asking import ask, undo
+from driverapi.lifecycle.records import EndpointRecord, Outcome
 from driverapi.plan import PortMap
-from driverapi.portspec import PortPolicy, PortSpec, PublishesPorts, wishes_of
-from driverapi.records import EndpointRecord, Outcome
+from driverapi.ports.spec import PortPolicy, PortSpec, PublishesPorts, wishes_of
 
 if TYPE_CHECKING:
-    from driverapi.lifecycle import Lifecycle
+    from driverapi.lifecycle.lifecycle import Lifecycle
 
 __all__ = ["PortRequest", "Ports"]
 

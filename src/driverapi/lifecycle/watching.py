@@ -20,8 +20,8 @@ from driverapi.events import emit, enabled, kind_of, logger_of, of_fault, of_net
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.endpoint import Endpoint
+    from driverapi.lifecycle.records import EndpointRecord, NetworkRecord
     from driverapi.network import Network
-    from driverapi.records import EndpointRecord, NetworkRecord
     from driverapi.sandbox import Sandbox
 
 __all__ = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from driverapi.discovery import tell_gone, tell_new
-from driverapi.gate import Gate, changes
-from driverapi.stream import QUEUE, Stream
+from driverapi.control.gate import Gate, changes
+from driverapi.streams.discovery import tell_gone, tell_new
+from driverapi.streams.stream import QUEUE, Stream
 
 if TYPE_CHECKING:
-    from driverapi.hub import Hub
+    from driverapi.streams.hub import Hub
 
 __all__ = ["Tells"]
 
@@ -25,7 +25,7 @@ class Tells:
 
     @changes
     def events(self, size: int = QUEUE) -> Stream:
-        """Return a stream of what happens to endpoints, links and pools from now on; see :mod:`driverapi.stream`.
+        """Return a stream of what happens to endpoints, links and pools from now on; see :mod:`driverapi.streams`.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Tells:
         Parameters
         ----------
         kind : str
-            ``"node"``, with a :class:`driverapi.discovery.Node`, or what drivers know by another name.
+            ``"node"``, with a :class:`driverapi.streams.discovery.Node`, or what drivers know by another name.
 
         Raises
         ------

@@ -17,7 +17,7 @@ from driverapi.ipam.contract import IPAM, ByMAC, KnowsPools, Pool
 
 if TYPE_CHECKING:
     from driverapi.endpoint import Endpoint
-    from driverapi.portspec import PortSpec
+    from driverapi.ports.spec import PortSpec
 
 __all__ = ["Addressing", "Wanted", "catch"]
 

@@ -28,7 +28,7 @@ from driverapi import errors
 from driverapi.signals import HeldSignals
 
 if TYPE_CHECKING:
-    from driverapi.gate import Gate
+    from driverapi.control.gate import Gate
 
 __all__ = [
     "AddressConflict",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from driverapi import errors
 from driverapi.addresses import format_ip, parse_ip
-from driverapi.asking import ask
-from driverapi.stream import NodeDiscovered, NodeGone, StreamEvent
+from driverapi.lifecycle.asking import ask
+from driverapi.streams.stream import NodeDiscovered, NodeGone, StreamEvent
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -111,7 +111,7 @@ def _tell(controller: Controller, kind: str, data: object, verb: str, event: Str
     if not isinstance(kind, str) or not kind:
         raise errors.InvalidError(f"kind of what is discovered {kind!r} must be text that is not empty")
     if kind == NODE and not isinstance(data, Node):
-        raise errors.InvalidError(f"{data!r} is no driverapi.discovery.Node")
+        raise errors.InvalidError(f"{data!r} is no driverapi.streams.Node")
     faults: list[Exception] = []
     for driver in controller.registry.loaded():
         if isinstance(driver, Discovers):

@@ -13,7 +13,7 @@ from typing import Final
 from driverapi import errors
 from driverapi._native import pack_ip
 from driverapi.addresses import format_ip, parse_ip
-from driverapi.hosts import is_hostname
+from driverapi.services.hosts import is_hostname
 
 __all__ = ["FALLBACK", "ResolvConf", "build", "check_options", "check_search", "check_servers", "filtered", "is_ours"]
 __all__ += ["parse"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
 from driverapi import errors
 from driverapi.addresses import format_ip, format_mac
 from driverapi.store.contract import State
-from driverapi.stream import (
+from driverapi.streams.stream import (
     AddressConflict,
     EndpointDown,
     EndpointUp,

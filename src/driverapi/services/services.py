@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi import errors, resolvconf
+from driverapi import errors
 from driverapi.addresses import format_ip, parse_ip
-from driverapi.hosts import HostsEntry, check_hostname, is_hostname
+from driverapi.services import resolvconf
+from driverapi.services.hosts import HostsEntry, check_hostname, is_hostname
 
 if TYPE_CHECKING:
     from driverapi.addresses import IPLike

@@ -1,19 +1,4 @@
-"""The same verbs for asyncio: nothing here blocks the loop.
-
-::
-
-    async with aio.Controller() as ctl:
-        net = await ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
-        async with net.attached(100) as eps:
-            ...
-
-Each verb runs in a thread of the controller's own; the native core lets go of the GIL while the kernel works.
-What is only read (names, addresses, listings) needs no ``await``, and so does nothing that a warm pool has ready.
-
-Cancelling. A task that is cancelled in the middle of a verb gets its ``CancelledError`` when nothing of the
-verb is left: what makes things is undone (``attach`` at its next chunk, the others once they are through), what
-takes things away is carried to its end. A second cancellation changes nothing.
-"""
+"""Controller, networks, endpoints and sandboxes as asyncio sees them: each a face of one of the blocking API."""
 
 from __future__ import annotations
 
@@ -27,28 +12,29 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
 from driverapi import controller as blocking
-from driverapi import errors, publishing
-from driverapi.aiostream import Events
-from driverapi.aioworker import Abandoned, Worker
+from driverapi import errors
+from driverapi.aio.stream import Events
+from driverapi.aio.worker import Abandoned, Worker
+from driverapi.control.gate import check_progress
 from driverapi.endpoint import Endpoint as BlockingEndpoint
-from driverapi.gate import check_progress
 from driverapi.network import Network as BlockingNetwork
-from driverapi.portspec import spec_of
+from driverapi.ports import publishing
+from driverapi.ports.spec import spec_of
 from driverapi.sandbox import Sandbox as BlockingSandbox
-from driverapi.stream import QUEUE
+from driverapi.streams.stream import QUEUE
 
 if TYPE_CHECKING:
     import netaddr
 
     from driverapi.addresses import IPLike, MACLike, PrefixLike
     from driverapi.api import InterfaceInfo
+    from driverapi.control.leasing import AddressLease
+    from driverapi.control.warm import WarmPool
     from driverapi.counters import InterfaceStatistics
     from driverapi.dataplane.contract import Progress
-    from driverapi.leasing import AddressLease
     from driverapi.plan import PortMap
-    from driverapi.portspec import PortLike
-    from driverapi.services import Services
-    from driverapi.warm import WarmPool
+    from driverapi.ports.spec import PortLike
+    from driverapi.services.services import Services
 
 __all__ = ["Controller", "Endpoint", "Network", "Sandbox"]
 
@@ -384,18 +370,18 @@ class Network(_Face[BlockingNetwork]):
 
     @property
     def leases(self) -> list[AddressLease]:
-        """Its leases; see :mod:`driverapi.leasing`."""
+        """Its leases; see :mod:`driverapi.control.leasing`."""
         return list(self.sync.leases)
 
     async def lease(
         self, owner: str, address: IPLike | None = None, *, mac: MACLike | None = None, version: int | None = None
     ) -> AddressLease:
-        """See :meth:`driverapi.leasing.Leases.take`; cancelled, it is released again."""
+        """See :meth:`driverapi.control.leasing.Leases.take`; cancelled, it is released again."""
         call = partial(self.sync.leases.take, owner, address, mac=mac, version=version)
         return await self._worker.run(call, self.sync.leases.release)
 
     async def release(self, what: AddressLease | IPLike) -> None:
-        """See :meth:`driverapi.leasing.Leases.release`."""
+        """See :meth:`driverapi.control.leasing.Leases.release`."""
         await self._worker.carry(partial(self.sync.leases.release, what))
 
     async def delete(self) -> None:

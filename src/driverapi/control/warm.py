@@ -24,7 +24,7 @@ from driverapi.events import emit, enabled, of_fault, of_network
 from driverapi.signals import HeldSignals
 
 if TYPE_CHECKING:
-    from driverapi.addressing import Wanted
+    from driverapi.control.addressing import Wanted
     from driverapi.endpoint import Endpoint
     from driverapi.network import Network
 

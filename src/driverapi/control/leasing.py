@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, final
 
 from driverapi import errors
 from driverapi.addresses import format_ip, format_mac, parse_ip, parse_mac, parse_prefix
-from driverapi.gate import changes, reads
+from driverapi.control.gate import changes, reads
+from driverapi.control.pooling import give_pools_back
 from driverapi.ipam.asking import ask
 from driverapi.ipam.contract import IPAM, KeepsLeases, Lease
-from driverapi.pooling import give_pools_back
 from driverapi.store.contract import Kind, Record, State
 
 if TYPE_CHECKING:

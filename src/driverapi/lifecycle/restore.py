@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from driverapi import errors, external, labels
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin, PlansNetwork
-from driverapi.asking import ask, plan_of
+from driverapi.control.keeping import sandbox_record
 from driverapi.dataplane.contract import Ownership, Publishes, Survey, Swept, Work
 from driverapi.endpoint import Endpoint
 from driverapi.events import emit, of_fault, of_network
 from driverapi.ipam.contract import KnowsPools
 from driverapi.ipam.wishes import Wish
-from driverapi.keeping import sandbox_record
-from driverapi.knowing import KnowsAgain
+from driverapi.lifecycle.asking import ask, plan_of
+from driverapi.lifecycle.knowing import KnowsAgain
+from driverapi.lifecycle.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.network import Network
 from driverapi.plan import NetworkPlan, PortMap, check_network_plan
-from driverapi.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.sandbox import Sandbox
-from driverapi.services import Services
+from driverapi.services.services import Services
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import (
     EndpointData,

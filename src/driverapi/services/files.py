@@ -6,7 +6,7 @@ or leave, those of its peers a moment later, once for all that happened meanwhil
 
 A new file takes the place of the old one (``rename(2)``, mode 0644); no link is ever followed, neither of the file nor
 of its directory, which may be mounted into a container. What a user writes into them stays: see
-:mod:`driverapi.hosts` and :mod:`driverapi.resolvconf`.
+:mod:`driverapi.services.hosts` and :mod:`driverapi.services.resolvconf`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, final
 
-from driverapi import errors, hosts, resolvconf
+from driverapi import errors
 from driverapi.addresses import format_ip
 from driverapi.api import Origin
 from driverapi.events import emit, of_fault
-from driverapi.hostresolver import host_resolv_conf
-from driverapi.hosts import HostsEntry, is_hostname
 from driverapi.paths import check_id, private_directory, put_file, write_all
+from driverapi.services import hosts, resolvconf
+from driverapi.services.hostresolver import host_resolv_conf
+from driverapi.services.hosts import HostsEntry, is_hostname
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.endpoint import Endpoint
     from driverapi.network import Network
     from driverapi.sandbox import Sandbox
-    from driverapi.services import Services
+    from driverapi.services.services import Services
 
 __all__ = ["Files", "SandboxFiles"]
 

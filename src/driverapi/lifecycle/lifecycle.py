@@ -17,16 +17,16 @@ from typing import Any
 
 from driverapi import errors, external
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
-from driverapi.asking import ask, check_next_hops, may_join, outcome_of, plan_of, recall, undo
-from driverapi.blocking import Flights
+from driverapi.control.joining import wishes_of
 from driverapi.dataplane.contract import Dataplane, Progress, Work
-from driverapi.joining import wishes_of
-from driverapi.notes import Notes
+from driverapi.lifecycle.asking import ask, check_next_hops, may_join, outcome_of, plan_of, recall, undo
+from driverapi.lifecycle.blocking import Flights
+from driverapi.lifecycle.notes import Notes
+from driverapi.lifecycle.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
+from driverapi.lifecycle.watching import Watch, network_verb, undo_failed, verb
 from driverapi.plan import EndpointPlan, NetworkPlan, check_network_plan
-from driverapi.ports import Ports
-from driverapi.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
+from driverapi.ports.ports import Ports
 from driverapi.store.contract import Kind, Record, State, Store
-from driverapi.watching import Watch, network_verb, undo_failed, verb
 
 __all__ = ["Lifecycle"]
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
 from driverapi import errors
-from driverapi.stream import Stream, StreamEvent
+from driverapi.streams.stream import Stream, StreamEvent
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
@@ -23,7 +23,7 @@ def _close(opening: asyncio.Future[Stream]) -> None:
 
 @final
 class Events:
-    """Events for one reader; see :class:`driverapi.stream.Stream`.
+    """Events for one reader; see :class:`driverapi.streams.stream.Stream`.
 
     It begins when it is entered; iterating ends when it, or the controller, is closed and all is read.
 

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi.knowing import KnowsAgain
+from driverapi.lifecycle.knowing import KnowsAgain
 from driverapi.store.contract import Kind, Record, State
 
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
-    from driverapi.records import EndpointRecord, NetworkRecord
+    from driverapi.lifecycle.records import EndpointRecord, NetworkRecord
 
 __all__ = ["Notes"]
 
