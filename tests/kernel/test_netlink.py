@@ -291,7 +291,7 @@ def test_answers_that_were_lost_are_unknown_and_then_looked_up(host: NetlinkSock
             batch.add_address(1, b"\x0a\1\0" + bytes([i]), 32)
         began = time.monotonic()
         answers = deaf.execute(batch)
-        assert time.monotonic() - began < 1  # nothing is waited for that will not come
+        assert time.monotonic() - began < 5  # nothing is waited for that will not come
         assert set(answers) == {UNKNOWN, errno.ENODEV}
         assert answers[0] == errno.ENODEV
         assert answers[199] == UNKNOWN

@@ -218,7 +218,7 @@ def test_a_plugin_that_is_killed_and_starts_again(served: Served) -> None:
         assert all(isinstance(ep.error, errors.PluginDownError) for ep in failed)
         with pytest.raises(errors.BulkError):
             net.detach(eps)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
         served.start()
         net.detach(eps)
         assert [ep.error for ep in net.attach(2)] == [None, None]

@@ -99,7 +99,7 @@ def test_a_plugin_that_does_not_answer_costs_one_timeout(tmp_path: Path) -> None
     world.tiny.script["CreateEndpoint"] = lambda connection: time.sleep(0.6)
     began = time.monotonic()
     eps = net.attach(50)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert all(isinstance(ep.error, errors.PluginDownError) for ep in eps)
     assert "asked again in" in str(eps[-1].error)
     assert world.tiny.verbs().count("CreateEndpoint") == 1
@@ -125,7 +125,7 @@ def test_a_plugin_that_is_away_costs_one_attempt(world: World) -> None:
     world.tiny.stop()
     began = time.monotonic()
     eps = net.attach(100)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert all(isinstance(one.error, errors.PluginDownError) for one in eps)
     with pytest.raises(errors.PluginDownError, match="start it"):
         ep.delete()
