@@ -19,7 +19,6 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from driverapi import errors
 from driverapi.events import kind_of, problems
 
 if TYPE_CHECKING:
@@ -182,9 +181,9 @@ def _families() -> dict[str, Any]:
             "driverapi_endpoints", "Endpoints, without those of warm pools.", labels=network
         ),
         "used": GaugeMetricFamily(
-            "driverapi_pool_addresses_used", "Addresses of a prefix that cannot be given now.", labels=pool
+            "driverapi_pool_addresses_used", "Addresses of a pool that cannot be given now.", labels=pool
         ),
-        "addresses": GaugeMetricFamily("driverapi_pool_addresses", "Addresses of a prefix in all.", labels=pool),
+        "addresses": GaugeMetricFamily("driverapi_pool_addresses", "Addresses that a pool has to give.", labels=pool),
         "ready": GaugeMetricFamily("driverapi_warm_ready", "Endpoints that are ready in a warm pool.", labels=network),
         "size": GaugeMetricFamily("driverapi_warm_size", "Endpoints that a warm pool shall keep.", labels=network),
     }
@@ -199,7 +198,7 @@ def _look(controller: Controller, families: Mapping[str, Any]) -> None:
     for network in networks:
         labels = [id, network.name, network.type]
         families["endpoints"].add_metric(labels, len(network.endpoints))
-        for prefix, total, free in _pools(controller, network):
+        for prefix, total, free in _pools(network):
             families["addresses"].add_metric([*labels, prefix], total)
             families["used"].add_metric([*labels, prefix], total - free)
         if network._warm.size:
@@ -207,12 +206,9 @@ def _look(controller: Controller, families: Mapping[str, Any]) -> None:
             families["size"].add_metric(labels, network._warm.size)
 
 
-def _pools(controller: Controller, network: Network) -> Iterator[tuple[str, int, int]]:
+def _pools(network: Network) -> Iterator[tuple[str, int, int]]:
     """Give prefix, number of addresses and number of free ones of each pool of a network."""
     for pool in list(network._pools.values()):
-        try:
-            free = network._addressing.ipam.free(pool.id)
-        except errors.NotFoundError:  # the network was deleted just now
-            continue
-        prefix = pool.prefix
-        yield str(prefix), 1 << (prefix.bits - prefix.prefix), free
+        seen = network._addressing.use(pool)
+        if seen is not None:  # else the network was deleted just now
+            yield str(pool.prefix), *seen

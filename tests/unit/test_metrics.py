@@ -84,13 +84,36 @@ def test_what_there_is_is_looked_up(world: World, web: Network, registry: Collec
     assert value(registry, "networks", controller="") == 1
     assert value(registry, "sandboxes", controller="") == 4
     assert value(registry, "endpoints", **WEB) == 3
-    assert value(registry, "pool_addresses", prefix="10.7.0.0/16", **WEB) == 65_536
-    # Network, broadcast, gateway and three endpoints.
-    assert value(registry, "pool_addresses_used", prefix="10.7.0.0/16", **WEB) == 6
-    assert value(registry, "pool_addresses", prefix="fd07::/64", **WEB) == 2.0**64
+    assert value(registry, "pool_addresses", prefix="10.7.0.0/16", **WEB) == 65_534
+    # Gateway and three endpoints.
+    assert value(registry, "pool_addresses_used", prefix="10.7.0.0/16", **WEB) == 4
+    assert value(registry, "pool_addresses", prefix="fd07::/64", **WEB) == 2**64 - 1
     assert value(registry, "warm_ready", **WEB) is None
     box.delete()
     assert value(registry, "sandboxes", controller="") == 3
+
+
+def test_part_of_a_prefix_is_what_a_pool_has(world: World, registry: CollectorRegistry) -> None:
+    net = world.ctl.create_network("bridge", "part", ipv4="10.8.0.0/24", ip_range="10.8.0.64/28")
+    labels = {"controller": "", "network": "part", "driver": "bridge", "prefix": "10.8.0.0/24"}
+    net.attach(3)
+    assert value(registry, "pool_addresses", **labels) == 16
+    assert value(registry, "pool_addresses_used", **labels) == 4
+
+
+@pytest.mark.parametrize("fault", [errors.NotFoundError("gone"), ValueError("boom")])
+def test_an_ipam_that_cannot_be_asked_is_left_out(
+    world: World, web: Network, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(type(world.ipam), "use", refuse)
+    assert value(registry, "pool_addresses", prefix="10.7.0.0/16", **WEB) is None
+    assert value(registry, "networks", controller="") == 1
+    with world.ctl.events() as stream:
+        web.attach(1, strict=True)
+        assert [type(one).__name__ for one in iter(lambda: stream.get(0), None)] == ["EndpointUp"]
 
 
 def test_warm_pools(world: World, web: Network, registry: CollectorRegistry) -> None:

@@ -156,6 +156,20 @@ class Addressing:
         """Return how many addresses the pools have too few to give endpoints of that number one each."""
         return max((count - self.ipam.free(pool.id) for pool in self.pools.values()), default=0) if self.gives else 0
 
+    def use(self, pool: Pool) -> tuple[int, int] | None:
+        """Return how many addresses a pool has to give, and how many of these are free; None where nobody can tell.
+
+        Of an IPAM that does not say how many it has (a method ``use``), all of the prefix are counted.
+        """
+        use = getattr(self.ipam, "use", None)
+        try:
+            if use is None:
+                return 1 << (pool.prefix.bits - pool.prefix.prefix), ask(self.ipam.free, pool.id)
+            seen = ask(use, pool.id)
+            return seen.size, seen.free
+        except (errors.DriverAPIError, AttributeError):  # it went just now, or is not to be asked
+            return None
+
     def recall(self, endpoints: Sequence[Endpoint]) -> None:
         """Note of new endpoints whether neighbours may remember another MAC of an address."""
         if not self._remembered:

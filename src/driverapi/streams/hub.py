@@ -9,7 +9,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
 
-from driverapi import errors
 from driverapi.addresses import format_ip, format_mac
 from driverapi.store.contract import State
 from driverapi.streams.stream import (
@@ -234,16 +233,15 @@ class Hub:
                 self._owners.pop(address, None)
 
     def _look_at_pools(self, network: Network, *, tell: bool = True) -> None:
-        use = getattr(network._addressing.ipam, "use", None)
-        if use is None:
+        if not hasattr(network._addressing.ipam, "use"):  # it cannot say how many it has
             return
         for version, pool in list(network._pools.items()):
-            try:
-                seen = use(pool.id)
-            except errors.NotFoundError:  # it went just now
+            seen = network._addressing.use(pool)
+            if seen is None:
                 self._full.discard((network.id, version))
                 continue
-            part = 1.0 - seen.free / seen.size if seen.size else 1.0
+            size, free = seen
+            part = 1.0 - free / size if size else 1.0
             key = network.id, version
             with self._lock:
                 before = key in self._full
@@ -255,7 +253,7 @@ class Hub:
                     continue
             if tell or not before:
                 kind = PoolRelieved if before else PoolNearlyFull
-                self.publish(kind(network=network.name, pool=pool.id, used=seen.size - seen.free, size=seen.size))
+                self.publish(kind(network=network.name, pool=pool.id, used=size - free, size=size))
 
     # --- what a monitor tells ---------------------------------------------------------------------
 
