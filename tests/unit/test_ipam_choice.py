@@ -261,7 +261,7 @@ def test_installed_and_broken(monkeypatch: pytest.MonkeyPatch) -> None:
             registry.get(name)
 
 
-def test_it_is_the_same_after_a_restart(tmp_path: Path) -> None:
+def test_it_is_the_same_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataplane, state = FakeDataplane(), tmp_path / "state.db"
 
     def start() -> Controller:
@@ -279,6 +279,11 @@ def test_it_is_the_same_after_a_restart(tmp_path: Path) -> None:
         assert isinstance(rack, Rack)
         assert rack.asked[0]["options"] == {"row": 7}
         assert ctl.network("wide")._pools[4].id == "global/10.0.0.0/24"
+    for method in ("request_pool", "request_address"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Rack, method, lambda self: None)  # takes no arguments
+            with pytest.raises(errors.DriverFaultError, match=r"IPAM: .*TypeError"):
+                start()
     with pytest.raises(errors.NotFoundError, match="no IPAM 'rack'") as caught:
         Controller(dataplane=dataplane, state=state)
     assert any("'web'" in note for note in caught.value.__notes__)

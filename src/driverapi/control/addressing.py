@@ -120,11 +120,11 @@ class Addressing:
     def take_again(self, pool: str, ip: bytes, mac: bytes | None) -> None:
         """Take an address that an earlier process had given, and have its MAC remembered."""
         if isinstance(self.ipam, KnowsPools):
-            self.ipam.know_address(pool, ip)
+            ask(self.ipam.know_address, pool, ip)
         else:
-            self.ipam.request_address(pool, ip)
+            ask(self.ipam.request_address, pool, ip)
         if mac is not None and isinstance(self.ipam, ByMAC):
-            self.ipam.remember_mac(pool, mac, ip)
+            ask(self.ipam.remember_mac, pool, mac, ip)
 
     def _take_by_mac(self, endpoint: Endpoint, mac: bytes, version: int, chosen: dict[int, Address]) -> None:
         """Take the address that a MAC had last, if it is free, else the next."""
@@ -154,7 +154,8 @@ class Addressing:
 
     def lacking(self, count: int) -> int:
         """Return how many addresses the pools have too few to give endpoints of that number one each."""
-        return max((count - self.ipam.free(pool.id) for pool in self.pools.values()), default=0) if self.gives else 0
+        free = [ask(self.ipam.free, pool.id) for pool in self.pools.values()] if self.gives else []
+        return max((count - one for one in free), default=0)
 
     def use(self, pool: Pool) -> tuple[int, int] | None:
         """Return how many addresses a pool has to give, and how many of these are free; None where nobody can tell.

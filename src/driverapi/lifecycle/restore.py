@@ -24,6 +24,7 @@ from driverapi.control.keeping import sandbox_record
 from driverapi.dataplane.contract import Ownership, Publishes, Survey, Swept, Work
 from driverapi.endpoint import Endpoint
 from driverapi.events import emit, of_fault, of_network
+from driverapi.ipam.asking import ask as ask_ipam
 from driverapi.ipam.contract import KnowsPools
 from driverapi.ipam.wishes import Wish
 from driverapi.lifecycle.asking import ask, plan_of
@@ -221,7 +222,7 @@ class _Restorer:
             gateway = None
             if one.gateway is not None:
                 take = ipam.request_address if knows is None else knows.know_gateway
-                gateway = take(pool.id, one.gateway)
+                gateway = ask_ipam(take, pool.id, one.gateway)
                 network._gateways[prefix.version] = gateway
             given.append(IPAMData(pool.prefix, gateway))
         options = {**data.options, labels.IPAM_DATA: tuple(given), labels.MEMORY: made.memory}
@@ -293,7 +294,7 @@ class _Restorer:
                     if pool is not None and ip is not None and ip in pool.prefix:
                         with contextlib.suppress(errors.AddressTakenError):  # given again: there was no other
                             found[0]._addressing.take_again(pool.id, ip, one.mac)
-                            found[0]._addressing.ipam.release_addresses(pool.id, [ip])
+                            ask_ipam(found[0]._addressing.ipam.release_addresses, pool.id, [ip])
 
     def _read_lease(self, record: Record) -> None:
         found = self._networks.get(record.network)
@@ -303,7 +304,7 @@ class _Restorer:
             self._gone.append(record.id)
             return
         ipam: Any = found[0]._addressing.ipam
-        ipam.lease(pool.id, data.owner, wanted=data.ip, mac=data.mac)
+        ask_ipam(ipam.lease, pool.id, data.owner, wanted=data.ip, mac=data.mac)
 
     def _count_half(self, state: State) -> None:
         if state in (State.DELETING, State.LEAVING):
