@@ -124,6 +124,12 @@ EVENTS: Final = MappingProxyType(
             "A network could not be created, and is undone, or not deleted, and is there still.",
             (*_NETWORK, "verb", "seconds", *_FAULT),
         ),
+        "host.forwarding": Event(
+            INFO,
+            "%(option)s",
+            "A sysctl of the machine was written: for the first network that has the host forward, or after the last.",
+            ("option",),
+        ),
         "network.not_forwarded": Event(
             WARNING,
             "network %(network).12s: %(option)s is 0, and no other link forwards by itself: from elsewhere nobody "

@@ -311,6 +311,8 @@ class NetworkRules:
         Nothing is forwarded to it or from it.
     shut : bool
         Its sandboxes do not reach each other, but by the links of their plans and published ports.
+    forwards : bool
+        The host forwards IPv4 from all of its links as long as the network is there.
     guard : bool
         What a sandbox sends under a MAC address, or an address, that is not its own is dropped.
     """
@@ -324,6 +326,7 @@ class NetworkRules:
     trusted: tuple[str, ...] = ()
     internal: bool = False
     shut: bool = False
+    forwards: bool = False
     guard: bool = False
 
     @property

@@ -25,6 +25,7 @@ REFUSED = [
     (PREFIX + "bridge.default_bridge", True, "default"),
     ("ParentEndpoints", ["other"], "of a join"),
     ("ChildEndpoints", ["other"], "of a join"),
+    ("EnableIPForwarding", True, "driver_options="),
 ]
 
 
@@ -75,6 +76,17 @@ def test_values_that_are_none(world: World, name: str, value: Any, says: str) ->
     with unchanged(world), pytest.raises(errors.InvalidError, match=says) as caught:
         world.ctl.create_network("bridge", "web", ipv4="10.1.0.0/16", options={PREFIX + name: value})
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("wish", [True, False])
+def test_networks_of_a_driver_that_has_the_host_forward(wish: bool) -> None:
+    options = {"bridge": {"EnableIPForwarding": wish}}
+    with Controller(dataplane=FakeDataplane(), driver_options=options) as ctl:
+        four = ctl.create_network("bridge", "four", ipv4="10.1.0.0/16")
+        six = ctl.create_network("bridge", "six", ipv6="fd01::/64")
+        inside = ctl.create_network("bridge", "in", ipv4="10.2.0.0/16", options={labels.INTERNAL: True})
+        plans = [ctl._dataplane.networks[net.id] for net in (four, six, inside)]  # type: ignore[attr-defined]
+        assert [plan.rules.forwards for plan in plans] == [wish, False, False]
 
 
 def test_links_that_are_trusted() -> None:
@@ -262,8 +274,10 @@ def test_configuration() -> None:
     driver = BridgeDriver()
     driver.config({})
     driver.config({"EnableIPForwarding": "false", "EnableIPTables": False})
-    with pytest.raises(errors.NotImplementedYetError, match="ip_forward"):
-        driver.config({"EnableIPForwarding": True})
+    with pytest.raises(errors.NotImplementedYetError, match="EnableIPTables"):
+        driver.config({"EnableIPForwarding": True, "EnableIPTables": True})
+    with pytest.raises(errors.InvalidError, match=r"EnableIPForwarding.*truth value"):
+        driver.config({"EnableIPForwarding": "perhaps"})
     for name in ("EnableIPForward", "org.example.colour"):
         with pytest.raises(errors.InvalidError, match=name):
             driver.config({name: True})

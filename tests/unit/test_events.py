@@ -48,6 +48,7 @@ STABLE = {
     "endpoints.joined": "INFO",
     "endpoints.left": "INFO",
     "ipam.not_released": "WARNING",
+    "host.forwarding": "INFO",
     "network.created": "INFO",
     "network.deleted": "INFO",
     "network.failed": "WARNING",

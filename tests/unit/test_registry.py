@@ -190,13 +190,13 @@ def test_a_driver_may_register_others_while_it_is_configured() -> None:
 
 def test_a_controller_configures_before_the_first_network(lab: tuple[DriverRegistry, Configurable]) -> None:
     registry, driver = lab
-    options = {"lab": {"a.b": 1}, "bridge": {"EnableIPForwarding": True}}
+    options = {"lab": {"a.b": 1}, "bridge": {"EnableIPTables": True}}
     for _ in range(2):
         with Controller(registry=registry, driver_options=options, dataplane=FakeDataplane()) as ctl:
             ctl.create_network("lab", "one")
             ctl.create_network("lab", "two")
             ctl.create_network("null", "none")
-            with pytest.raises(errors.NotImplementedYetError, match="EnableIPForwarding"):
+            with pytest.raises(errors.NotImplementedYetError, match="EnableIPTables"):
                 ctl.create_network("bridge", "web")
             assert len(ctl.networks) == 3
     assert driver.calls == [{"a.b": 1}, "network", "network", "network", "network"]

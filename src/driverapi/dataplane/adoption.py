@@ -351,7 +351,9 @@ class LinuxSurvey:
         self._delete(links)
         self._pass_gateways_on({link.link_netnsid for link in links if link.kind == "veth"})
         inside = self._sweep_inside() if self._has_parents else 0
-        return Swept(len(links) + inside, self._sweep_namespaces(), self._sweep_routes(), self._sweep_neighbours())
+        swept = Swept(len(links) + inside, self._sweep_namespaces(), self._sweep_routes(), self._sweep_neighbours())
+        self._networks.put_back()
+        return swept
 
     def _pass_gateways_on(self, numbers: Collection[int]) -> None:
         """Do what that process did not come to: give the default routes of sandboxes to the next who wait for them."""

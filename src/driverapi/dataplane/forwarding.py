@@ -7,8 +7,9 @@ For each host end of a network that forwards, and for nothing else:
 * IPv6: the device's ``net.ipv6.conf.DEVICE.force_forwarding`` (Linux 6.17), unless
   ``net.ipv6.conf.all.forwarding`` is on already. There is no netlink message for it.
 
-Both go with the device. ``net.ipv4.ip_forward`` and ``net.ipv6.conf.all.forwarding`` are never
-written: the latter would make a router of every interface, and end its use of router advertisements.
+Both go with the device. ``net.ipv4.ip_forward`` is written where its user asks for that (:mod:`driverapi.dataplane.
+ipforward`), ``net.ipv6.conf.all.forwarding`` never: it would make a router of every interface, and end its use of
+router advertisements.
 
 What follows from that: an answer from beyond the host comes in by a link that is not ours, and is forwarded
 only if the host forwards from there. And who switches ``ip_forward`` off (from on) switches it off for every
@@ -62,13 +63,13 @@ class Forwarding:
         """Tell whether the host forwards what comes in by some device that is not ours, or nobody can tell."""
         if version not in self._conf or self.for_all(version):
             return True
-        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._conf[version])
-        try:
-            names = os.listdir(listing)
-        finally:
-            os.close(listing)
-        devices = (name for name in names if name not in _NO_DEVICES and not ours(name))
+        devices = (name for name in self._names(version) if name not in _NO_DEVICES and not ours(name))
         return any(self._read(f"{name}/{_SWITCH[version]}", version) == b"1" for name in devices)
+
+    def devices(self, version: int) -> list[str]:
+        """Return the names of devices that forward by themselves; ``default``, if new ones would."""
+        names = sorted(name for name in self._names(version) if name != "all")
+        return [name for name in names if self._read(f"{name}/{_SWITCH[version]}", version) == b"1"]
 
     def check(self, what: str) -> None:
         """See that it can be switched on for single devices, or is on for all.
@@ -87,14 +88,30 @@ class Forwarding:
                 errno.EOPNOTSUPP,
             )
 
-    def switch_on(self, device: str) -> None:
+    def switch_on(self, device: str, version: int = 6) -> None:
         """Have what comes in by a device forwarded."""
+        self._put(f"{device}/{_SWITCH[version]}", b"1", version)
+
+    def switch_all(self, *, on: bool) -> None:
+        """Have IPv4 from every device forwarded, or from none: the machine's switch."""
+        self._put("all/forwarding", b"1" if on else b"0", 4)
+
+    def _put(self, name: str, value: bytes, version: int) -> None:
         # ipv6_sysctl_forward and its like answer ERESTARTNOINTR while RTNL is held: the kernel asks again itself.
-        descriptor = os.open(f"{device}/force_forwarding", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._conf.get(6, -1))
+        descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._conf.get(version, -1))
         try:
-            os.write(descriptor, b"1")
+            os.write(descriptor, value)
         finally:
             os.close(descriptor)
+
+    def _names(self, version: int) -> list[str]:
+        if version not in self._conf:
+            return []
+        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._conf[version])
+        try:
+            return os.listdir(listing)
+        finally:
+            os.close(listing)
 
     def _read(self, name: str, version: int = 6) -> bytes | None:
         if version not in self._conf:

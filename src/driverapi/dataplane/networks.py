@@ -13,12 +13,13 @@ from driverapi.dataplane.borrowed import borrow, borrow_again, give_back
 from driverapi.dataplane.failures import failure, first_failure
 from driverapi.dataplane.forwarding import SWITCHES
 from driverapi.dataplane.groups import COMMON
+from driverapi.dataplane.ipforward import HostForwarding
 from driverapi.dataplane.kernel import ADDR_GEN_NONE, GONE, TRIES, Kernel
 from driverapi.dataplane.kernel import link as find_link
 from driverapi.dataplane.parents import Parents
 from driverapi.dataplane.routed import dress_gateway, strip_gateway
 from driverapi.dataplane.star import Star
-from driverapi.events import emit
+from driverapi.events import emit, of_fault
 from driverapi.instance import LINK_MARK
 from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, ParentLink
 
@@ -38,6 +39,7 @@ class Networks:
         self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
         self._macs: dict[str, list[bytes]] = {}  # of a network's bridges
         self._borrowing = threading.Lock()
+        self.host_forwarding = HostForwarding(kernel.instance.directory.parent, kernel.forwarding, kernel.host)
 
     def realise(self, network: str, plan: NetworkPlan) -> None:
         """Make the links of a plan with their addresses, all or nothing."""
@@ -61,6 +63,8 @@ class Networks:
         if plan.rules is not None:
             self._macs[network] = [link.mac for link in plan.links if isinstance(link, BridgeLink)]
             self._kernel.rules[network] = plan.rules
+            if plan.rules.forwards:
+                self.host_forwarding.want(network)
             if plan.rules.wanted:
                 self.open(network)
 
@@ -289,3 +293,11 @@ class Networks:
             kernel.gateways.pop(key, None)
             kernel.stars.pop(key, None)
         kernel.titles.pop(network, None)
+        self.put_back(network)
+
+    def put_back(self, network: str = "") -> None:
+        """Have the host forward as before, once no network that is left wants it to; a failure is logged."""
+        try:
+            self.host_forwarding.unwant(network)
+        except errors.KernelError as error:  # the network is gone all the same, and the next that goes tries again
+            emit("undo.failed", **of_fault(error))

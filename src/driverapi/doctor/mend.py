@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from driverapi import errors
+from driverapi._native import NetlinkSocket
+from driverapi.dataplane.forwarding import Forwarding
+from driverapi.dataplane.ipforward import HostForwarding
 from driverapi.dataplane.linux import LinuxDataplane
 from driverapi.doctor.look import InstanceFound, Report
 from driverapi.instance import Instance
@@ -42,6 +45,8 @@ def mend(report: Report, forget: Sequence[str] = ()) -> list[str]:
                 if finding.instance not in restored:
                     restored.add(finding.instance)
                     done.append(_restore(instances[finding.instance]))
+            elif finding.kind == "orphan" and not finding.instance:
+                done.append(_put_back(Path(report.run_dir)))
             elif finding.kind == "orphan" or (finding.kind == "unknown" and finding.instance in forget):
                 done.append(_take_away(Path(report.run_dir), instances[finding.instance]))
         except errors.DriverAPIError as error:
@@ -74,6 +79,17 @@ def _restore(one: InstanceFound) -> str:
         f"{len(found.down)} down, {len(found.lost_ports)} published ports lost, "
         f"{found.swept.links} links and {found.swept.namespaces} namespaces taken away"
     )
+
+
+def _put_back(run_dir: Path) -> str:
+    """Have the host forward as it did before there were networks that wanted it to."""
+    forwarding = Forwarding()
+    try:
+        with NetlinkSocket() as netlink:
+            HostForwarding(run_dir, forwarding, netlink).unwant()
+    finally:
+        forwarding.close()
+    return "net.ipv4.ip_forward is as it was"
 
 
 def _plugin_of(path: str) -> tuple[str, str]:

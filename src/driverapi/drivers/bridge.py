@@ -13,7 +13,7 @@ from typing import Final, final
 from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import JoinInfo, Options
-from driverapi.drivers.bridge_options import BRIDGE_RULES
+from driverapi.drivers.bridge_options import BRIDGE_RULES, IP_FORWARDING
 from driverapi.drivers.bridge_rules import RULE_OPTIONS, modes_of, policy_of, rules_of
 from driverapi.drivers.pairs import PairDriver, PairNetwork
 from driverapi.plan import BridgeLink, NetworkPlan, NetworkRules, PairLink, VethLink, check_link_name
@@ -60,9 +60,19 @@ class BridgeDriver(PairDriver[_Bridge]):
     rules = BRIDGE_RULES
     endpoint_options = (*PairDriver.endpoint_options, labels.PORT_MAP, labels.RATE_IN, labels.RATE_OUT)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._forwards = False
+
     def type(self) -> str:
         """Return ``"bridge"``."""
         return "bridge"
+
+    def config(self, options: Options) -> None:
+        """Take the seed's driver options: ``EnableIPForwarding``, of networks to come; others have one value."""
+        super().config({name: value for name, value in options.items() if name != IP_FORWARDING})
+        if IP_FORWARDING in options:
+            self._forwards = labels.as_bool(IP_FORWARDING, options[IP_FORWARDING])
 
     def _make(self, options: Options) -> _Bridge:
         network = self._common(options, (labels.BRIDGE_NAME, labels.BRIDGE_INHIBIT_IPV4, labels.ADDRESS, *RULE_OPTIONS))
@@ -76,7 +86,7 @@ class BridgeDriver(PairDriver[_Bridge]):
             network.macs,
             name=_BRIDGE if name is None else check_link_name(name, f"option {labels.BRIDGE_NAME!r}"),
             exact=name is not None,
-            rules=rules_of(options, network.data, internal=network.internal),
+            rules=rules_of(options, network.data, internal=network.internal, forwards=self._forwards),
             policy=policy_of(options, network.data, internal=network.internal),
             bare=tuple(
                 version

@@ -8,7 +8,10 @@ from typing import Final
 from driverapi import labels
 from driverapi.drivers.options import Rules
 
-__all__ = ["BRIDGE_RULES", "NO_PACKET_FILTER", "REFUSED"]
+__all__ = ["BRIDGE_RULES", "IP_FORWARDING", "NO_PACKET_FILTER", "REFUSED"]
+
+IP_FORWARDING: Final = "EnableIPForwarding"
+"""Of the driver's configuration: its networks have the host forward IPv4."""
 
 NO_PACKET_FILTER: Final = "packet filter rules are made where an option needs them: see bridge.gateway_mode_ipv4"
 
@@ -18,12 +21,12 @@ _ONLY: Final[Mapping[str, tuple[bool, str]]] = {
     "AllowNonDefaultBridge": (True, "a bridge may have any name here"),
 }
 _CONFIGURATION: Final[Mapping[str, tuple[bool, str]]] = {
-    "EnableIPForwarding": (False, "this version sets no sysctl of the host: set net.ipv4.ip_forward yourself"),
     "EnableIPTables": _ONLY["EnableIPTables"],
 }
 
 REFUSED: Final[Mapping[str, str]] = {
     labels.PORT_MAP: "ports are published of an endpoint: use create_endpoint(publish=…), or its options",
+    IP_FORWARDING: "it is of the driver's configuration: use Controller(driver_options={'bridge': {…: True}})",
     "ParentEndpoints": "links are options of a join, where enable_icc is false",
     "ChildEndpoints": "links are options of a join, where enable_icc is false",
 }

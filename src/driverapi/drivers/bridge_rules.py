@@ -74,8 +74,14 @@ def modes_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> d
     return {version: found[version] for version in versions}
 
 
-def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> NetworkRules:
-    """Return what a network of these options and prefixes needs."""
+def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool, forwards: bool = False) -> NetworkRules:
+    """Return what a network of these options and prefixes needs.
+
+    Parameters
+    ----------
+    forwards : bool
+        The driver is configured to have the host forward IPv4.
+    """
     modes = modes_of(options, data, internal=internal)
     masquerade = labels.as_bool(labels.BRIDGE_MASQUERADE, options.get(labels.BRIDGE_MASQUERADE, True))
     translated = tuple(
@@ -93,6 +99,7 @@ def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool) -> N
         internal=internal,
         shut=not labels.as_bool(labels.BRIDGE_ENABLE_ICC, options.get(labels.BRIDGE_ENABLE_ICC, True)),
         guard=labels.as_bool(labels.GUARD, options.get(labels.GUARD, False)),
+        forwards=forwards and not internal and any(one.pool.version == 4 for one in data),
     )
 
 
