@@ -122,9 +122,9 @@ def test_ipv6_ports_lead_to_their_sandbox(ctl: Controller, outside: str, protoco
 
 
 def test_a_host_that_forwards_nothing_from_elsewhere_is_told(ctl: Controller, caplog: pytest.LogCaptureFixture) -> None:
-    def told() -> list[tuple[str, str]]:
+    def told() -> list[tuple[str, str, str]]:
         found = [
-            (one.network, one.option)  # type: ignore[attr-defined]
+            (one.network, one.network_name, one.option)  # type: ignore[attr-defined]
             for one in caplog.records
             if getattr(one, "event", "") == "network.not_forwarded"
         ]
@@ -133,13 +133,13 @@ def test_a_host_that_forwards_nothing_from_elsewhere_is_told(ctl: Controller, ca
 
     switches = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
     net = network(ctl, mode4="nat", mode6="routed")
-    assert told() == [(net.id, switch) for switch in switches]
+    assert told() == [(net.id, "web", switch) for switch in switches]
     net.delete()
     plain = ctl.create_network("bridge", "plain", ipv4="10.79.0.0/24")
     inside = ctl.create_network("bridge", "in", ipv4="10.80.0.0/24", options={labels.INTERNAL: True})
     assert told() == []  # the one has no rules yet, the other wants to be reached by nobody
     plain.create_endpoint("ep", publish="8080:80")
-    assert told() == [(plain.id, switches[0])]
+    assert told() == [(plain.id, "plain", switches[0])]
     for gone in (plain, inside):
         gone.detach(gone.endpoints)
         gone.delete()
@@ -179,7 +179,7 @@ def test_a_fixed_source_of_each_family(ctl: Controller, outside: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"host4": "192.0.2.77"}, r"leave under 192\.0\.2\.77: the host has no such address"),
+        ({"host4": "192.0.2.77"}, r"^network 'web': .* leave under 192\.0\.2\.77: the host has no such address"),
         ({"host6": "2001:db8::77"}, "leave under 2001:db8::77: the host has no such address"),
         ({"binding": "192.0.2.77"}, r"published at 192\.0\.2\.77: the host has no such address"),
         ({"host4": "192.0.2.1", "binding": "192.0.2.77"}, r"published at 192\.0\.2\.77"),

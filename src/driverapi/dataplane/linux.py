@@ -141,8 +141,8 @@ class LinuxDataplane:
         """Make the network's links with their addresses, all or nothing."""
         if plan.rules is not None:  # of one that is made anew after a restart, they may come later
             check = self._kernel.firewall.ports.check_own
-            check(f"network {network[:12]}: its traffic is to leave under", plan.rules.source)
-            check(f"network {network[:12]}: its ports are to be published at", plan.rules.binding)
+            check(f"{plan.title(network)}: its traffic is to leave under", plan.rules.source)
+            check(f"{plan.title(network)}: its ports are to be published at", plan.rules.binding)
         self._networks.realise(network, plan)
 
     def remove_network(self, network: str) -> None:

@@ -38,6 +38,7 @@ class Networks:
         self._parents = Parents(kernel)
         self._names: dict[int, str] = {}  # of links in the kernel, by their indexes
         self._macs: dict[str, list[bytes]] = {}  # of a network's bridges
+        self._called: dict[str, str] = {}  # networks with rules, by their users
         self._borrowing = threading.Lock()
         self.host_forwarding = HostForwarding(kernel.instance.directory.parent, kernel.forwarding, kernel.host)
 
@@ -63,6 +64,7 @@ class Networks:
         if plan.rules is not None:
             self._macs[network] = [link.mac for link in plan.links if isinstance(link, BridgeLink)]
             self._kernel.rules[network] = plan.rules
+            self._called[network] = plan.name
             if plan.rules.forwards:
                 self.host_forwarding.want(network)
             if plan.rules.wanted:
@@ -89,7 +91,7 @@ class Networks:
         ipv6 = any(prefix.version == 6 for prefix in rules.prefixes)
         if ipv6 and not rules.internal:
             kernel.forwarding.check(what)
-        kernel.firewall.add_network(network, rules, links, self._macs_of(network))
+        kernel.firewall.add_network(network, what, rules, links, self._macs_of(network))
         if rules.internal:
             return
         try:
@@ -115,7 +117,12 @@ class Networks:
             if not self._kernel.forwarding.from_elsewhere(
                 version, lambda name: name in own or name.startswith(LINK_MARK)
             ):
-                emit("network.not_forwarded", network=network, network_name="", option=SWITCHES[version])
+                emit(
+                    "network.not_forwarded",
+                    network=network,
+                    network_name=self._called.get(network, ""),
+                    option=SWITCHES[version],
+                )
 
     def _macs_of(self, network: str) -> list[bytes]:
         """Return the MAC addresses that the host has on a network's bridges."""
@@ -293,6 +300,7 @@ class Networks:
             kernel.gateways.pop(key, None)
             kernel.stars.pop(key, None)
         kernel.titles.pop(network, None)
+        self._called.pop(network, None)
         self.put_back(network)
 
     def put_back(self, network: str = "") -> None:

@@ -78,9 +78,11 @@ class Firewall:
 
     # --- networks -------------------------------------------------------------------------------
 
-    def add_network(self, network: str, rules: NetworkRules, links: Sequence[int], macs: Sequence[bytes] = ()) -> None:
-        """Have rules for a network, of those links, which have those MAC addresses."""
-        check_bridged(f"network {network[:12]}", rules)
+    def add_network(
+        self, network: str, what: str, rules: NetworkRules, links: Sequence[int], macs: Sequence[bytes] = ()
+    ) -> None:
+        """Have rules for a network, of those links, which have those MAC addresses; errors call it ``what``."""
+        check_bridged(what, rules)
         with self._lock:
             elements = [(f"ours{prefix.version}", prefix_key(prefix), b"") for prefix in rules.prefixes]
             elements += [("links", index_key(index), b"") for index in links]
@@ -106,7 +108,7 @@ class Firewall:
             new = [one for one in elements if one not in known]
             self._networks[network] = elements  # before it is asked for: an interrupt must find it
             try:
-                self._commit(f"network {network[:12]}", Change((), new))
+                self._commit(what, Change((), new))
             except Exception:
                 if known:
                     self._networks[network] = known
