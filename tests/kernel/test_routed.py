@@ -177,7 +177,7 @@ def test_without_a_switch_for_each_device(controller: Controller, monkeypatch: p
     assert controller._dataplane._networks._kernel is controller._dataplane._kernel  # type: ignore[attr-defined]
     forwarding = controller._dataplane._kernel.forwarding  # type: ignore[attr-defined]
     read = forwarding._read
-    monkeypatch.setattr(forwarding, "_read", lambda name: None if "force" in name else read(name))
+    monkeypatch.setattr(forwarding, "_read", lambda name, *which: None if "force" in name else read(name, *which))
     switch = Path("/proc/sys/net/ipv6/conf/all/forwarding")
     if switch.read_text().strip() == "1":
         pytest.skip("this kernel is an older one")
