@@ -51,6 +51,17 @@ def flooded() -> dict[str, int]:
     return found
 
 
+def indexes() -> set[int]:
+    with IPRoute() as ip:
+        return {link["index"] for link in ip.get_links()}
+
+
+def own(controller: Controller) -> set[int]:
+    """Of the links that the star of the only network has made."""
+    [star] = controller._dataplane._kernel.stars.values()  # type: ignore[attr-defined]
+    return set(star.links)
+
+
 def place(endpoint: Endpoint) -> str:
     assert endpoint.sandbox is not None
     return endpoint.sandbox.key
@@ -181,14 +192,26 @@ def test_somebody_else_has_ports(controller: Controller, monkeypatch: pytest.Mon
     assert unreached(network, network.attach(1, strict=True), (0,)) == []
 
 
-@pytest.mark.parametrize("error", [errors.KernelError("no", 12), KeyboardInterrupt()])
+@pytest.mark.parametrize("count", [8, 16])
+@pytest.mark.parametrize(
+    ("error", "done"),
+    [(errors.KernelError("no", 12), False), (errors.KernelError("no", 12), True), (KeyboardInterrupt(), True)],
+)
 def test_growth_that_fails_at_any_step(
-    controller: Controller, few_ports: None, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    controller: Controller,
+    few_ports: None,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    done: bool,
+    count: int,
 ) -> None:
-    """Whatever fails, the network is as it was, and grows the next time."""
+    """Whatever fails, before or after it is done, the network is as it was, and grows the next time.
+
+    The first growth makes all bridges, the second one leaf.
+    """
     network = controller.create_network("bridge", "net", **BOTH)
-    endpoints = network.attach(8, strict=True)
-    before = links(), entries(), flooded()
+    endpoints = network.attach(count, strict=True)
+    before, shape = (links(), entries(), flooded()), kinds()
     box = controller.create_sandbox("box")
     one = network.create_endpoint("one")
     names = ("carry_out", "carry_out_once", "first_failure")
@@ -199,9 +222,12 @@ def test_growth_that_fails_at_any_step(
         def call(*arguments: Any, **named: Any) -> Any:
             nonlocal steps
             steps -= 1
+            if steps == 0 and not done:
+                raise error
+            result = real[name](*arguments, **named)
             if steps == 0:
                 raise error
-            return real[name](*arguments, **named)
+            return result
 
         return call
 
@@ -214,17 +240,37 @@ def test_growth_that_fails_at_any_step(
         except (errors.KernelError, KeyboardInterrupt):
             steps = 0
             assert one.sandbox is None
-            if kinds() == "b":
+            if kinds() == shape:
                 assert (links(), entries(), flooded()) == before, f"step {number}"
             else:  # it had grown, and stays so until the network goes
                 grown += 1
-                assert entries() == (8 * 3, 8 * 4)
+                assert entries() == (count * 3, count * 4)
+            assert own(controller) <= indexes()
             continue
         break
-    assert number > 5
-    assert grown == 1
+    assert number > (5 if count == 8 else 2)
+    assert grown >= 1
     steps = 0
     assert unreached(network, [one, *endpoints], (1, 4)) == []
+
+
+def test_growth_where_a_name_is_taken(controller: Controller, few_ports: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is made anew under other names, and of the first attempt nothing stays."""
+    network = controller.create_network("bridge", "net", **BOTH)
+    endpoints = network.attach(8, strict=True)
+    kind, real = type(controller._instance), type(controller._instance).link_name
+    asked = []
+
+    def taken(instance: Any, letter: str) -> str:
+        asked.append(letter)
+        return "lo" if asked.count(letter) == 1 and letter in "al" else real(instance, letter)
+
+    monkeypatch.setattr(kind, "link_name", taken)
+    endpoints += network.attach(1, strict=True)
+    assert [asked.count(letter) for letter in "hal"] == [2, 2, 2]
+    assert kinds() == "abhl" + "t" * 8
+    assert own(controller) <= indexes()
+    assert unreached(network, endpoints, (1, 4)) == []
 
 
 def test_many_threads_grow_one_network(controller: Controller, few_ports: None) -> None:

@@ -313,14 +313,18 @@ class Star:
                 put(batch)
                 refused = carry_out_once(self._kernel.host, batch)
             except BaseException:
-                self._delete(self._links[before:])
+                self._unmake(before)
                 raise
             if refused is None:
                 return
-            self._delete(self._links[before:])
-            del self._links[before:]
+            self._unmake(before)
             if refused.errno not in _AGAIN or attempt == TRIES - 1:
                 raise failure(self._what, refused)
+
+    def _unmake(self, before: int) -> None:
+        """Delete the links after the first so many, and forget them: their numbers may be somebody else's next."""
+        self._delete(self._links[before:])
+        del self._links[before:]
 
     def _put_hub(self, batch: Batch) -> None:
         """Append the hub and the answerer, with its trunk and the port that nothing is behind."""
