@@ -8,15 +8,16 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from pyroute2 import IPRoute, NetNS
 
 from driverapi import Controller, DriverRegistry, errors
 from driverapi._native import Batch, NetlinkError, NetlinkSocket
-from driverapi.dataplane import teardown
+from driverapi.dataplane import networks, teardown
 from driverapi.dataplane.failures import carry_out
+from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.star import Star
 from driverapi.drivers.bridge import BridgeDriver
 from driverapi.network import Network
@@ -234,6 +235,26 @@ def test_refused_network_leaves_nothing(controller: Controller) -> None:
     controller.create_network("bridge", "net", ipv4="10.1.0.0/24").delete()
 
 
+@pytest.mark.parametrize("done", [False, True])
+def test_a_network_that_fails_half_way_leaves_nothing(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """Its bridge is there when the messages that dress it fail, before or after they are done."""
+    before, real = host_links(), networks.first_failure
+
+    def failing(*arguments: Any) -> NoReturn:
+        monkeypatch.setattr(networks, "first_failure", real)  # the undo works
+        if done:
+            real(*arguments)
+        raise errors.KernelError("refused", 12)
+
+    monkeypatch.setattr(networks, "first_failure", failing)
+    with pytest.raises(errors.KernelError, match="refused"):
+        controller.create_network("bridge", "net", ipv4="10.1.0.0/24")
+    assert host_links() == before
+    controller.create_network("bridge", "net", ipv4="10.1.0.0/24").delete()
+
+
 def test_the_link_is_gone_already(controller: Controller) -> None:
     """What somebody deleted behind our back is as wanted: taking it away is no error."""
     network = controller.create_network("bridge", "net", ipv4="10.1.0.0/24")
@@ -244,6 +265,17 @@ def test_the_link_is_gone_already(controller: Controller) -> None:
                 ip.link("del", index=ip.link_lookup(ifname=name)[0])
     network.detach(endpoints)
     assert network.endpoints == []
+
+
+def test_endpoints_that_all_fail_keep_no_group(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(star: Star) -> NoReturn:
+        raise errors.KernelLimitError("no port", 54)
+
+    monkeypatch.setattr(Star, "take_port", refuse)
+    network = controller.create_network("bridge", "net", ipv4="10.1.0.0/24")
+    assert all(isinstance(one.error, errors.KernelLimitError) for one in network.attach(3))
+    groups = controller._dataplane._kernel.groups  # type: ignore[attr-defined]
+    assert set(groups._members) == {COMMON}
 
 
 def test_part_of_a_bulk_goes(controller: Controller) -> None:

@@ -11,10 +11,12 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from driverapi import Controller, errors
+from driverapi.dataplane import networks
 from driverapi.network import Network
 from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place, run, server, tables
 
@@ -131,6 +133,26 @@ def test_a_port_is_held_so_that_nobody_else_takes_it(net: Network) -> None:
     with socket.create_server(("127.0.0.1", 8080)):
         pass
     assert [str(port) for port in one.ports] == ["0.0.0.0:5353->10.77.0.2:53/udp"]
+
+
+def test_a_first_port_that_fails_leaves_no_rules(
+    ctl: Controller, net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network's rules are there when its link is to forward, which fails: they go, and come with the next port."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise errors.KernelError("refused", 12)
+
+    (one,) = net.attach(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(networks, "first_failure", refuse)
+        with pytest.raises(errors.KernelError, match="refused"):
+            one.publish("8080:80")
+    table = f"driverapi-{ctl._instance.id}"  # type: ignore[union-attr]
+    assert not any(contents(table).values())
+    with server(place(one), 80):
+        one.publish("8080:80")
+        assert ask("127.0.0.1", 8080) == "10.77.0.1"
 
 
 def test_one_call_is_one_transaction(ctl: Controller, net: Network) -> None:

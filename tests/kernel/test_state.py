@@ -15,6 +15,7 @@ from _fastnet.netns import open as open_namespace
 from _fastnet.socket import NetlinkSocket
 from driverapi import Controller, Endpoint, Network, errors
 from driverapi.dataplane import star
+from driverapi.dataplane.groups import COMMON
 from driverapi.leftovers import take_inventory, wait_until_drained
 
 DUAL = {"ipv4": "10.77.0.0/20", "ipv6": "fd77::/64"}
@@ -53,6 +54,8 @@ class Place:
             network.delete()
         for box in ctl.sandboxes:
             box.delete()
+        groups = ctl._dataplane._kernel.groups  # type: ignore[attr-defined]
+        assert set(groups._members) == {COMMON}, "a number of a group is lost"
         ctl.close()
 
 

@@ -401,6 +401,7 @@ class Star:
             self._raise(first_failure(self._what, kernel.host, batch, GONE))
         else:
             self._raise(self._delete(self._links))
+        kernel.groups.discard(self._group, self._links)  # which it has of an earlier process
         kernel.groups.give_back(self._group)
         self._links.clear()
         self._group = COMMON
