@@ -154,6 +154,10 @@ def plugin() -> None:
         ("IpamDriver.RequestAddress", {"PoolID": "10.7.0.0/24", "Address": "", "Options": {"RequestAddressType": "x"}}),
         ("IpamDriver.ReleaseAddress", {"PoolID": "10.7.0.0/24", "Address": "10.7.0.1"}),
         ("IpamDriver.ReleasePool", {"PoolID": "10.7.0.0/24"}),
+        (  # what mutations of the above found
+            "NetworkDriver.ProgramExternalConnectivity",
+            {**one, "Options": {"com.docker.network.portmap": [{"Pord": 80}]}},
+        ),
     ]
     head = "POST /{} HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {}\r\n\r\n"
     for number, (verb, document) in enumerate(asked):

@@ -81,6 +81,8 @@ def test_what_is_understood(given: Any, expected: list[PortSpec]) -> None:
         ({"Port": "x"}, "cannot be understood"),
         ({"Port": 80, "HostPort": 90, "HostPortEnd": 80}, "no ports of the host"),
         ({"80/tcp": ["8080"]}, "cannot be understood"),
+        ({"80/tcp": 8080}, "cannot be understood"),
+        ({"80/tcp": {"HostPort": "8080"}}, "cannot be understood"),
         (PortSpec(0), "not a port"),
         (PortSpec(80, "tcp", None, 0, 90), "no ports of the host"),
     ],

@@ -296,7 +296,9 @@ def _parse_mapping(given: Mapping[str, Any]) -> list[PortSpec]:
     found = []
     for port, places in given.items():
         inner, _, protocol = str(port).partition("/")
-        for place in [{}] if places is None or places == [] else places:
+        if not isinstance(places, list | tuple | None):
+            raise _unreadable(given)
+        for place in places or [{}]:
             if not isinstance(place, Mapping):
                 raise _unreadable(given)
             again = {str(name).lower(): value for name, value in place.items()}
