@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.plugin import Plugin
@@ -23,6 +27,24 @@ class AskedError(Exception):
         super().__init__(status, document)
         self.status = status
         self.document = document
+
+
+def make_authority(place: Path) -> Path:
+    """Make keys of an authority, of a server and of a client in a directory, and return that; skips without openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=place, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
+    for who in ("server", "client"):
+        (place / f"{who}.ext").write_text("subjectAltName=IP:127.0.0.1\n")
+        openssl("req", *key, "-keyout", f"{who}.key", "-out", f"{who}.csr", "-subj", f"/CN={who}")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{who}.ext")
+        openssl("x509", "-req", "-in", f"{who}.csr", "-out", f"{who}.pem", *signed)
+    return place
 
 
 class Engine:

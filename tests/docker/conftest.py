@@ -41,6 +41,7 @@ class Host:
     def __init__(self, engine: Engine, directory: str, state: str) -> None:
         self.engine = engine
         self.directory = directory
+        self.name = NAME  # another one where the engine is not to remember the address of the socket
         self.state = ("--state", f"{state}/plugin.db", "--grace", "1")
         self.socket = Path(f"/proc/{engine.process}/root/run/docker/plugins/{NAME}.sock")
         self._plugin: subprocess.Popen[str] | None = None
@@ -50,18 +51,8 @@ class Host:
     def command(self, *more: str) -> list[str]:
         """Return what starts the plugin in the network of the engine."""
         program = "from driverapi.cli import main; main()"
-        return [
-            *self._net(),
-            sys.executable,
-            "-c",
-            program,
-            "serve",
-            "--name",
-            NAME,
-            "--socket",
-            str(self.socket),
-            *more,
-        ]
+        where = [] if "--tcp" in more else ["--socket", str(self.socket)]
+        return [*self._net(), sys.executable, "-c", program, "serve", "--name", self.name, *where, *more]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,7 +107,7 @@ class Host:
         )
         assert self._plugin.stdout is not None
         line = self._plugin.stdout.readline()
-        assert line.startswith(f"{NAME}: driver "), line
+        assert line.startswith(f"{self.name}: driver "), line
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the plugin; return its exit status."""
@@ -216,10 +207,12 @@ class Host:
 
     # --- the engine -------------------------------------------------------------------------------
 
-    def network(self, name: str, *, ipam: str = NAME, **more: Any) -> str:
+    def network(self, name: str, *, ipam: str = "", **more: Any) -> str:
         """Create a network of the plugin."""
         config = more.pop("config", [])
-        return self.engine.create_network(name, Driver=NAME, IPAM={"Driver": ipam, "Config": config}, **more)
+        return self.engine.create_network(
+            name, Driver=self.name, IPAM={"Driver": ipam or self.name, "Config": config}, **more
+        )
 
     def run(self, name: str, network: str, *, ip: str = "", mac: str = "", port: int = 0, **host: Any) -> Container:
         """Start a container that sleeps."""
@@ -258,7 +251,7 @@ class Host:
         for container in self.engine.request("GET", "/containers/json?all=true"):
             self.remove(container["Id"])
         for network in self.engine.request("GET", "/networks"):
-            if NAME in (network["Driver"], network["IPAM"]["Driver"]):
+            if self.name in (network["Driver"], network["IPAM"]["Driver"]):
                 self.remove_networks(network["Id"])
 
     def remove_networks(self, *names: str) -> None:

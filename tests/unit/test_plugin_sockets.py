@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -13,7 +12,9 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,10 @@ from driverapi.cli import main as _main  # noqa: F401 - the extra is installed
 from driverapi.cli.serve import serve
 from driverapi.plugin import Plugin, Tls, write_spec
 from driverapi.plugin.sockets import UnixListener
+from driverapi.store.contract import State
+from driverapi.store.sqlite import SqliteStore
 from driverapi.testing import FakeDataplane
+from tests.plugins import make_authority
 
 
 @pytest.fixture
@@ -33,6 +37,13 @@ def plugin() -> Iterator[Plugin]:
     made = Plugin("null", dataplane=FakeDataplane())
     yield made
     made.close()
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def health(path: Path) -> dict[str, object]:
@@ -138,21 +149,7 @@ def test_paths_that_are_none(plugin: Plugin, path: str) -> None:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys of an authority, of a server and of a client, made by openssl."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    place = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=place, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
-    for who in ("server", "client"):
-        (place / f"{who}.ext").write_text("subjectAltName=IP:127.0.0.1\n")
-        openssl("req", *key, "-keyout", f"{who}.key", "-out", f"{who}.csr", "-subj", f"/CN={who}")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{who}.ext")
-        openssl("x509", "-req", "-in", f"{who}.csr", "-out", f"{who}.pem", *signed)
-    return place
+    return make_authority(tmp_path_factory.mktemp("tls"))
 
 
 def files(authority: Path) -> Tls:
@@ -206,7 +203,7 @@ def test_19_spec_files(tmp_path: Path) -> None:
     assert path.name == "dv.json"
     assert document == {
         "Name": "dv",
-        "Addr": "tcp://10.0.0.1:99",
+        "Addr": "https://10.0.0.1:99",
         "TLSConfig": {"InsecureSkipVerify": False, "CAFile": "/a", "CertFile": "/c", "KeyFile": "/k"},
     }
     assert sorted(os.listdir(tmp_path)) == ["dv.json", "etc"]
@@ -241,6 +238,60 @@ def test_arguments_that_do_not_go_together(arguments: list[str], said: str) -> N
     done = CliRunner().invoke(serve, arguments)
     assert done.exit_code == 2
     assert said in done.output
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from driverapi.plugin import Plugin
+from driverapi.testing import FakeDataplane
+from tests.support import OwnDriver
+
+place = Path(sys.argv[1])
+
+class Slow(OwnDriver):
+    def create_network(self, network_id, options):
+        (place / network_id).touch()
+        while not (place / "go on").exists():
+            time.sleep(0.01)
+        super().create_network(network_id, options)
+
+with Plugin(Slow(), name="slow", dataplane=FakeDataplane(), state=place / "slow.db") as plugin:
+    plugin.serve(place / "p.sock")
+"""
+
+
+def ask_for_a_network(path: Path, id: str) -> int:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        body = json.dumps({"NetworkID": id}).encode()
+        client.sendall(b"POST /NetworkDriver.CreateNetwork HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        return int(client.recv(100).split()[1])
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_requests_under_way(tmp_path: Path, how: signal.Signals) -> None:
+    """They are finished and answered, and what they made is in the state; who comes then finds nobody."""
+    path = tmp_path / "p.sock"
+    command = [sys.executable, "-c", SLOW, str(tmp_path)]
+    with subprocess.Popen(command) as process, ThreadPoolExecutor(2) as pool:
+        try:
+            until(path.exists)
+            under_way = [pool.submit(ask_for_a_network, path, id) for id in ("one", "two")]
+            until(lambda: all((tmp_path / id).exists() for id in ("one", "two")))
+            process.send_signal(how)
+            until(lambda: not path.exists())
+            with pytest.raises(FileNotFoundError):
+                ask_for_a_network(path, "late")
+            assert process.poll() is None
+            (tmp_path / "go on").touch()
+            assert [one.result(10) for one in under_way] == [200, 200]
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+    kept = {record.id: record.state for record in SqliteStore(tmp_path / "slow.db", reading=True).records()}
+    assert kept == {"one": State.CREATED, "two": State.CREATED}
 
 
 @pytest.mark.parametrize("tcp", [False, True])

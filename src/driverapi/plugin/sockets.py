@@ -182,7 +182,12 @@ def write_spec(directory: str | os.PathLike[str], name: str, address: str, tls: 
         path, text = Path(directory, f"{name}.spec"), address.encode() + b"\n"
     else:
         files = {"CAFile": tls.authority, "CertFile": tls.certificate, "KeyFile": tls.key}
-        document = {"Name": name, "Addr": address, "TLSConfig": {"InsecureSkipVerify": False, **files}}
+        # To an engine "tcp" is plain HTTP, whatever files there are.
+        document = {
+            "Name": name,
+            "Addr": address.replace("tcp:", "https:", 1),
+            "TLSConfig": {"InsecureSkipVerify": False, **files},
+        }
         path, text = Path(directory, f"{name}.json"), msgspec.json.format(msgspec.json.encode(document)) + b"\n"
     with _told(f"spec file {path}"):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
