@@ -333,6 +333,8 @@ def test_13_a_network_that_could_not_be_deleted_goes_later(endpoint: Engine) -> 
         endpoint.ask("DeleteNetwork", NetworkID=NET)
     assert endpoint.plugin._lifecycle.networks() == [NET]
     assert endpoint.plugin._reconciler._owed == {NET}
+    endpoint.network()  # it is wanted after all
+    assert endpoint.plugin._reconciler._owed == set()
     endpoint.dataplane.stuck.clear()
     endpoint.plugin._reconciler.owe(NET)  # look now, and not in some seconds
     end = time.monotonic() + 10

@@ -134,6 +134,8 @@ class NetworkVerbs:
                         f"network {id[:12]} exists already, and is another; delete it first"
                     )
                 self._asked[id] = asked
+                if self.reconciler is not None:
+                    self.reconciler.owe_no_more(id)
                 return EMPTY
             self._lifecycle.create_network(id, self._driver, options, data.encode(asked) if self._keeps else None)
             self._asked[id] = asked

@@ -87,6 +87,11 @@ class Reconciler:
             self._owed.add(network)
             self._begin()
 
+    def owe_no_more(self, network: str) -> None:
+        """Leave a network alone: its engine wants it after all."""
+        with self._told:
+            self._owed.discard(network)
+
     def _begin(self) -> None:
         """Look soon; called with the lock held."""
         self._pause = 0.0
@@ -158,6 +163,8 @@ class Reconciler:
         with self._told:
             owed = list(self._owed)
         for network in owed:
+            if network not in self._owed:
+                continue
             try:
                 self._verbs.end_network(network)
             except Exception as error:
