@@ -46,6 +46,8 @@ def test_pools_of_a_state(run: Run, tmp_path: Path) -> None:
     assert "local/10.78.0.0/29" in table
     assert "40.0%" in table
     assert "10.78.0.6" in run("pool", "ls", "lab", "--addresses").stdout
+    [lab], [web] = (loaded(run("network", "inspect", name)) for name in ("lab", "web"))
+    assert (lab["aux_addresses"], lab["ip_range"], web["ip_range"]) == (["10.78.0.6"], [], ["10.77.0.64/28"])
     networks = {one["name"]: one["options"] for one in loaded(run("network", "ls", "--json"))}
     assert networks["lab"] == {"com.docker.network.internal": True}
     assert networks["any"] == {"com.example.team": "red"}

@@ -85,6 +85,12 @@ def test_a_network_through_its_life(run: Run, tmp_path: Path) -> None:
         "gateway": "10.77.0.1",
         "gateway_ipv6": "fd77::1",
         "options": {},
+        "ipam": "default",
+        "ipam_options": {},
+        "space": "local",
+        "ip_range": [],
+        "aux_addresses": [],
+        "serial": False,
         "endpoints": [],
     }
     key = run("sandbox", "create", "box").stdout.strip()

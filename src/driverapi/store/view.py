@@ -76,7 +76,17 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class NetworkView:
-    """A network; its endpoints by name, prefixes and gateways as text or None."""
+    """A network; its endpoints by name, prefixes and gateways as text or None.
+
+    Attributes
+    ----------
+    ipam, ipam_options, space : str, mapping, str
+        Who gives its addresses, what only that understands, and the address space.
+    ip_range, aux_addresses : tuple of str
+        Parts of the prefixes that addresses are given from; addresses that nobody may have.
+    serial : bool
+        Whether the next address is given, and not the lowest.
+    """
 
     name: str
     id: str
@@ -87,6 +97,12 @@ class NetworkView:
     gateway: str | None
     gateway_ipv6: str | None
     options: dict[str, Any]
+    ipam: str
+    ipam_options: dict[str, Any]
+    space: str
+    ip_range: tuple[str, ...]
+    aux_addresses: tuple[str, ...]
+    serial: bool
     endpoints: tuple[EndpointView, ...]
     realised: Any = field(default=None, repr=False)
 
@@ -277,6 +293,12 @@ def _network(record: Record, data: NetworkData, endpoints: list[EndpointView]) -
         gateways.get(4),
         gateways.get(16),
         data.options,
+        data.ipam,
+        data.ipam_options,
+        data.space,
+        tuple(str(Address(*one.within)) for one in data.prefixes if one.within is not None),
+        tuple(format_ip(ip) for one in data.prefixes for ip in one.exclude),
+        any(one.serial for one in data.prefixes),
         tuple(endpoints),
         None if made is None else made.realised,
     )
