@@ -38,6 +38,16 @@ def test_what_a_sandbox_cannot_reach_is_left_out(ipv6: bool, left: tuple[str, ..
     assert resolvconf.filtered(resolvconf.parse(HOST), ipv6=ipv6).nameservers == left
 
 
+def test_who_has_ipv6_alone_has_name_servers_of_it() -> None:
+    conf = resolvconf.parse(HOST)
+    assert resolvconf.filtered(conf, ipv6=True, ipv4=False).nameservers == ("2001:db8::1",)
+    bare = ResolvConf(("192.0.2.1",))
+    six = ("2001:4860:4860::8888", "2001:4860:4860::8844")
+    assert resolvconf.filtered(bare, ipv6=True, ipv4=False).nameservers == six
+    theirs = ["192.0.2.9"]
+    assert resolvconf.filtered(bare, ipv6=True, ipv4=False, fallback=theirs).nameservers == ("192.0.2.9",)
+
+
 @pytest.mark.parametrize("server", ["127.0.0.1", "127.1.2.3", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1", "fe80::1%lo"])
 def test_loopback_in_every_form_is_left_out(server: str) -> None:
     conf = ResolvConf((server,), ("example",))

@@ -200,12 +200,20 @@ def test_the_resolver_is_told_what_the_host_is_told(world: World, web: Network, 
     assert resolvconf.parse(text(box, "resolv.conf")) == expected
     host_file.write_text("nameserver 2001:db8::1\nnameserver 127.0.0.1\n")
     box.refresh()
-    assert resolvconf.parse(text(box, "resolv.conf")).nameservers == resolvconf.FALLBACK
+    assert resolvconf.parse(text(box, "resolv.conf")).nameservers == ("8.8.8.8", "8.8.4.4")
     join(web, "one", box)
     assert resolvconf.parse(text(box, "resolv.conf")).nameservers == ("2001:db8::1",), "it has IPv6 now"
     host_file.unlink()
     box.refresh()
-    assert resolvconf.parse(text(box, "resolv.conf")) == resolvconf.ResolvConf(resolvconf.FALLBACK)
+    assert resolvconf.parse(text(box, "resolv.conf")) == resolvconf.ResolvConf(("8.8.8.8", "8.8.4.4"))
+
+
+def test_a_sandbox_of_ipv6_alone_is_told_of_servers_of_ipv6(world: World, host_file: Path) -> None:
+    host_file.write_text("nameserver 192.0.2.1\nnameserver 2001:db8::1\n")
+    box = world.ctl.create_sandbox("box", services=True)
+    assert resolvconf.parse(text(box, "resolv.conf")).nameservers == ("192.0.2.1",)
+    join(world.ctl.create_network("bridge", "six", ipv6="fd06::/64"), "one", box)
+    assert resolvconf.parse(text(box, "resolv.conf")).nameservers == ("2001:db8::1",)
 
 
 def test_behind_systemds_resolver_its_own_servers_are_taken(

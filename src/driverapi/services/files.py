@@ -271,8 +271,11 @@ class SandboxFiles:
         def resolved(text: str | None) -> str | None:
             if text is not None and not resolvconf.is_ours(text):
                 return None
-            ipv6 = any(":" in ip for one in endpoints for ip in _addresses(one))
-            return resolvconf.build(files.services.resolv_conf(host_resolv_conf(), ipv6=ipv6))
+            families = {":" in ip for one in endpoints for ip in _addresses(one)}
+            wanted = files.services.resolv_conf(
+                host_resolv_conf(), ipv6=True in families, ipv4=families != {True}
+            )  # who has no address yet is taken to get one of IPv4
+            return resolvconf.build(wanted)
 
         with _opened(files.directory) as directory:
             _replace(directory, files, HOSTS, renewed)

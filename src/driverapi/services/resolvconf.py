@@ -18,8 +18,8 @@ from driverapi.services.hosts import is_hostname
 __all__ = ["FALLBACK", "ResolvConf", "build", "check_options", "check_search", "check_servers", "filtered", "is_ours"]
 __all__ += ["parse"]
 
-FALLBACK: Final = ("8.8.8.8", "8.8.4.4")
-"""Name servers of who has none that can be reached from a sandbox, unless others are named."""
+FALLBACK: Final = ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
+"""Name servers of who has none that can be reached from a sandbox, unless others are named: of IPv4, if it has that."""
 
 _SEAL: Final = "# driverapi: as long as this is the hash of what is above, it may be written anew: sha256 "
 _LOOPBACK: Final = bytes(15) + b"\1"
@@ -66,21 +66,23 @@ def parse(text: str) -> ResolvConf:
     return ResolvConf(tuple(servers), search, tuple(options))
 
 
-def filtered(conf: ResolvConf, *, ipv6: bool, fallback: Sequence[str] = FALLBACK) -> ResolvConf:
+def filtered(conf: ResolvConf, *, ipv6: bool, ipv4: bool = True, fallback: Sequence[str] = FALLBACK) -> ResolvConf:
     """Leave out the name servers that a sandbox cannot reach; where none is left, take others.
 
     Left out are those of the host's loopback (127.0.0.0/8, ``::1``, and the unspecified address, which means the
-    same), those with a zone, which names a link of the host, and those of IPv6 for who has none.
+    same), those with a zone, which names a link of the host, and those of a family that the sandbox has not.
 
     Parameters
     ----------
-    ipv6 : bool
+    ipv6, ipv4 : bool
         The sandbox has an address of it.
     fallback : sequence of str
-        The others.
+        The others: those of IPv4, for who has none those of IPv6; all of them, if there are none of that family.
     """
-    servers = tuple(one for one in conf.nameservers if _is_reachable(one, ipv6=ipv6))
-    return replace(conf, nameservers=servers or tuple(fallback))
+    servers = tuple(one for one in conf.nameservers if _is_reachable(one, ipv4=ipv4, ipv6=ipv6))
+    if not servers:
+        servers = tuple(one for one in fallback if (":" in one) is not ipv4) or tuple(fallback)
+    return replace(conf, nameservers=servers)
 
 
 def build(conf: ResolvConf) -> str:
@@ -156,12 +158,12 @@ def _packed(word: str) -> bytes | None:
         return None
 
 
-def _is_reachable(server: str, *, ipv6: bool) -> bool:
+def _is_reachable(server: str, *, ipv4: bool, ipv6: bool) -> bool:
     ip = _packed(server)
     if ip is None or "%" in server:
         return False
     if len(ip) == 16 and ip.startswith(_MAPPED):
         ip = ip[12:]
     if len(ip) == 4:
-        return ip[0] != 127 and any(ip)
+        return ipv4 and ip[0] != 127 and any(ip)
     return ipv6 and any(ip) and ip != _LOOPBACK

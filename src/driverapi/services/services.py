@@ -72,7 +72,7 @@ class Services:
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def resolv_conf(self, host: str, *, ipv6: bool) -> resolvconf.ResolvConf:
+    def resolv_conf(self, host: str, *, ipv6: bool, ipv4: bool = True) -> resolvconf.ResolvConf:
         """Return what the resolver is told, where the host's file has that text."""
         found = resolvconf.parse(host)
         search = tuple(self.dns_search) or found.search
@@ -83,7 +83,7 @@ class Services:
         )
         if self.dns:  # as its user wants them
             return conf
-        return resolvconf.filtered(conf, ipv6=ipv6, fallback=[str(one) for one in self.dns_fallback])
+        return resolvconf.filtered(conf, ipv6=ipv6, ipv4=ipv4, fallback=[str(one) for one in self.dns_fallback])
 
     def names(self, sandbox: str) -> tuple[str, ...]:
         """Return the names of the sandbox itself, the canonical one first; none where its own can be none."""
