@@ -125,6 +125,24 @@ def _switch(index: int, up: bool) -> Batch:
     return batch
 
 
+def test_a_link_that_somebody_renames(ctl: Controller, host: NetlinkSocket) -> None:
+    net = ctl.create_network("bridge", "web", ipv4="10.5.0.0/24")
+    (endpoint,) = net.attach(1, strict=True)
+    index, name = host_link(ctl, endpoint)
+    with ctl.events() as stream:
+        batch = _switch(index, False)
+        batch.set_link(index, new_name="theirs")
+        batch.set_link(index, up=True)
+        assert host.execute(batch).ok
+        assert {one.link for one in drained(stream)} <= {name, "theirs"}  # type: ignore[attr-defined]
+        batch = Batch()
+        batch.delete_link(index)
+        assert host.execute(batch).ok
+        event = stream.get(10)
+        assert isinstance(event, LinkLost)
+        assert (event.endpoint, event.link, event.gone) == (endpoint.name, "theirs", True)
+
+
 def test_our_own_doings_are_no_loss(ctl: Controller) -> None:
     net = ctl.create_network("bridge", "web", ipv4="10.5.0.0/16", ipv6="fd05::/64")
     with ctl.events() as stream:

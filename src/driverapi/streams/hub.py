@@ -292,9 +292,10 @@ class Hub:
         """Take note of whether a link has its carrier."""
         with self._lock:
             watched = self._links.get(index)
-            if watched is None or watched.name != name or watched.lost is not carrier or self._is_ours(watched):
+            if watched is None or self._is_ours(watched):
                 return
-            if watched.cut:
+            watched.name = name  # somebody may have renamed it: had it been deleted, it would not be known any more
+            if watched.lost is not carrier or watched.cut:
                 return
             watched.lost = not carrier
         if carrier:
