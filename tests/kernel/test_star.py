@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from driverapi import Controller, errors
+from driverapi._native import Batch, NetlinkError, NetlinkSocket
 from driverapi.dataplane import star as stars
 from driverapi.dataplane.groups import COMMON
 from driverapi.endpoint import Endpoint
@@ -271,6 +273,34 @@ def test_growth_where_a_name_is_taken(controller: Controller, few_ports: None, m
     assert kinds() == "abhl" + "t" * 8
     assert own(controller) <= indexes()
     assert unreached(network, endpoints, (1, 4)) == []
+
+
+def test_entries_that_are_refused(controller: Controller, few_ports: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cannot be made known is undone; who cannot be forgotten is to be taken away again."""
+    network = controller.create_network("bridge", "net", **BOTH)
+    endpoints = network.attach(10, strict=True)
+    real = stars.carry_out
+
+    def refuse(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:
+        monkeypatch.setattr(stars, "carry_out", real)  # the next time it works
+        last = len(batch) - 1
+        some = Batch()
+        for position in range(last):
+            some.append(batch.message(position))
+        assert real(socket, some) == {}
+        return {last: NetlinkError(errno.ENOMEM, batch.operation(last))}
+
+    monkeypatch.setattr(stars, "carry_out", refuse)
+    first, second = network.attach(2)
+    assert (first.error, type(second.error)) == (None, errors.KernelError)
+    assert entries() == (11 * 3, 11 * 4)
+    monkeypatch.setattr(stars, "carry_out", refuse)
+    with pytest.raises(errors.BulkError) as caught:
+        network.detach([endpoints[0], first])
+    assert (endpoints[0].error, type(first.error), len(caught.value.exceptions)) == (None, errors.KernelError, 1)
+    network.detach([endpoints[0], first])
+    assert entries() == (9 * 3, 9 * 4)
+    assert unreached(network, endpoints[1:], (1, 4)) == []
 
 
 def test_many_threads_grow_one_network(controller: Controller, few_ports: None) -> None:
