@@ -255,6 +255,23 @@ def test_a_network_that_fails_half_way_leaves_nothing(
     controller.create_network("bridge", "net", ipv4="10.1.0.0/24").delete()
 
 
+def test_a_number_that_is_somebody_elses_is_left_to_them(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each number that is tried is taken, the undo deletes none of those links."""
+    with IPRoute() as ip:
+        ip.link("add", ifname="theirs0", kind="bridge")
+        [index] = ip.link_lookup(ifname="theirs0")
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(type(controller._instance), "link_index", lambda instance: index)
+                with pytest.raises(errors.KernelError):
+                    controller.create_network("bridge", "net", ipv4="10.1.0.0/24")
+            assert "theirs0" in host_links()
+        finally:
+            ip.link("del", index=index)
+
+
 def test_the_link_is_gone_already(controller: Controller) -> None:
     """What somebody deleted behind our back is as wanted: taking it away is no error."""
     network = controller.create_network("bridge", "net", ipv4="10.1.0.0/24")
