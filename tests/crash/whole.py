@@ -218,7 +218,7 @@ def _rules(ctl: Controller) -> Iterator[str]:
     ports = [port for network in ctl.networks for endpoint in network._everyone() for port in endpoint.ports]
     if (count := wanted["inet", "any4"] + wanted["inet", "any6"]) != len(ports):
         yield f"rule: {count} ports are published, endpoints have {len(ports)}"
-    if (held := len(firewall.ports._held)) != len(ports):
+    if (held := sum(map(len, firewall.ports._held.values()))) != len(ports):
         yield f"rule: {held} ports of the host are held, endpoints have {len(ports)}"
 
 
