@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from driverapi import Controller, doctor
+from driverapi import Controller, doctor, errors
 from driverapi._native import socket_in
 from driverapi.network import Network
 from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place, run, server, tables
@@ -142,6 +142,34 @@ def test_a_port_that_is_lost_takes_no_other_with_it(tmp_path: Path, caplog: pyte
                 assert [str(port) for port in ctl.network("web").endpoint(one.name).ports] == kept
     finally:
         everything_away(state)
+
+
+def test_a_port_of_an_address_that_comes_after_the_start(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    with Controller() as other, beyond(other.create_sandbox("outside").key) as outside:
+        run("ip", "addr", "add", "192.0.2.9/32", "dev", "out0")
+        with Controller(state=state) as ctl:
+            options = {**MASQUERADE, "com.docker.network.host_ipv4": "192.0.2.9"}
+            (one,) = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24", options=options).attach(1)
+            one.publish("192.0.2.9:8080:80", "192.0.2.9:8081:80/udp", "8082:80")
+            before, key = [str(port) for port in one.ports], place(one)
+            written = contents(tables()[0])
+        run("ip", "addr", "del", "192.0.2.9/32", "dev", "out0")
+        try:
+            with Controller(state=state) as ctl, server(key, 80):
+                assert ctl.restored is not None
+                assert not ctl.restored.mended
+                one = ctl.network("web").endpoint(one.name)
+                assert [str(port) for port in one.ports] == before
+                assert contents(tables()[0]) == written
+                with pytest.raises(errors.PortTakenError):
+                    one.publish("8080:81")
+                run("ip", "addr", "add", "192.0.2.9/32", "dev", "out0")
+                assert ask("192.0.2.9", 8080, where=outside) == "192.0.2.2"
+                one.unpublish("192.0.2.9:8080:80")
+                one.publish("8080:80")
+        finally:
+            everything_away(state)
 
 
 def test_a_table_that_is_gone_after_a_restart_is_made_anew(tmp_path: Path) -> None:

@@ -175,14 +175,34 @@ class Firewall:
         return answers
 
     def publish_again(self, ports: Sequence[PortMap]) -> dict[PortMap, Exception]:
-        """Publish ports as they were before; return those that cannot be, and why."""
+        """Publish ports as they were before; return those that cannot be, and why.
+
+        One at an address that the host does not have yet is published: it was, and the address may come.
+        """
         wishes = [
             PortWish(one.protocol, ((one.host, one.ip),), one.port, one.host_port, one.host_port) for one in ports
         ]
         if not isinstance(self.publish([wishes])[0], Exception):
             return {}
         answers = self.publish([[wish] for wish in wishes])  # one by one: who is in the way of one is not of all
-        return {port: answer for port, answer in zip(ports, answers, strict=True) if isinstance(answer, Exception)}
+        refused = {port: answer for port, answer in zip(ports, answers, strict=True) if isinstance(answer, Exception)}
+        for port in [port for port, answer in refused.items() if isinstance(answer, errors.InvalidError)]:
+            try:
+                self._expect(port)
+            except errors.DriverAPIError as error:
+                refused[port] = error
+            else:
+                del refused[port]
+        return refused
+
+    def _expect(self, port: PortMap) -> None:
+        self.ports.expect(port)
+        try:
+            with self._lock:
+                self._commit("published ports", Change((), port_elements([port])))
+        except BaseException:
+            self.ports.release([port])
+            raise
 
     def unpublish(self, ports: Iterable[PortMap]) -> None:
         """Take published ports away; those that are not published are passed over."""

@@ -122,6 +122,21 @@ class HostPorts:
             raise
         return answers
 
+    def expect(self, port: PortMap) -> None:
+        """Take a port at an address that the host does not have now: nobody can have it there, and nothing holds it.
+
+        Raises
+        ------
+        errors.PortTakenError
+            It is in the way of one that is published.
+        """
+        place = port.protocol, port.host
+        with self._lock:
+            if self._first_taken(place, [port.host_port]) is not None:
+                raise _taken("published", *place, port.host_port)
+            self._held.setdefault(place, {})[port.host_port] = 0
+            self._single.setdefault((port.protocol, len(port.host)), Counter())[port.host_port] += 1
+
     def check_place(self) -> None:
         """See that the calling thread is in the network namespace that the ports are of.
 
