@@ -17,6 +17,7 @@ import pytest
 
 from driverapi import Controller, errors
 from driverapi.dataplane import networks
+from driverapi.dataplane.firewall.ruleset import make_tables
 from driverapi.network import Network
 from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place, run, server, tables
 
@@ -252,6 +253,20 @@ def test_a_table_that_somebody_deletes_is_made_again(ctl: Controller, net: Netwo
         **{name: len(elements) for name, elements in before.items()},
         "any4": 2,
     }
+
+
+def test_a_table_that_a_dead_instance_of_that_id_left_is_made_anew(ctl: Controller, net: Network) -> None:
+    id = ctl._instance.id  # type: ignore[union-attr]
+    make_tables(id, ("inet", "bridge"))
+    run("nft", f"add element inet driverapi-{id} any4 {{ tcp . 9999 : 10.0.0.1 . 80 }}")
+    run("nft", f"add element bridge driverapi-{id} shut {{ lo }}")
+    (one,) = net.attach(1)
+    one.publish("8080:80")
+    assert [key["concat"] for key, _ in contents(f"driverapi-{id}")["any4"]] == [["tcp", 8080]]
+    shut = {"com.docker.network.bridge.enable_icc": False, "com.docker.network.bridge.name": "br-shut"}
+    ctl.create_network("bridge", "shut", ipv4="10.78.0.0/24", options=shut)
+    assert set(contents(f"driverapi-{id}", "bridge")) == {"gates"}
+    assert [key["concat"] for key, _ in contents(f"driverapi-{id}")["any4"]] == [["tcp", 8080]]
 
 
 def test_the_tables_of_others_are_left_alone(ctl: Controller, net: Network) -> None:

@@ -254,8 +254,11 @@ class Firewall:
         batch = NftBatch(table_name(self._instance))
         encode(batch)
         try:
+            talk = self._socket()
             try:
-                self._socket().commit(batch)
+                if change is not None and not change.families <= self._made:
+                    raise RefusedError(errno.ENOENT, -1)  # if there is one, it is of a dead instance that had our id
+                talk.commit(batch)
             except RefusedError as refused:
                 if refused.errno != errno.ENOENT:
                     raise
@@ -268,7 +271,7 @@ class Firewall:
                 make_tables(self._instance, sorted(whole.families - self._made or whole.families))
                 batch.clear()
                 whole.whole(batch)
-                self._socket().commit(batch)
+                talk.commit(batch)
             self._made |= self._contents.families if change is None else change.families
         except RefusedError as refused:
             raise self._failure(what, refused) from refused
