@@ -337,6 +337,12 @@ EVENTS: Final = MappingProxyType(
             "Such a plugin did not take something away, and did not say why in a way that is known.",
             ("driver", "verb", "network", *_FAULT),
         ),
+        "remote.forgotten": Event(
+            WARNING,
+            "plugin %(driver)s has forgotten an endpoint: %(error)s; it is created there again",
+            "Such a plugin knew nothing of an endpoint that was to join a sandbox.",
+            ("driver", "network", "endpoint", *_FAULT),
+        ),
         "remote.down": Event(
             WARNING,
             "plugin %(driver)s does not answer: %(error)s; it is asked now and then",

@@ -65,6 +65,7 @@ STABLE = {
     "remote.down": "WARNING",
     "remote.failed": "WARNING",
     "remote.ignored": "WARNING",
+    "remote.forgotten": "WARNING",
     "sandbox.created": "INFO",
     "sandbox.deleted": "INFO",
     "sandbox.files_failed": "ERROR",

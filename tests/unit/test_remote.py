@@ -17,7 +17,7 @@ from driverapi import Controller, errors, labels, places
 from driverapi.addresses import parse_prefix
 from driverapi.api import EndpointInfo, IPAMData, JoinInfo, Origin
 from driverapi.plugin import Plugin
-from driverapi.remote import RemoteDriver
+from driverapi.remote import RemoteDriver, RemoteIPAM
 from driverapi.remote.client import PluginClient
 from driverapi.streams.discovery import Node
 from driverapi.testing import DriverConformance, FakeDataplane
@@ -194,6 +194,52 @@ def test_the_life_of_an_endpoint(world: World) -> None:
     head = world.tiny.heads[-1]
     assert head["Accept"] == "application/vnd.docker.plugins.v1.2+json"
     assert "Content-Type" not in head
+
+
+FORGOTTEN = (404, b'{"Err": "no endpoint"}')
+
+
+@pytest.mark.parametrize("form", ["interface", "list"])
+def test_an_endpoint_that_the_plugin_has_forgotten_is_created_again(tmp_path: Path, form: str) -> None:
+    world = World(tmp_path, form=form)
+    filled = {"MacAddress": "02:00:00:00:00:07"}
+    world.tiny.script["CreateEndpoint"] = [{"Interface": filled} if form == "interface" else {"Interfaces": [filled]}]
+    ep = world.network().create_endpoint("ep", options={"colour": "red"})
+    world.tiny.script["Join"] = [FORGOTTEN]
+    ep.join(world.ctl.create_sandbox("box"))
+    first, again = world.tiny.documents("CreateEndpoint")
+    interface = {"Address": "10.60.0.2/16", "AddressIPv6": "", "MacAddress": "02:00:00:00:00:07"}
+    given = {"Interface": interface} if form == "interface" else {"Interfaces": [{"ID": 0, **interface}]}
+    assert again == {**first, **given}
+    assert world.tiny.verbs()[1:5] == ["CreateEndpoint", "Join", "CreateEndpoint", "Join"]
+    ep.leave()
+    world.tiny.script["Join"] = [FORGOTTEN, FORGOTTEN]
+    with pytest.raises(errors.NoEndpointError):
+        ep.join(world.ctl.sandbox("box"))
+    world.close()
+
+
+def test_an_endpoint_that_is_created_again_is_as_it_was(world: World) -> None:
+    ep = world.network().create_endpoint("ep")
+    world.tiny.script["Join"] = [FORGOTTEN]
+    world.tiny.script["CreateEndpoint"] = [{"Interface": {"MacAddress": "02:00:00:00:00:08"}}]
+    with pytest.raises(errors.PluginError, match="all of its own"):
+        ep.join(world.ctl.create_sandbox("box"))
+    assert world.tiny.verbs()[-1] == "DeleteEndpoint"
+    ep.join(world.ctl.sandbox("box"))
+
+
+def test_a_plugin_is_activated_once_by_its_driver_and_its_ipam_together(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path / "tiny.sock")
+    dataplane = FakeDataplane()
+    tiny.links = dataplane.links
+    with Controller(dataplane=dataplane) as ctl:
+        ctl.registry.register("tiny", RemoteDriver("tiny", f"unix://{tiny.path}"))
+        ctl.ipams.register("tiny", RemoteIPAM("tiny", f"unix://{tiny.path}"))
+        ctl.create_network("tiny", "net", ipv4="10.61.0.0/16").attach(1)
+        ctl.create_network("tiny", "other", ipv4="10.60.0.0/16", ipam="tiny").attach(1)
+    assert [verb for verb, _ in tiny.asked].count("Plugin.Activate") == 1
+    tiny.stop()
 
 
 def test_bulk_goes_serially_and_then_not(world: World) -> None:
@@ -464,6 +510,27 @@ def test_our_own_server(tmp_path: Path) -> None:
         driver.delete_network(NET)
         assert plugin.health()["Networks"] == 0
         driver._client.close()
+
+
+def test_our_own_server_may_give_up_an_endpoint_that_is_in_no_sandbox(tmp_path: Path) -> None:
+    with Plugin("bridge", dataplane=FakeDataplane(), grace=0) as plugin:
+        path = plugin.listen(tmp_path / "own.sock")
+        driver = RemoteDriver("own", f"unix://{path}")
+        driver.create_network(NET, {labels.IPAM_DATA: (IPAMData(parse_prefix("10.9.0.0/16"), None),)})
+        info = EndpointInfo(Origin.GIVEN)
+        info._append(0, None, "10.9.0.2/16", None)
+        driver.create_endpoint(NET, END, info, {})
+        assert plugin.health()["Endpoints"] == 1
+        PluginClient("own", f"unix://{path}").check_implements("NetworkDriver")  # another process, or an engine
+        until = time.monotonic() + 20
+        while plugin.health()["Endpoints"] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert plugin.health()["Endpoints"] == 0
+        driver.join(NET, END, KEY, JoinInfo(info), {})
+        assert plugin.health()["Endpoints"] == 1
+        driver.leave(NET, END)
+        driver.delete_endpoint(NET, END)
+        driver.delete_network(NET)
 
 
 class TestConformance(DriverConformance):

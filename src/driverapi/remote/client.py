@@ -358,17 +358,25 @@ def _seconds(what: str, value: float, *, least: float = 0.001) -> float:
     return float(value)
 
 
-_found: Final[weakref.WeakValueDictionary[str, PluginClient]] = weakref.WeakValueDictionary()
+_found: Final[weakref.WeakValueDictionary[tuple[Any, ...], PluginClient]] = weakref.WeakValueDictionary()
 _finding: Final = threading.Lock()
 
 
-def client_of(name: str) -> PluginClient:
-    """Return the client of a plugin that is found by its name: one for its drivers and its IPAM together.
+def client_of(
+    name: str,
+    address: str | None = None,
+    tls: TlsFiles | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    patience: float = PATIENCE,
+) -> PluginClient:
+    """Return the client of a plugin: one for its drivers and its IPAM together, as for :class:`PluginClient`.
 
-    An engine activates a plugin once; so does a process.
+    An engine activates a plugin once; so does a process: to be activated anew tells a plugin that all was forgotten.
     """
+    key = (name, address, tls, timeout, patience)
     with _finding:
-        client = _found.get(name)
+        client = _found.get(key)
         if client is None:
-            client = _found[name] = PluginClient(name)
+            client = _found[key] = PluginClient(name, address, tls, timeout=timeout, patience=patience)
         return client

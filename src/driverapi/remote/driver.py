@@ -23,7 +23,7 @@ from driverapi.plan import MoveLink, PortMap
 from driverapi.plugin.wire import EndpointInterface
 from driverapi.remote import documents
 from driverapi.remote.answers import Capabilities, EndpointAnswer, InterfaceName, JoinAnswer, Nothing, OperInfo
-from driverapi.remote.client import PATIENCE, TIMEOUT, PluginClient, RefusedError, client_of, unheard
+from driverapi.remote.client import PATIENCE, TIMEOUT, RefusedError, client_of, unheard
 from driverapi.streams.discovery import NODE, Node
 
 __all__ = ["RemoteDriver"]
@@ -87,10 +87,7 @@ class RemoteDriver(Driver):
             raise errors.InvalidError(f"form {form!r} is not one of {', '.join(_FORMS)}")
         self.requires_ipam = bool(requires_ipam)
         self._name = name
-        plain = address is None and timeout == TIMEOUT and patience == PATIENCE
-        self._client = (
-            client_of(name) if plain else PluginClient(name, address, tls, timeout=timeout, patience=patience)
-        )
+        self._client = client_of(name, address, tls, timeout=timeout, patience=patience)
         self._form = form
         self._lock = threading.Lock()
         self._checked: Capabilities | None = None
@@ -184,8 +181,24 @@ class RemoteDriver(Driver):
         told = {"SandboxKey": sandbox_key, "Options": ports | documents.endpoint_options(options)}
         document = {**_ids(network_id, endpoint_id), **told}
         undo = ("Leave", network_id, endpoint_id)
-        answer = self._make("Join", document, JoinAnswer, undo, lambda answer: _declare(info, answer))
+        for again in (False, True):
+            try:
+                answer = self._make("Join", document, JoinAnswer, undo, lambda answer: _declare(info, answer))
+                break
+            except errors.NoEndpointError as error:
+                if again or endpoint_id not in self._asked:
+                    raise
+                self._remind(network_id, endpoint_id, error)
         self._joined[endpoint_id] = msgspec.msgpack.encode(answer)
+
+    def _remind(self, network_id: str, endpoint_id: str, error: errors.DriverAPIError) -> None:
+        """Have a plugin create again an endpoint that it has forgotten: one that was in no sandbox when it restarted.
+
+        What it had filled is given to it now: it may fill nothing.
+        """
+        emit("remote.forgotten", driver=self._name, network=network_id, endpoint=endpoint_id, **of_fault(error))
+        undo = ("DeleteEndpoint", network_id, endpoint_id)
+        self._make("CreateEndpoint", self._asked[endpoint_id], EndpointAnswer, undo, _check_empty)
 
     def join_memory(self, network_id: str, endpoint_id: str) -> Mapping[str, Any]:
         """Return what the plugin declared."""
@@ -445,6 +458,13 @@ def _fill(info: EndpointInfo, answer: EndpointAnswer) -> None:
         if found is None:
             raise errors.PluginError(f"it answered an interface {one.id}, which the endpoint has not")
         _fill_one(found, one)
+
+
+def _check_empty(answer: EndpointAnswer) -> None:
+    """Refuse what a plugin fills of an endpoint that is created again: somebody may go by what it had filled before."""
+    for one in (answer.interface, *(answer.interfaces or ())):
+        if one is not None and (one.mac_address or one.address or one.address_ipv6):
+            raise errors.PluginError("it answered an address for an endpoint that has all of its own")
 
 
 def _fill_one(interface: InterfaceInfo, told: EndpointInterface) -> None:

@@ -20,7 +20,7 @@ from driverapi.events import emit, of_fault
 from driverapi.ipam.contract import SPACES, Avoid, Pool
 from driverapi.places import TlsFiles
 from driverapi.remote.answers import AddressAnswer, IpamCapabilities, Nothing, PoolAnswer, Spaces
-from driverapi.remote.client import PATIENCE, TIMEOUT, Again, PluginClient, RefusedError, client_of, unheard
+from driverapi.remote.client import PATIENCE, TIMEOUT, Again, RefusedError, client_of, unheard
 from driverapi.remote.documents import text_of
 
 __all__ = ["RemoteIPAM"]
@@ -79,10 +79,7 @@ class RemoteIPAM:
         if not isinstance(name, str) or not name:
             raise errors.InvalidError(f"name of a plugin {name!r} must be text that is not empty")
         self._name = name
-        plain = address is None and timeout == TIMEOUT and patience == PATIENCE
-        self._client = (
-            client_of(name) if plain else PluginClient(name, address, tls, timeout=timeout, patience=patience)
-        )
+        self._client = client_of(name, address, tls, timeout=timeout, patience=patience)
         self._lock = threading.Lock()  # guards what is known of pools
         self._shaking = threading.RLock()
         self._wants: IpamCapabilities | None = None
