@@ -9,7 +9,8 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from driverapi import Controller
 from driverapi.remote import RemoteDriver
 from driverapi.testing import FakeDataplane
 
-__all__ = ["Tiny", "World", "raw"]
+__all__ = ["Overlaps", "Tiny", "World", "raw"]
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -45,6 +46,7 @@ class Tiny:
         self.free = [f"10.60.0.{number}/16" for number in range(2, 9)]
         self.connections = 0
         self.links: set[str] = set()  # of the host: a join makes one
+        self.during: Callable[[str, Any], AbstractContextManager[object]] = lambda *_: contextlib.nullcontext()
         self._sockets: list[socket.socket] = []
         self._server: _Server | None = None
         self.start()
@@ -99,6 +101,10 @@ class Tiny:
         document = json.loads(body) if body else None
         self.asked.append((verb, document))
         self.heads.append(dict(handler.headers.items()))
+        with self.during(verb, document):
+            self._say(handler, verb, document)
+
+    def _say(self, handler: BaseHTTPRequestHandler, verb: str, document: Any) -> None:
         scripted = self.script.get(verb, self.script.get(verb.partition(".")[2]))
         if isinstance(scripted, list):
             scripted = scripted.pop(0) if scripted else None
@@ -140,7 +146,7 @@ class Tiny:
         return {
             "InterfaceName": {"SrcName": name, "DstPrefix": "eth", "Unknown": {}},
             "Gateway": "10.60.0.1",
-            "StaticRoutes": [{"Destination": "10.99.0.0/16", "RouteType": 0, "NextHop": "10.60.0.9"}],
+            "StaticRoutes": [{"Destination": "10.99.0.0/16", "RouteType": 0, "NextHop": "10.60.255.254"}],
         }
 
     def _address(self, document: Any) -> dict[str, Any]:
@@ -160,6 +166,36 @@ _HANDSHAKE = (
     "IpamDriver.GetCapabilities",
     "IpamDriver.GetDefaultAddressSpaces",
 )
+
+
+class Overlaps:
+    """Counts how many requests of a verb are under way at once, of one network and of all together.
+
+    ``meet[verb]`` is how many must be for any of them to be answered: all wait for each other.
+    """
+
+    def __init__(self, meet: dict[str, int]) -> None:
+        self.most: dict[Any, int] = {}
+        self._now: dict[Any, int] = {}
+        self._lock = threading.Lock()
+        self._meet = {verb: threading.Barrier(count, timeout=10) for verb, count in meet.items()}
+
+    @contextlib.contextmanager
+    def __call__(self, verb: str, document: Any) -> Iterator[None]:
+        verb = verb.partition(".")[2]
+        keys = [verb, (verb, (document or {}).get("NetworkID"))]
+        with self._lock:
+            for key in keys:
+                self._now[key] = self._now.get(key, 0) + 1
+                self.most[key] = max(self.most.get(key, 0), self._now[key])
+        try:
+            if verb in self._meet:
+                self._meet[verb].wait()
+            yield
+        finally:
+            with self._lock:
+                for key in keys:
+                    self._now[key] -= 1
 
 
 class World:

@@ -6,8 +6,9 @@ import contextlib
 import json
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from driverapi.remote import RemoteDriver, RemoteIPAM
 from driverapi.remote.client import PluginClient
 from driverapi.streams.discovery import Node
 from driverapi.testing import DriverConformance, FakeDataplane
-from tests.scripted import Tiny, World
+from tests.scripted import Overlaps, Tiny, World
 
 NET = "1f" * 32
 END = "2e" * 32
@@ -242,38 +243,28 @@ def test_a_plugin_is_activated_once_by_its_driver_and_its_ipam_together(tmp_path
     tiny.stop()
 
 
-def test_bulk_goes_serially_and_then_not(world: World) -> None:
+def test_creations_of_one_network_go_one_by_one_whoever_asks(world: World) -> None:
+    nets = [world.ctl.create_network("tiny", name, ipv4="10.60.0.0/16", allow_overlap=True) for name in ("a", "b")]
+    world.tiny.during = overlaps = Overlaps({"CreateEndpoint": 2})
+    threads = [threading.Thread(target=net.attach, args=(4,)) for net in nets for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(net.endpoints) for net in nets] == [12, 12]
+    assert [overlaps.most["CreateEndpoint", net.id] for net in nets] == [1, 1]
+    assert overlaps.most["CreateEndpoint"] == 2  # those of several networks go beside each other
+
+
+def test_all_else_goes_sixteen_at_once(world: World) -> None:
     net = world.network()
-    most = {"CreateEndpoint": 0, "Join": 0}
-    now = dict(most)
-
-    def counting(verb: str, answer: Callable[[], bytes]) -> Callable[[socket.socket], bool]:
-        def answering(connection: socket.socket) -> bool:
-            now[verb] += 1
-            most[verb] = max(most[verb], now[verb])
-            time.sleep(0.005)
-            now[verb] -= 1
-            body = answer()
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-            return True
-
-        return answering
-
-    numbers = iter(range(1000))
-
-    def joined() -> bytes:
-        name = f"t{next(numbers)}"
-        world.tiny.links.add(name)
-        return json.dumps({"InterfaceName": {"SrcName": name, "DstPrefix": "eth"}}).encode()
-
-    world.tiny.script["CreateEndpoint"] = counting("CreateEndpoint", lambda: b"{}")
-    world.tiny.script["Join"] = counting("Join", joined)
-    eps = net.attach(40)
-    assert [ep.error for ep in eps] == [None] * 40
-    assert most["CreateEndpoint"] == 1
-    assert 1 < most["Join"] <= 16
+    meet = dict.fromkeys(("Join", "ProgramExternalConnectivity", "Leave", "DeleteEndpoint"), 16)
+    world.tiny.during = overlaps = Overlaps(meet)
+    eps = net.attach(48)
+    assert [ep.error for ep in eps] == [None] * 48
     net.detach(eps)
-    assert world.tiny.verbs().count("Leave") == world.tiny.verbs().count("DeleteEndpoint") == 40
+    assert {verb: overlaps.most[verb] for verb in meet} == meet
+    assert overlaps.most["CreateEndpoint"] == 1
 
 
 def test_a_plugin_fills_what_is_empty(world: World) -> None:
@@ -299,6 +290,8 @@ def test_a_plugin_brings_the_addresses_where_nobody_gives_any(world: World) -> N
         {"Interface": {"AddressIPv6": "fd00::1"}},
         {"Interface": {"MacAddress": 7}},
         {"Interface": [1]},
+        {"Interfaces": [{"Address": "10.60.0.77/16"}]},
+        {"Interfaces": [{"ID": 0, "Address": "10.60.0.77/16"}]},
         {"Interfaces": [{"ID": 5, "MacAddress": "02:00:00:00:00:07"}]},
         {"Interfaces": [{}, {}]},
         {"Interfaces": 7},
@@ -306,7 +299,9 @@ def test_a_plugin_brings_the_addresses_where_nobody_gives_any(world: World) -> N
         7,
     ],
 )
-def test_an_endpoint_whose_answer_is_wrong_is_undone_at_the_plugin(world: World, answer: Any) -> None:
+@pytest.mark.parametrize("form", ["interface", "list"])
+def test_an_endpoint_whose_answer_is_wrong_is_undone_at_the_plugin(tmp_path: Path, form: str, answer: Any) -> None:
+    world = World(tmp_path, form=form)
     net = world.network()
     world.tiny.script["CreateEndpoint"] = [answer]
     with pytest.raises(errors.PluginError, match=r"plugin 'tiny'.*CreateEndpoint"):
@@ -315,6 +310,7 @@ def test_an_endpoint_whose_answer_is_wrong_is_undone_at_the_plugin(world: World,
     created, deleted = world.tiny.documents("CreateEndpoint")[0], world.tiny.documents("DeleteEndpoint")[0]
     assert deleted == {"NetworkID": net.id, "EndpointID": created["EndpointID"]}
     assert str(net.create_endpoint("ep").interfaces[0].address) == "10.60.0.2/16"  # its address is free again
+    world.close()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +330,9 @@ def test_an_endpoint_whose_answer_is_wrong_is_undone_at_the_plugin(world: World,
         {"ResolvConfPath": "etc"},
     ],
 )
-def test_a_join_whose_answer_is_wrong_is_left_at_the_plugin(world: World, answer: Any) -> None:
+@pytest.mark.parametrize("form", ["interface", "list"])
+def test_a_join_whose_answer_is_wrong_is_left_at_the_plugin(tmp_path: Path, form: str, answer: Any) -> None:
+    world = World(tmp_path, form=form)
     net = world.network()
     ep = net.create_endpoint("ep")
     box = world.ctl.create_sandbox("box")
@@ -344,6 +342,7 @@ def test_a_join_whose_answer_is_wrong_is_left_at_the_plugin(world: World, answer
     assert world.tiny.verbs()[-2:] == ["Join", "Leave"]
     ep.join(box)
     ep.leave(box)
+    world.close()
 
 
 def test_a_link_that_is_not_there(world: World) -> None:
