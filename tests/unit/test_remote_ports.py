@@ -11,7 +11,7 @@ import pytest
 
 from driverapi import Controller, errors, places
 from driverapi.drivers.null import NullDriver
-from driverapi.external import ProgramsExternal
+from driverapi.ports.external import ProgramsExternal
 from driverapi.remote import RemoteDriver
 from driverapi.testing import FakeDataplane
 from tests.scripted import Tiny, World, raw

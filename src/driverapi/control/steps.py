@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from driverapi import errors, external
+from driverapi import errors
 from driverapi.api import Driver, EndpointInfo, Origin
 from driverapi.control.addressing import Addressing, Wanted, catch
 from driverapi.control.checks import further
@@ -18,7 +18,7 @@ from driverapi.dataplane.contract import CHUNK, Progress
 from driverapi.endpoint import Endpoint
 from driverapi.lifecycle.records import CreateRequest, Outcome
 from driverapi.lifecycle.watching import Watch, undo_failed
-from driverapi.ports import publishing
+from driverapi.ports import external, publishing
 from driverapi.sandbox import Sandbox
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from driverapi import errors, external
+from driverapi import errors
 from driverapi.api import Driver, JoinInfo, Options, PlansNetwork
 from driverapi.control.joining import wishes_of
 from driverapi.dataplane.contract import Dataplane, Progress, Work
@@ -25,6 +25,7 @@ from driverapi.lifecycle.notes import Notes
 from driverapi.lifecycle.records import CreateRequest, EndpointRecord, JoinRequest, NetworkRecord, Outcome
 from driverapi.lifecycle.watching import Watch, network_verb, undo_failed, verb
 from driverapi.plan import EndpointPlan, NetworkPlan, check_network_plan
+from driverapi.ports import external
 from driverapi.ports.ports import Ports
 from driverapi.store.contract import Kind, Record, State, Store
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from driverapi import errors, external, labels
+from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.api import Driver, EndpointInfo, IPAMData, JoinInfo, Options, Origin, PlansNetwork
 from driverapi.control.keeping import sandbox_record
@@ -32,6 +32,7 @@ from driverapi.lifecycle.knowing import KnowsAgain
 from driverapi.lifecycle.records import EndpointRecord, JoinRequest, NetworkRecord
 from driverapi.network import Network
 from driverapi.plan import NetworkPlan, PortMap, check_network_plan
+from driverapi.ports import external
 from driverapi.sandbox import Sandbox
 from driverapi.services.services import Services
 from driverapi.store.contract import Kind, Record, State

@@ -3,8 +3,8 @@
 Ports belong to an endpoint from when they are published until they are taken away, or it is deleted, whether it has
 joined a sandbox or not. They are in the kernel before they are in the store, and out of it likewise: what a process
 that is killed in between has published is taken away by the next, and what it had taken away is published again. Its
-caller had not been told. Drivers that publish ports themselves (:mod:`driverapi.external`) do so while the endpoint is
-in a sandbox.
+caller had not been told. Drivers that publish ports themselves (:mod:`driverapi.ports.external`) do so while the
+endpoint is in a sandbox.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-from driverapi import errors, external, labels
+from driverapi import errors, labels
 from driverapi.addresses import Address
 from driverapi.dataplane.contract import Publishes
 from driverapi.lifecycle.asking import ask, undo
 from driverapi.lifecycle.records import EndpointRecord, Outcome
 from driverapi.plan import PortMap
+from driverapi.ports import external
 from driverapi.ports.spec import PortPolicy, PortSpec, PublishesPorts, wishes_of
 
 if TYPE_CHECKING:

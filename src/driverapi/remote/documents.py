@@ -9,8 +9,8 @@ from typing import Any, Final
 from driverapi import errors, labels
 from driverapi.addresses import format_mac, parse_ip, parse_mac
 from driverapi.api import EndpointInfo, InterfaceInfo, IPAMData, Options
-from driverapi.external import bindings_of
 from driverapi.plan import PortMap
+from driverapi.ports.external import bindings_of
 from driverapi.ports.spec import parse_ports
 
 __all__ = ["PORTS", "endpoint_options", "interface", "interfaces", "network", "port_options", "published", "text_of"]
