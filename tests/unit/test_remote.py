@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
 import sys
@@ -552,6 +553,20 @@ class TestConformance(DriverConformance):
         driver = RemoteDriver("tiny", f"unix://{tiny.path}")
         self.opened.callback(driver._client.close)
         return driver
+
+
+def test_connections_go_with_their_client(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path / "tiny.sock")
+    for ring in (False, True):
+        client = PluginClient("tiny", f"unix://{tiny.path}")
+        assert client.implements
+        [kept] = client._idle
+        if ring:
+            client.name = client  # type: ignore[assignment]
+        del client
+        gc.collect()
+        assert kept._socket.fileno() == -1
+    tiny.stop()
 
 
 def test_a_client_is_of_one_process(tmp_path: Path) -> None:

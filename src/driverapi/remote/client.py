@@ -9,7 +9,6 @@ silent still, and does no harm if it is slow.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import os
 import ssl
@@ -107,6 +106,7 @@ class PluginClient:
         self._breaker = Breaker(f"plugin {name!r}")
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
+        weakref.finalize(self, _close_all, self._idle)  # and no __del__: of garbage in a ring, sockets may go first
         self._pid = os.getpid()
         self._tls: tuple[TlsFiles, ssl.SSLContext] | None = None
         self._waits = False  # whether it is worth while to wait for it: it did answer, and was not waited for since
@@ -332,20 +332,20 @@ class PluginClient:
             emit("remote.down", driver=self.name, error=why)
 
     def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        _close_all(self._idle)
 
     def close(self) -> None:
         """Close the connections that are idle; the next call opens one."""
         with self._lock:
             self._close_idle()
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # it was never whole
-            self._close_idle()
-
     def __repr__(self) -> str:
         return f"<PluginClient {self.name!r}>"
+
+
+def _close_all(connections: list[Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def _request(verb: str, body: bytes) -> bytes:
