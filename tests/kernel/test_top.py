@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from driverapi import Controller, Endpoint
 from driverapi.store.view import view
@@ -86,3 +89,27 @@ def test_live_until_it_is_interrupted(run: Run, tmp_path: Path) -> None:
             assert json.loads(line)["networks"][0]["name"] == "web"
         else:
             assert "web" in rest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_terminal_has_its_cursor_again(run: Run, tmp_path: Path, number: signal.Signals) -> None:
+    run("network", "create", "web", "--ipv4", "10.6.0.0/28")
+    environment = {**os.environ, "DRIVERAPI_STATE": str(tmp_path / "state.db"), "TERM": "xterm"}
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "driverapi", "top", "-i", "0.1"]
+    try:
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+            os.close(theirs)
+            seen = b""
+            while seen.count(b"web") < 2:  # the first table, and one more in its place
+                seen += os.read(ours, 65536)
+            process.send_signal(number)
+            with contextlib.suppress(OSError):  # EIO: who had the other end is gone
+                while more := os.read(ours, 65536):
+                    seen += more
+            assert process.wait(30) == 0
+    finally:
+        os.close(ours)
+    hidden, shown = b"\x1b[?25l", b"\x1b[?25h"
+    assert seen.count(hidden) == seen.count(shown) == 1
+    assert seen.rstrip().endswith(shown)

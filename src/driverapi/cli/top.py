@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ _SORTS = ("rate", "bytes", "name")
 def top(
     once: bool, interval: float, sort: str, limit: int, network: str | None, as_json: bool, state: Path | None
 ) -> None:
-    """Show networks, endpoints, their rates, and how full pools are; until Ctrl-C.
+    """Show networks, endpoints, their rates, and how full pools are; until Ctrl-C, or SIGTERM.
 
     Counters are of the links of the network namespace that it runs in, as sandboxes see them: rx is what they receive.
     With --json each look is one document, a line unless it is the only one.
@@ -54,6 +55,7 @@ def top(
         else:
             _console().print(_tables(found))
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the terminal is left without its cursor
     try:
         if as_json:
             while True:
