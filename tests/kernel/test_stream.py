@@ -143,8 +143,9 @@ def test_a_link_that_somebody_renames(ctl: Controller, host: NetlinkSocket) -> N
         assert (event.endpoint, event.link, event.gone) == (endpoint.name, "theirs", True)
 
 
-def test_our_own_doings_are_no_loss(ctl: Controller) -> None:
-    net = ctl.create_network("bridge", "web", ipv4="10.5.0.0/16", ipv6="fd05::/64")
+@pytest.mark.parametrize("driver", ["bridge", "routed"])
+def test_our_own_doings_are_no_loss(ctl: Controller, driver: str) -> None:
+    net = ctl.create_network(driver, "web", ipv4="10.5.0.0/16", ipv6="fd05::/64")
     with ctl.events() as stream:
         for _ in range(2):
             endpoints = net.attach(120, strict=True)
@@ -152,6 +153,9 @@ def test_our_own_doings_are_no_loss(ctl: Controller) -> None:
         kinds = [type(one) for one in drained(stream)]
         assert kinds.count(EndpointUp) == kinds.count(EndpointDown) == 240
         assert len(kinds) == 480
+        net.delete()
+        assert drained(stream) == []
+        assert ctl._hub._places == ctl._hub._gateways == {}, "nothing is kept of what is gone"
 
 
 def test_messages_that_are_lost(ctl: Controller, host: NetlinkSocket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +242,13 @@ def test_an_address_that_somebody_else_says_he_has(ctl: Controller, driver: str)
             assert event.mac in ("02:00:00:00:00:77", "02:00:00:00:00:78")
         _send(thief, _arp(mac, ipv4, ipv4))  # told already
         assert drained(stream) == []
+        _send(thief, _arp(mac, bytes([10, 5, 0, 1]), bytes([10, 5, 0, 250])))
+        _send(thief, _advertisement(mac, b"\xfd\x05" + bytes(13) + b"\1"))
+        gateways = [stream.get(10), stream.get(10)]
+        assert [(one.endpoint, one.address, one.seen) for one in gateways] == [  # type: ignore[union-attr]
+            ("", "10.5.0.1", "arp"),
+            ("", "fd05::1", "nd"),
+        ]
 
 
 def test_an_address_that_fails_its_check(ctl: Controller) -> None:

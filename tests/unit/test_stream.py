@@ -13,6 +13,7 @@ import pytest
 
 from driverapi import Controller, aio, errors
 from driverapi.drivers.null import NullDriver
+from driverapi.plan import BridgeLink
 from driverapi.streams.discovery import Node
 from driverapi.streams.stream import (
     EndpointDown,
@@ -169,6 +170,14 @@ def test_conflicts_are_told_once(ctl: Controller, plane: FakeDataplane) -> None:
             "02:00:00:00:00:07",
             "arp",
         )
+        gateway = bytes([10, 0, 0, 1])
+        own = next(link.mac for link in plane.networks[net.id].links if isinstance(link, BridgeLink))
+        for _ in range(2):
+            hub.address_seen(1, gateway, own, "arp")
+            hub.address_seen(77, gateway, other, "arp")  # on another network
+            hub.address_seen(1, gateway, other, "arp")
+        (conflict,) = drained(stream)
+        assert (conflict.network, conflict.endpoint, conflict.address) == ("web", "", "10.0.0.1")  # type: ignore[attr-defined]
         (link,) = plane.host_links(plane.endpoints[endpoint.id])
         hub.address_failed([link.index], b"\xfd" + bytes(15))
         (failed,) = drained(stream)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
 
 from driverapi.addresses import format_ip, format_mac
+from driverapi.plan import ParentLink
 from driverapi.store.contract import State
 from driverapi.streams.stream import (
     AddressConflict,
@@ -114,6 +115,7 @@ class Hub:
         self._owners: dict[bytes, list[_Watched]] = {}  # by address
         self._places: dict[int, int] = {}  # of bridges and host ends: the place of all links there
         self._bridges: set[int] = set()
+        self._gateways: dict[int, dict[bytes, tuple[str, bytes]]] = {}  # by place and address: network, MAC
         self._deleted: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._full: set[tuple[str, int]] = set()  # network id and IP version of pools that were told to be nearly full
         self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()  # conflicts, and when
@@ -152,7 +154,7 @@ class Hub:
             if not self._streams:
                 self.active = False
                 monitor, self._monitor = self._monitor, None
-                for table in (self._links, self._of, self._owners, self._places):
+                for table in (self._links, self._of, self._owners, self._places, self._gateways):
                     table.clear()
                 self._bridges.clear()
                 self._deleted.clear()
@@ -211,6 +213,8 @@ class Hub:
         for link in plane.host_links(record.realised):
             place = link.master or link.bridge or link.index
             self._places[link.bridge or link.index] = self._places[place] = place
+            if place not in self._gateways:
+                self._gateways[place] = _gateways_of(endpoint.network)
             if link.bridge:
                 self._bridges.add(link.bridge)
             found.append(_Watched(endpoint, link.name, link.index, record.key, place, link.bridge))
@@ -223,6 +227,8 @@ class Hub:
     def _forget_links(self, endpoint: Endpoint) -> None:
         gone = self._of.pop(endpoint.id, ())
         for one in gone:
+            if one.place == one.index:
+                self._leave(one.index)
             if self._links.get(one.index) is one:
                 del self._links[one.index]
         for address in _addresses_of(endpoint) if gone else ():
@@ -231,6 +237,11 @@ class Hub:
                 self._owners[address] = rest
             else:
                 self._owners.pop(address, None)
+
+    def _leave(self, place: int) -> None:
+        """Forget a place that is no more."""
+        self._places.pop(place, None)
+        self._gateways.pop(place, None)
 
     def _look_at_pools(self, network: Network, *, tell: bool = True) -> None:
         if not hasattr(network._addressing.ipam, "use"):  # it cannot say how many it has
@@ -275,6 +286,7 @@ class Hub:
                 if len(self._deleted) > REMEMBERED:
                     self._deleted.popitem(last=False)
                 lost, gone = self._cut_off(index), False
+                self._leave(index)
         for one in lost:
             self._lose(one, gone=gone)
 
@@ -326,9 +338,12 @@ class Hub:
         with self._lock:
             place = self._places.get(index)
             near = [one.endpoint for one in self._owners.get(ip, ()) if one.place == place]
+            network, own = self._gateways.get(place or 0, {}).get(ip, ("", mac))
         for endpoint in dict.fromkeys(near):
             if mac not in [one.packed_mac for one in endpoint._info.interfaces]:
-                self._conflict(endpoint, ip, mac, how)
+                self._conflict(_named(endpoint), ip, mac, how)
+        if mac != own:
+            self._conflict({"network": network, "endpoint": "", "id": "", "sandbox": ""}, ip, mac, how)
 
     def address_failed(self, indexes: Collection[int], ip: bytes) -> None:
         """Take note of an address that the kernel of a sandbox found to be somebody else's.
@@ -342,12 +357,12 @@ class Hub:
             inside = [one.endpoint for index in indexes if (one := self._links.get(index)) is not None]
         having = [endpoint for endpoint in inside if ip in _addresses_of(endpoint)]
         for endpoint in (having or inside)[:1]:  # an address that a user added is of no endpoint: the first is named
-            self._conflict(endpoint, ip, None, "dad")
+            self._conflict(_named(endpoint), ip, None, "dad")
 
-    def _conflict(self, endpoint: Endpoint, ip: bytes, mac: bytes | None, how: str) -> None:
+    def _conflict(self, whose: dict[str, Any], ip: bytes, mac: bytes | None, how: str) -> None:
         text = format_ip(ip)
         other = None if mac is None else format_mac(mac)
-        key, now = (endpoint.id, text, other or ""), time.monotonic()
+        key, now = (whose["id"] or whose["network"], text, other or ""), time.monotonic()
         with self._lock:
             before = self._told.get(key)
             if before is not None and now - before < AGAIN:
@@ -355,7 +370,7 @@ class Hub:
             self._told[key] = now
             if len(self._told) > REMEMBERED:
                 self._told.popitem(last=False)
-        self.publish(AddressConflict(**_named(endpoint), address=text, mac=other, seen=how))
+        self.publish(AddressConflict(**whose, address=text, mac=other, seen=how))
 
     def _lose(self, watched: _Watched, *, gone: bool) -> None:
         fields = {**_named(watched.endpoint), "sandbox": watched.sandbox}
@@ -369,6 +384,13 @@ class Hub:
 
 def _addresses_of(endpoint: Endpoint) -> list[bytes]:
     return [address.ip for one in endpoint._info.interfaces for address in one.packed_addresses]
+
+
+def _gateways_of(network: Network) -> dict[bytes, tuple[str, bytes]]:
+    """Return the gateway addresses that the host itself has on a network, with its name and their MAC."""
+    plan = network._controller._lifecycle.plan_of(network.id)
+    links = [link for link in (plan.links if plan is not None else ()) if not isinstance(link, ParentLink)]
+    return {address.ip: (network.name, link.mac) for link in links for address in link.addresses}
 
 
 def _named(endpoint: Endpoint) -> dict[str, Any]:

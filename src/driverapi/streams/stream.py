@@ -118,7 +118,7 @@ class LinkBack(_OfEndpoint):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressConflict(_OfEndpoint):
-    """Somebody else uses an address of an endpoint.
+    """Somebody else uses an address of an endpoint, or the gateway's: then ``endpoint``, ``id``, ``sandbox`` are empty.
 
     Attributes
     ----------
