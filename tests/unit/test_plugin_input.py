@@ -190,6 +190,12 @@ def test_a_driver_that_does_not_say_that_its_addresses_stand_alone() -> None:
     silent.close()
 
 
+def test_a_driver_of_the_hosts_own_namespace() -> None:
+    """Told when it is to be served, and not to each container."""
+    with pytest.raises(errors.NotImplementedYetError, match="docker run --network host"):
+        Plugin("host", dataplane=FakeDataplane())
+
+
 def test_an_ipam_by_its_name() -> None:
     made = Plugin("null", dataplane=FakeDataplane(), ipam="default")
     assert made.answer("POST", "/IpamDriver.RequestPool", b"{}")[0] == 200

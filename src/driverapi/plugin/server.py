@@ -78,6 +78,8 @@ class Plugin:
     ------
     errors.NoDriverError, errors.InvalidError
         There is no such driver; an option or the name is none.
+    errors.NotImplementedYetError
+        The driver's endpoints are in the host's own namespace: an engine gives each container one of its own.
     errors.KernelError
         No netlink socket, or no directory, could be had.
     errors.StateBusyError, errors.StateDamagedError, errors.StateError
@@ -106,7 +108,7 @@ class Plugin:
         dataplane: Dataplane | None = None,
         ipam: str | IPAM | None = None,
     ) -> None:
-        self._driver = _driver_of(driver, DriverRegistry() if registry is None else registry, options)
+        self._driver = _servable(_driver_of(driver, DriverRegistry() if registry is None else registry, options))
         self.name = _checked_name(f"driverapi-{self._driver.type()}" if name is None else name)
         self._closed = False
         self._lock = threading.Lock()
@@ -354,6 +356,15 @@ def _ipam_of(ipam: str | IPAM | None) -> IPAM:
     if ipam is None:
         return DefaultIPAM()
     return IPAMRegistry().get(ipam) if isinstance(ipam, str) else ipam
+
+
+def _servable(driver: Driver) -> Driver:
+    if driver.host_sandbox:
+        raise errors.NotImplementedYetError(
+            f"driver {driver.type()!r} has endpoints in the host's own namespace, and an engine gives each container "
+            "one of its own; use the engine's network: docker run --network host"
+        )
+    return driver
 
 
 def _driver_of(driver: str | Driver, registry: DriverRegistry, options: Mapping[str, Any] | None) -> Driver:
