@@ -93,15 +93,17 @@ class Firewall:
         masqueraded = () if rules is None else [one for one in rules.prefixes if one.version in rules.masquerade]
         out = {(bridge, prefix) for bridge in bridges for prefix in masqueraded}
         ends = {self._ends} if routed else set()
-        return Passing(frozenset(bridges | ends), frozenset(routed), frozenset(out if internal else out | routed))
+        return Passing(frozenset(bridges | ends), frozenset(routed), frozenset(set() if internal else out | routed))
 
     def admit(self, passing: Passing) -> None:
         """Let this pass."""
         if not passing:
             return
         with self._lock:
-            self._fresh = self._fresh and not passing - self._passing
+            new = passing - self._passing
             self._passing |= passing
+            if self._fresh:  # the rules of all others are there: a program is run for each that is looked at
+                self._put(new)
         self.settle()
 
     def begin_again(self) -> None:
@@ -115,12 +117,16 @@ class Firewall:
             if self._fresh:
                 return
             self._fresh = True
-            for program in programs():
-                for rule in self._rules(program, self._passing):
-                    if run(program, "-C", CHAIN, *rule) and not run(program, "-n", "-L", CHAIN):
-                        refused = run(program, "-I", CHAIN, *rule)
-                        if refused:
-                            emit("plugin.no_rule", **of_fault(RuntimeError(f"{program} -I {CHAIN}: {refused}")))
+            self._put(self._passing)
+
+    def _put(self, passing: Passing) -> None:
+        """Put those rules that are not there before all others; called with the lock held."""
+        for program in programs():
+            for rule in self._rules(program, passing):
+                if run(program, "-C", CHAIN, *rule) and not run(program, "-n", "-L", CHAIN):
+                    refused = run(program, "-I", CHAIN, *rule)
+                    if refused:
+                        emit("plugin.no_rule", **of_fault(RuntimeError(f"{program} -I {CHAIN}: {refused}")))
 
     def withdraw(self, passing: Passing) -> None:
         """Let this pass no more, but for what goes by links that other networks may have too."""
