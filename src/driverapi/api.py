@@ -73,10 +73,13 @@ class IPAMData:
         The prefix, host bits zero.
     gateway : Address or None
         The gateway's address with the length of the pool's prefix.
+    aux : tuple of (str, Address)
+        Addresses that no endpoint gets, by name, with the length of the pool's prefix; none after a restart.
     """
 
     pool: Address
     gateway: Address | None = None
+    aux: tuple[tuple[str, Address], ...] = ()
 
 
 class Driver(ABC):

@@ -73,6 +73,8 @@ class Recorder(Driver):
         self.leaves_first = inner.leaves_first
         if hasattr(inner, "has_gateway"):
             self.has_gateway = inner.has_gateway
+        if hasattr(inner, "get_skip_gw_alloc"):
+            self.get_skip_gw_alloc = inner.get_skip_gw_alloc
         if hasattr(inner, "network_plan"):
             self.network_plan = inner.network_plan
         if hasattr(inner, "port_policy"):

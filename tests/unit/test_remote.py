@@ -404,6 +404,68 @@ def test_a_notice_of_an_endpoint_elsewhere_is_refused(world: World) -> None:
         net.notice_endpoint("far", ipv4="10.60.0.9")
 
 
+def test_auxiliary_addresses_are_told_by_name(world: World) -> None:
+    world.network(
+        ipv6="fd60::/64", aux_addresses={"router": "10.60.0.5", "DefaultGatewayIPv4": "10.60.0.6", "six": "fd60::5"}
+    )
+    made = world.tiny.documents("CreateNetwork")[0]
+    assert made["IPv4Data"][0]["AuxAddresses"] == {"router": "10.60.0.5/16", "DefaultGatewayIPv4": "10.60.0.6/16"}
+    assert made["IPv6Data"][0]["AuxAddresses"] == {"six": "fd60::5/64"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "gateways"),
+    [
+        ({"SkipIPv4": True}, [None, "fd60::1"]),
+        ({"SkipIPv4": True, "SkipIPv6": True}, [None, None]),
+        ({}, ["10.60.0.1", "fd60::1"]),
+    ],
+)
+def test_a_plugin_may_have_networks_without_gateways(world: World, answer: Any, gateways: list[Any]) -> None:
+    world.tiny.script["NetworkDriver.GetCapabilities"] = {"Scope": "local", "GwAllocChecker": True}
+    world.tiny.script["GwAllocCheck"] = answer
+    net = world.network(ipv6="fd60::/64", options={"mode": "l3"})
+    assert world.tiny.documents("GwAllocCheck") == [
+        {"Options": {"com.docker.network.enable_ipv6": True, "com.docker.network.generic": {"mode": "l3"}}}
+    ]
+    assert [one and str(one) for one in (net.gateway, net.gateway_ipv6)] == gateways
+    told = world.tiny.documents("CreateNetwork")[0]
+    assert ["Gateway" in told[family][0] for family in ("IPv4Data", "IPv6Data")] == [
+        one is not None for one in gateways
+    ]
+    named = world.ctl.create_network("tiny", "named", ipv4="10.61.0.0/16", gateway="10.61.0.9")
+    assert str(named.gateway) == "10.61.0.9"
+
+
+def test_a_plugin_that_does_not_check_gateways_is_not_asked(world: World) -> None:
+    assert str(world.network().gateway) == "10.60.0.1"
+    assert "GwAllocCheck" not in world.tiny.verbs()
+
+
+@pytest.mark.parametrize("told", [{"Scope": "planet"}, {"Scope": "local", "ConnectivityScope": "planet"}])
+def test_a_scope_that_is_none(world: World, told: Any) -> None:
+    world.tiny.script["NetworkDriver.GetCapabilities"] = [told]
+    with pytest.raises(errors.PluginError, match="'planet' is neither 'local' nor 'global'"):
+        world.network()
+    world.network()  # it has learnt meanwhile: nobody need start again
+
+
+def ring() -> list[Any]:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
+@pytest.mark.parametrize("value", ["\ud800", ring()])
+def test_options_that_json_has_not(world: World, value: Any) -> None:
+    with pytest.raises(errors.InvalidError, match="CreateNetwork: it cannot be told"):
+        world.network(options={"x": value})
+    net = world.network()
+    with pytest.raises(errors.InvalidError, match="CreateEndpoint: it cannot be told"):
+        net.create_endpoint("ep", options={"x": value})
+    assert world.tiny.verbs() == ["CreateNetwork"]
+
+
 def test_what_is_no_network_plugin(world: World) -> None:
     world.tiny.implements = ("IpamDriver",)
     with pytest.raises(errors.NoDriverError, match="it implements IpamDriver"):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from driverapi import errors, labels
+from driverapi.addresses import Address
 from driverapi.api import Driver, IPAMData, Options
 from driverapi.ipam.asking import ask, ask_address, ask_addresses, check_pool
 from driverapi.ipam.contract import IPAM, Avoid, GivesGateways
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.ipam.wishes import SPACE, Wish, in_use
+from driverapi.lifecycle.asking import ask as ask_driver
 
 if TYPE_CHECKING:
     from driverapi.controller import Controller
     from driverapi.network import Network
 
-__all__ = ["SaysGateway", "give_pools_back", "ipam_wishes", "take_pools"]
+__all__ = ["ChecksGateways", "SaysGateway", "give_pools_back", "ipam_wishes", "take_pools"]
 
 
 @runtime_checkable
@@ -26,6 +28,17 @@ class SaysGateway(Protocol):
 
     def has_gateway(self, options: Options) -> bool:
         """Tell whether a network of these options has one; wrong options are for ``create_network`` to refuse."""
+
+
+@runtime_checkable
+class ChecksGateways(Protocol):
+    """A driver that is asked, with what else a network is to be, whether addresses are kept for its gateways.
+
+    libnetwork: ``driverapi.GwAllocChecker``.
+    """
+
+    def get_skip_gw_alloc(self, options: Options) -> tuple[bool, bool]:
+        """Tell of IPv4 and of IPv6 whether none is, unless the user names it."""
 
 
 def ipam_wishes(options: Mapping[str, Any] | None, *, serial: bool) -> tuple[bool, str, dict[str, Any]]:
@@ -65,6 +78,7 @@ def take_pools(
     gives = network._addressing.gives = driver.requires_ipam and getattr(ipam, "gives_addresses", True)
     none_given = all(wish.prefix is None and wish.size is None for wish in wishes)
     of_host: list[Avoid] | None = None
+    skipped: Collection[int] | None = None
     data = []
     for wish in wishes:
         unsaid = wish.prefix is None and wish.size is None
@@ -84,7 +98,9 @@ def take_pools(
         if not isinstance(ipam, DefaultIPAM):
             _check_apart(controller, network, pool.prefix.network, avoid, allow_overlap=allow_overlap)
         chosen = None
-        wanted = gives and (not isinstance(driver, SaysGateway) or driver.has_gateway(options))
+        if skipped is None:
+            skipped = _skipped(driver, options, wishes) if gives else ()
+        wanted = gives and wish.version not in skipped
         if isinstance(ipam, GivesGateways) and (wish.gateway is not None or wanted):
             chosen = ask(ipam.request_gateway, pool.id, wish.gateway)
         elif wish.gateway is not None:
@@ -93,8 +109,20 @@ def take_pools(
             [chosen] = ask_addresses(ipam, pool, 1)
         if chosen is not None:
             network._gateways[wish.version] = chosen
-        data.append(IPAMData(pool.prefix, chosen))
+        aux = zip(wish.names, wish.exclude, strict=True)
+        data.append(IPAMData(pool.prefix, chosen, tuple((name, Address(ip, pool.prefix.prefix)) for name, ip in aux)))
     return tuple(data)
+
+
+def _skipped(driver: Driver, options: Mapping[str, Any], wishes: Sequence[Wish]) -> Collection[int]:
+    """Return the IP versions of which a network has no gateway, unless the user names it."""
+    if isinstance(driver, SaysGateway) and not driver.has_gateway(options):
+        return (4, 6)
+    if not isinstance(driver, ChecksGateways):
+        return ()
+    ipv6 = any(wish.version == 6 and (wish.prefix or wish.size) for wish in wishes)
+    skips = ask_driver(driver, lambda: driver.get_skip_gw_alloc({**options, labels.ENABLE_IPV6: ipv6}), "GwAllocCheck")
+    return [version for version, skip in zip((4, 6), skips, strict=True) if skip]
 
 
 def _of_others(controller: Controller, network: Network, ipam: IPAM) -> list[Avoid]:

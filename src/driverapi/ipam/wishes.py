@@ -44,6 +44,7 @@ class Wish:
     serial: bool = False
     space: str = SPACE
     options: Mapping[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()  # of what is excluded
     pool: str = ""
 
     def check_unused(self, network: str) -> None:
@@ -117,10 +118,11 @@ def wishes_of(
         within[prefix.version] = prefix
     if aux_addresses is not None and not isinstance(aux_addresses, Mapping):
         raise errors.InvalidError(f"aux_addresses must map names to addresses, not {aux_addresses!r}")
-    excluded = [parse_ip(value, f"aux address {name!r}") for name, value in (aux_addresses or {}).items()]
+    excluded = {name: parse_ip(value, f"aux address {name!r}") for name, value in (aux_addresses or {}).items()}
     made = []
     for version, given, router, what in ((4, ipv4, gateway, ""), (6, ipv6, gateway_ipv6, "_ipv6")):
         prefix4, size = _prefix_or_size(given, version)
+        of_it = {name: ip for name, ip in excluded.items() if len(ip) == (4 if version == 4 else 16)}
         made.append(
             Wish(
                 version,
@@ -128,10 +130,11 @@ def wishes_of(
                 size,
                 None if router is None else parse_ip(router, f"gateway{what}"),
                 within.get(version),
-                tuple(ip for ip in excluded if len(ip) == (4 if version == 4 else 16)),
+                tuple(of_it.values()),
                 serial,
                 space,
                 options or {},
+                tuple(map(str, of_it)),
             )
         )
     return made[0], made[1]

@@ -16,6 +16,7 @@ __all__ = [
     "AddressAnswer",
     "Capabilities",
     "EndpointAnswer",
+    "GatewayAnswer",
     "IpamCapabilities",
     "JoinAnswer",
     "Nothing",
@@ -72,6 +73,14 @@ class Capabilities(msgspec.Struct, frozen=True, rename="pascal"):
 
     scope: str | None = None
     connectivity_scope: str | None = None
+    gw_alloc_checker: bool | None = None
+
+
+class GatewayAnswer(msgspec.Struct, frozen=True):
+    """Of which family a network needs no gateway's address."""
+
+    skip_ipv4: bool | None = msgspec.field(default=None, name="SkipIPv4")
+    skip_ipv6: bool | None = msgspec.field(default=None, name="SkipIPv6")
 
 
 class IpamCapabilities(msgspec.Struct, frozen=True):

@@ -172,10 +172,14 @@ class PluginClient:
             It answered what cannot be, or the connection was cut: what became of the request is not known.
         errors.NotFoundError
             There is no plugin of that name.
+        errors.InvalidError
+            The document is none that JSON has.
         """
+        try:
+            request = _request(verb, b"" if document is None else encode(document))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise errors.InvalidError(f"plugin {self.name!r}: {verb}: it cannot be told that: {error}") from None
         began = self._enter()
-        body = b"" if document is None else encode(document)
-        request = _request(verb, body)
         try:
             if self._breaker.is_open:
                 self._probe(f"plugin {self.name!r}: {verb}", began)

@@ -26,7 +26,17 @@ _SPACE: Final = "LocalDefault"
 def network(network_id: str, options: Options) -> dict[str, Any]:
     """Return the request for a network."""
     prefixes: Sequence[IPAMData] = options.get(labels.IPAM_DATA, ())
-    told: dict[str, Any] = {labels.ENABLE_IPV6: any(one.pool.version == 6 for one in prefixes)}
+    return {
+        "NetworkID": network_id,
+        "Options": network_options({labels.ENABLE_IPV6: any(one.pool.version == 6 for one in prefixes), **options}),
+        "IPv4Data": [_prefix(one) for one in prefixes if one.pool.version == 4],
+        "IPv6Data": [_prefix(one) for one in prefixes if one.pool.version == 6],
+    }
+
+
+def network_options(options: Options) -> dict[str, Any]:
+    """Return the options of a network: a user's are nested."""
+    told: dict[str, Any] = {}
     generic = {}
     for name, value in options.items():
         if name in _TOP:
@@ -34,16 +44,12 @@ def network(network_id: str, options: Options) -> dict[str, Any]:
         elif not name.startswith(labels.OURS):
             generic[name] = text_of(value)
     told[labels.GENERIC] = generic
-    return {
-        "NetworkID": network_id,
-        "Options": told,
-        "IPv4Data": [_prefix(one) for one in prefixes if one.pool.version == 4],
-        "IPv6Data": [_prefix(one) for one in prefixes if one.pool.version == 6],
-    }
+    return told
 
 
 def _prefix(one: IPAMData) -> dict[str, Any]:
-    told: dict[str, Any] = {"AddressSpace": _SPACE, "Pool": str(one.pool), "AuxAddresses": {}}
+    aux = {name: str(address) for name, address in one.aux}
+    told: dict[str, Any] = {"AddressSpace": _SPACE, "Pool": str(one.pool), "AuxAddresses": aux}
     if one.gateway is not None:
         told["Gateway"] = str(one.gateway)
     return told

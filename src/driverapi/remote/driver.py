@@ -22,12 +22,21 @@ from driverapi.places import TlsFiles
 from driverapi.plan import MoveLink, PortMap
 from driverapi.plugin.wire import EndpointInterface
 from driverapi.remote import documents
-from driverapi.remote.answers import Capabilities, EndpointAnswer, InterfaceName, JoinAnswer, Nothing, OperInfo
+from driverapi.remote.answers import (
+    Capabilities,
+    EndpointAnswer,
+    GatewayAnswer,
+    InterfaceName,
+    JoinAnswer,
+    Nothing,
+    OperInfo,
+)
 from driverapi.remote.client import PATIENCE, TIMEOUT, RefusedError, client_of, unheard
 from driverapi.streams.discovery import NODE, Node
 
 __all__ = ["RemoteDriver"]
 
+_SCOPES: Final = ("local", "global")
 _FORMS: Final = ("auto", "interface", "list")
 _ON_LINK: Final = 1  # libnetwork's types.CONNECTED
 _DISCOVERED: Final = 1  # discoverapi.NodeDiscovery
@@ -111,7 +120,15 @@ class RemoteDriver(Driver):
         errors.PluginError, errors.NoDriverError
             It could not be asked; it is no network plugin.
         """
-        return self._capabilities().scope or "local"
+        return (self._capabilities().scope or "local").lower()
+
+    def get_skip_gw_alloc(self, options: Options) -> tuple[bool, bool]:
+        """Ask whether a network of these options needs no addresses for gateways, if the plugin wants to be asked."""
+        self._begin()
+        if not self._capabilities().gw_alloc_checker:
+            return False, False
+        told = self._call("GwAllocCheck", {"Options": documents.network_options(options)}, GatewayAnswer)
+        return bool(told.skip_ipv4), bool(told.skip_ipv6)
 
     # --- networks ---------------------------------------------------------------------------------
 
@@ -328,12 +345,19 @@ class RemoteDriver(Driver):
 
     def _ask_capabilities(self) -> Capabilities:
         try:
-            return self._client.call("NetworkDriver.GetCapabilities", None, Capabilities)
+            told = self._client.call("NetworkDriver.GetCapabilities", None, Capabilities)
         except RefusedError as refused:
             if refused.refusal.status != 404:
                 raise refused.error from None
             self._in_list = self._form != "interface"
             return Capabilities()
+        for name, scope in (("Scope", told.scope), ("ConnectivityScope", told.connectivity_scope)):
+            if scope and scope.lower() not in _SCOPES:
+                raise errors.PluginError(
+                    f"plugin {self._name!r}: GetCapabilities: {name} {scope!r:.80} is neither 'local' nor 'global'",
+                    "answered",
+                )
+        return told
 
     def _call(self, verb: str, document: Mapping[str, Any], kind: Any) -> Any:
         try:
@@ -364,6 +388,8 @@ class RemoteDriver(Driver):
             if optional and refused.refusal.missing:
                 raise _NoVerbError(str(refused.error)) from None
             raise refused.error from None
+        except errors.InvalidError:
+            raise  # it could not be asked: of what a plugin answers, this is not raised
         except errors.PluginError as error:
             if error.outcome != "nothing":
                 self._undo(undo, error)
