@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     )
     MACLike: TypeAlias = str | bytes | netaddr.EUI
 
-__all__ = ["Address", "format_ip", "format_mac", "parse_ip", "parse_mac", "parse_network", "parse_prefix"]
+__all__ = [
+    "Address",
+    "format_ip",
+    "format_mac",
+    "parse_ip",
+    "parse_ip_of",
+    "parse_mac",
+    "parse_network",
+    "parse_prefix",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,20 @@ def parse_ip(value: Any, what: str = "address") -> bytes:
     if isinstance(packed, bytes) and len(packed) in (4, 16) and _prefix_length(value) is None:
         return packed
     raise _wrong(what, value, "an IP address (text, ipaddress, netaddr or packed bytes)")
+
+
+def parse_ip_of(version: int, value: Any, what: str = "address") -> bytes:
+    """Packed form of an IP address of one family.
+
+    Raises
+    ------
+    errors.InvalidError
+        As :func:`parse_ip`; it is of the other family.
+    """
+    ip = parse_ip(value, what)
+    if len(ip) != (4 if version == 4 else 16):
+        raise _wrong(what, format_ip(ip), f"an IPv{version} address")
+    return ip
 
 
 def _prefix_length(value: object) -> int | None:

@@ -30,10 +30,12 @@ from driverapi.addresses import (
     format_ip,
     format_mac,
     parse_ip,
+    parse_ip_of,
     parse_mac,
     parse_network,
     parse_prefix,
 )
+from driverapi.paths import absolute
 from driverapi.plan import Link, MoveLink, Neighbour, NetworkPlan, Route, check_link, check_link_name
 
 if TYPE_CHECKING:
@@ -559,22 +561,22 @@ class JoinInfo:
     def set_gateway(self, gateway: IPLike) -> None:
         """Set the default IPv4 gateway of the sandbox (seed: ``SetGateway``)."""
         self._open("gateway")
-        self._gateway = _of_version(parse_ip(gateway, "gateway"), 4)
+        self._gateway = parse_ip_of(4, gateway, "gateway")
 
     def set_gateway_ipv6(self, gateway: IPLike) -> None:
         """Set the default IPv6 gateway of the sandbox (seed: ``SetGatewayIPv6``)."""
         self._open("gateway")
-        self._gateway_ipv6 = _of_version(parse_ip(gateway, "gateway_ipv6"), 6)
+        self._gateway_ipv6 = parse_ip_of(6, gateway, "gateway_ipv6")
 
     def set_hosts_path(self, path: str) -> None:
         """Set the overriding ``/etc/hosts`` of the container (seed: ``SetHostsPath``)."""
         self._open("hosts path")
-        self._hosts_path = _absolute(path, "hosts path")
+        self._hosts_path = absolute(path, "hosts path")
 
     def set_resolv_conf_path(self, path: str) -> None:
         """Set the overriding ``/etc/resolv.conf`` of the container (seed: ``SetResolvConfPath``)."""
         self._open("resolv.conf path")
-        self._resolv_conf_path = _absolute(path, "resolv.conf path")
+        self._resolv_conf_path = absolute(path, "resolv.conf path")
 
     def add_static_route(self, destination: PrefixLike, next_hop: IPLike | None = None) -> None:
         """Add a route to the sandbox; without a next hop, on the link (libnetwork: ``AddStaticRoute``).
@@ -583,7 +585,7 @@ class JoinInfo:
         """
         self._open("static route")
         prefix = parse_network(destination, "route destination")
-        hop = None if next_hop is None else _of_version(parse_ip(next_hop, "next hop"), prefix.version)
+        hop = None if next_hop is None else parse_ip_of(prefix.version, next_hop, "next hop")
         self._routes.append(Route(prefix, hop))
 
     def add_neighbour(self, ip: IPLike, mac: MACLike) -> None:
@@ -597,15 +599,3 @@ class JoinInfo:
 
     def _seal(self) -> None:
         self._sealed = True
-
-
-def _of_version(ip: bytes, version: int) -> bytes:
-    if len(ip) != (4 if version == 4 else 16):
-        raise errors.InvalidError(f"{format_ip(ip)} is not an IPv{version} address")
-    return ip
-
-
-def _absolute(path: str, what: str) -> str:
-    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
-        raise errors.InvalidError(f"{what} {path!r} is not an absolute path")
-    return path

@@ -13,11 +13,24 @@ from typing import Final
 
 from driverapi import errors
 
-__all__ = ["check_id", "check_private_file", "private_directory", "put_file", "write_all"]
+__all__ = ["absolute", "check_id", "check_private_file", "private_directory", "put_file", "write_all"]
 
 _WRITABLE_BY_GROUP: Final = 0o020
 _WRITABLE_BY_ALL: Final = 0o002
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+def absolute(path: object, what: str) -> str:
+    """Return text that is an absolute path; ``what`` is how the error calls it.
+
+    Raises
+    ------
+    errors.InvalidError
+        It is none.
+    """
+    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+        raise errors.InvalidError(f"{what} {path!r} is not an absolute path")
+    return path
 
 
 def private_directory(path: str | os.PathLike[str], what: str, *, make: bool = True) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from driverapi import errors, labels
-from driverapi.addresses import format_ip, parse_ip, parse_network, parse_prefix
+from driverapi.addresses import format_ip, parse_ip, parse_ip_of, parse_network, parse_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +56,7 @@ def prefixes_asked(
     for name, version in labels.GATEWAYS.items():
         if _is_given(options, name):
             what = f"option {name!r}"
-            ip = parse_ip(options[name], what)
-            if len(ip) != (4 if version == 4 else 16):
-                raise errors.InvalidError(f"{what}: {options[name]!r} is not an IPv{version} address")
-            gateways[version] = _agreed(gateways[version], ip, what)
+            gateways[version] = _agreed(gateways[version], parse_ip_of(version, options[name], what), what)
     if ipv6 is None and labels.as_bool(labels.ENABLE_IPV6, options.get(labels.ENABLE_IPV6, False)):
         ipv6 = _ANY_IPV6
         if ipv4 is None and labels.as_bool(labels.ENABLE_IPV4, options.get(labels.ENABLE_IPV4, True)):
