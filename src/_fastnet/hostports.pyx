@@ -324,7 +324,7 @@ def bind_ports(family, type, protocol, address, ports, /, *, keep=True):
             raise MemoryError
         for i in range(count):
             numbers[i] = <uint16_t> read_number(wanted[i], "port", 0, 0xFFFF)
-        found = [0] * count
+        found = []
         with nogil:
             if of.keep and count >= MANY:
                 make_place(&of, count)
@@ -332,8 +332,7 @@ def bind_ports(family, type, protocol, address, ports, /, *, keep=True):
             close_some(&of, descriptors, done, count)  # those after one that cannot be, and that others had begun with
         try:
             for i in range(done):
-                found[i] = descriptors[i]
-            del found[done:]
+                found.append(descriptors[i])
         except BaseException:  # no memory: nobody would know of them
             close_some(&of, descriptors, 0, done)
             raise
