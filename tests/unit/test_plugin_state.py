@@ -204,6 +204,29 @@ def test_a_pool_by_its_size(engine: Engine) -> None:
             engine.ask("IpamDriver.RequestPool", Pool=pool, V6=six)
 
 
+def test_5_what_was_deleted_while_the_plugin_was_away_can_be_found_and_deleted(engine: Engine) -> None:
+    """The engine never asks again, and nothing tells such a network from an idle one."""
+    id = pool(engine)
+    engine.network()
+    engine.endpoint(address=address(engine, id))
+    engine.restart(killed=True)
+    status, told = engine.raw("/networks", method="GET")
+    assert (status, told) == (
+        200,
+        {
+            "Networks": [{"NetworkID": NET, "Prefixes": ["10.9.0.0/16"], "Endpoints": 1}],
+            "Pools": [{"PoolID": id, "Addresses": 2}],
+        },
+    )
+    with pytest.raises(AskedError, match=r"10\.9\.0\.0/16"):
+        pool(engine)
+    engine.ask("DeleteNetwork", NetworkID=told["Networks"][0]["NetworkID"])
+    engine.ask("IpamDriver.ReleasePool", PoolID=told["Pools"][0]["PoolID"])
+    assert engine.raw("/networks", method="GET")[1] == {"Networks": [], "Pools": []}
+    assert engine.raw("/networks")[0] == 405
+    assert pool(engine) == id
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_15_an_address_that_was_given_anew_stays_taken(engine: Engine, restarted: bool) -> None:
     """The engine has given it back and asked for it again, for a container that is on its way."""

@@ -192,6 +192,11 @@ class AddressVerbs:
             raise errors.NotFoundError(f"no address pool {(id or '')[:80]!r}")
         return held
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the pools: id, and how many addresses of each the engine has."""
+        with self._lock:
+            return [{"PoolID": id, "Addresses": len(held.addresses)} for id, held in self._pools.items()]
+
     # --- addresses --------------------------------------------------------------------------------
 
     def _request_address(self, body: bytes) -> dict[str, Any] | Made:

@@ -354,6 +354,17 @@ class NetworkVerbs:
         with self._turns.hold((network, endpoint)):
             yield endpoint in self._lifecycle
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the networks: id, prefixes, and how many endpoints each has."""
+        return [
+            {
+                "NetworkID": id,
+                "Prefixes": [str(Address(one.ip, one.length)) for one in asked.prefixes],
+                "Endpoints": len(self._lifecycle.endpoints_of(id)),
+            }
+            for id, asked in list(self._asked.items())
+        ]
+
     def network_of(self, endpoint: str) -> str:
         """Return the id of the network of an endpoint, or nothing."""
         try:

@@ -40,10 +40,13 @@ if TYPE_CHECKING:
     from driverapi.lifecycle.restore import Restored
     from driverapi.store.contract import Store
 
-__all__ = ["HEALTH", "Plugin"]
+__all__ = ["HEALTH", "LISTS", "Plugin"]
 
 HEALTH: Final = "/health"
-"""``GET`` it to see that the plugin is alive, and what it has."""
+"""``GET`` it to see that the plugin is alive, and how much it has."""
+
+LISTS: Final = "/networks"
+"""``GET`` it to see which networks and pools it has: an engine's that it has lost are deleted by nobody else."""
 
 _IMPLEMENTS: Final = {"Implements": ["NetworkDriver", "IpamDriver"]}
 _OPTIONAL: Final = ("NetworkDriver.ProgramExternalConnectivity", "NetworkDriver.RevokeExternalConnectivity")
@@ -233,10 +236,11 @@ class Plugin:
             emit("plugin.fault", verb=verb, **of_fault(error))
 
     def _answer_other(self, method: str, path: str) -> tuple[int, bytes]:
-        if path == HEALTH and method in ("GET", "HEAD"):
-            return 200, encode(self.health())
-        if path in self._verbs or path == HEALTH:
-            wanted = "GET" if path == HEALTH else "POST"
+        shown = {HEALTH: self.health, LISTS: self.lists}.get(path)
+        if shown is not None and method in ("GET", "HEAD"):
+            return 200, encode(shown())
+        if path in self._verbs or shown is not None:
+            wanted = "POST" if shown is None else "GET"
             refused: errors.DriverAPIError = errors.InvalidError(f"{path[:80]} is asked for with {wanted}")
             return 405, refusal(refused, ipam=True)
         refused = errors.NotImplementedYetError(f"this plugin has no verb {path[:80]!r}")
@@ -274,6 +278,10 @@ class Plugin:
             "Networks": networks,
             "Endpoints": endpoints,
         }
+
+    def lists(self) -> dict[str, Any]:
+        """Return which networks and pools it has, by the engine's ids, as ``GET /networks`` tells it."""
+        return {"Networks": self._networks.listed(), "Pools": self._addresses.listed()}
 
     # --- its own life -----------------------------------------------------------------------------
 
