@@ -80,6 +80,29 @@ def test_another_mac_is_announced(
         again.leave()
 
 
+def test_an_address_that_an_earlier_process_had_given_is_announced(tmp_path: Path) -> None:
+    """Its MAC was drawn, and nobody knows it any more, but the sandboxes that had spoken to it."""
+    state = tmp_path / "state.db"
+    with Controller(state=state, run_dir=tmp_path / "run") as ctl:
+        ctl.create_network("bridge", "four", ipv4="10.77.0.0/24").attach(1)
+        net = ctl.create_network("bridge", "web", ipv6="fd77::/64")
+        lasting, gone = net.attach(2, strict=True)
+        assert lasting.sandbox is not None
+        key, ip = lasting.sandbox.key, str(gone.interfaces[0].address_ipv6.ip)
+        in_sandbox(key, "ping", "-c1", "-W2", ip)
+        net.detach([gone])
+    with Controller(state=state) as ctl:
+        net = ctl.network("web")
+        [again] = net.attach(1, strict=True)
+        assert str(again.interfaces[0].address_ipv6.ip) == ip
+        in_sandbox(key, "ping", "-c1", "-W2", ip)
+        four = ctl.network("four")
+        assert [one._info._announce for one in four.attach(2)] == [False, False]  # with the MAC that each address had
+        for one in (net, four):
+            one.detach(one.endpoints)
+            one.delete()
+
+
 def test_an_address_that_nobody_had_is_not_announced(tmp_path: Path) -> None:
     with Controller(run_dir=tmp_path) as ctl:
         net = ctl.create_network("bridge", "web", ipv4="10.77.0.0/24")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ P = ParamSpec("P")
 REMEMBERED: Final = 65_536
 """Free addresses of a network whose last MAC is remembered."""
 
+DOUBTED: Final = 60.0
+"""Seconds after a restart in which neighbours may remember what no process does: an entry is used for up to 45 without
+asking (RFC 4861, 6.3.2: 30, half as much again at most), and for some 8 until it is given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -40,6 +45,12 @@ class Wanted:
     warm: bool = False
     joins: bool = False  # a join follows in the same call
     ports: Sequence[PortSpec] = ()  # to publish
+
+
+def _is_derived(endpoint: Endpoint) -> bool:
+    """Tell whether an endpoint's MAC is that of its IPv4 address, so that whoever had that had the same."""
+    mac = endpoint._mac
+    return mac is not None and any(ip == mac[2:] for _, ip in endpoint._taken)
 
 
 class Addressing:
@@ -70,6 +81,7 @@ class Addressing:
         self.changed: Callable[[], object] = lambda: None
         self._released = threading.Condition()
         self._remembered: dict[bytes, bytes] = {}  # of free addresses: the MAC that they had last
+        self._doubted = 0.0  # until then an earlier process may have given what is free to others
         self._parting: set[tuple[str, bytes]] = set()  # addresses of endpoints that are being deleted
 
     def assign(self, endpoints: Sequence[Endpoint], wanted: Sequence[Wanted], alive: Sequence[int]) -> None:
@@ -125,6 +137,7 @@ class Addressing:
             ask(self.ipam.request_address, pool, ip)
         if mac is not None and isinstance(self.ipam, ByMAC):
             ask(self.ipam.remember_mac, pool, mac, ip)
+        self._doubted = time.monotonic() + DOUBTED
 
     def _take_by_mac(self, endpoint: Endpoint, mac: bytes, version: int, chosen: dict[int, Address]) -> None:
         """Take the address that a MAC had last, if it is free, else the next."""
@@ -173,13 +186,14 @@ class Addressing:
 
     def recall(self, endpoints: Sequence[Endpoint]) -> None:
         """Note of new endpoints whether neighbours may remember another MAC of an address."""
-        if not self._remembered:
+        doubted = time.monotonic() < self._doubted
+        if not self._remembered and not doubted:
             return
         with self._released:
             for endpoint in endpoints:
                 for _, ip in endpoint._taken:
                     before = self._remembered.pop(ip, None)
-                    if before is not None and before != endpoint._mac:
+                    if before != endpoint._mac if before is not None else doubted and not _is_derived(endpoint):
                         endpoint._info._announce = True
 
     def record_chosen(self, endpoint: Endpoint) -> None:
