@@ -113,7 +113,9 @@ class PairDriver(Driver, Generic[N]):
         data: tuple[IPAMData, ...] = options.get(labels.IPAM_DATA, ())
         self.rules.check(options, (*_NETWORK, *more), {one.pool.version for one in data})
         if not data:
-            raise errors.InvalidError(f"a {self.type()} network needs an IPv4 or an IPv6 prefix")
+            raise errors.InvalidError(
+                f"a {self.type()} network needs an IPv4 or an IPv6 prefix, and an IPAM that has such"
+            )
         _check_gateways(options, data)
         for one in data:
             if one.pool.prefix == one.pool.bits:
