@@ -182,6 +182,65 @@ def test_an_undo_that_is_always_cut_is_told_later(world: World) -> None:
     assert len(world.tiny.documents("DeleteEndpoint")) == len(before) + 1  # once
 
 
+def test_an_undo_that_a_plugin_hangs_in_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = world.network()
+    asked = world.driver._client
+    asked.timeout = 0.05
+    world.tiny.script["CreateEndpoint"] = [{"Interface": {"Address": "10.60.0.9/16"}}]
+    world.tiny.script["DeleteEndpoint"] = lambda connection: time.sleep(0.1)
+    with pytest.raises(errors.PluginError, match="was not asked"):
+        net.create_endpoint("ep")
+    for _ in range(client.HEARD - 1):
+        asked._breaker.retry()
+        with pytest.raises(errors.PluginDownError):
+            net.create_endpoint("ep")
+    asked._breaker.retry()
+    net.create_endpoint("ep")
+    assert world.tiny.verbs().count("DeleteEndpoint") == client.HEARD
+
+
+def test_an_undo_is_kept_for_a_plugin_that_is_not_there(world: World) -> None:
+    net = world.network()
+    world.tiny.script["CreateEndpoint"] = [{"Interface": {"Address": "10.60.0.9/16"}}]
+    world.tiny.script["DeleteEndpoint"] = [lambda connection: world.tiny.stop() or False]
+    with pytest.raises(errors.PluginError, match="was not asked"):
+        net.create_endpoint("ep")
+    for _ in range(3 * client.HEARD):
+        with pytest.raises(errors.PluginDownError):
+            net.create_endpoint("ep")
+    world.tiny.start()
+    net.create_endpoint("ep")
+    assert world.tiny.verbs().count("DeleteEndpoint") == 2
+
+
+def test_an_endpoint_that_is_forgotten_everywhere_is_forgotten_here(world: World) -> None:
+    [ep] = world.network().attach(1)
+    world.tiny.script["DeleteEndpoint"] = (404, b'{"Err": "no endpoint", "Kind": "not_found"}')
+    ep.network.detach([ep])
+    driver = world.driver
+    assert not driver._asked
+    assert not driver._joined
+    assert not driver._programmed
+
+
+def test_an_interrupt_of_a_detach_leaves_what_can_be_detached_again(world: World) -> None:
+    net = world.network()
+    eps = net.attach(100)
+    world.tiny.script["Leave"] = raw(OK + b"Content-Length: 2\r\n\r\n", b"{}", pause=0.05, then=True)
+    done = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    done.start()
+    with pytest.raises(KeyboardInterrupt):
+        net.detach(eps)
+    done.join()
+    assert 0 < world.tiny.verbs().count("Leave") < 100
+    world.tiny.script.clear()
+    net.detach(eps)
+    assert net.endpoints == []
+    assert world.dataplane.endpoints == {}
+    left = {one["EndpointID"] for one in world.tiny.documents("Leave")}
+    assert left == {ep.id for ep in eps}
+
+
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": "1"}, {"patience": -1}, {"form": "both"}])
 def test_arguments_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidError):

@@ -280,6 +280,23 @@ def test_what_is_given_back_and_always_cut_is_given_back_later(tiny: Tiny, ipam:
     assert len(tiny.documents("ReleaseAddress")) == before + 1
 
 
+def test_what_was_given_back_unheard_and_is_given_again_is_not_given_back_under_its_user(
+    tiny: Tiny, ipam: RemoteIPAM
+) -> None:
+    pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
+    [one] = ipam.request_addresses(pool, 1)
+    tiny.script["ReleaseAddress"] = lambda connection: False
+    ipam.release_addresses(pool, [one.ip])
+    owed = list(ipam._owed)
+    ipam._owed.clear()  # as if the call after that had begun before
+    ipam.request_address(pool, one.ip)
+    ipam._owed += owed
+    tiny.script.clear()
+    before = len(tiny.documents("ReleaseAddress"))
+    ipam.request_addresses(pool, 1)
+    assert len(tiny.documents("ReleaseAddress")) == before
+
+
 @pytest.mark.parametrize(
     ("wishes", "error", "said"),
     [

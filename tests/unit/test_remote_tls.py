@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from driverapi import errors, places
 from driverapi.plugin import Plugin, Tls, write_spec
 from driverapi.remote import RemoteDriver, RemoteIPAM, TlsFiles
+from driverapi.remote.client import PluginClient
 from driverapi.testing import FakeDataplane
 
 
@@ -71,6 +74,24 @@ def test_both_show_who_they_are(address: str, keys: Path, scheme: str) -> None:
 def test_who_is_not_believed(address: str, keys: Path, names: tuple[str, ...], said: str) -> None:
     with pytest.raises(errors.PluginError, match=said):
         scope(f"https://{address}", files(keys, *names))
+
+
+def test_a_request_says_whom_it_is_for() -> None:
+    said: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with listening.accept()[0] as one:
+                said.append(one.recv(4096))
+                one.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"Implements": null}')
+
+        answering = threading.Thread(target=serve)
+        answering.start()
+        client = PluginClient("far", f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+        assert client.implements == ()
+        answering.join()
+        assert f"\r\nHost: 127.0.0.1:{listening.getsockname()[1]}\r\n".encode() in said[0]
+        client.close()
 
 
 def test_no_tls_where_it_is_wanted(address: str) -> None:

@@ -26,7 +26,7 @@ from driverapi.remote.answers import Activated, Refusal, read, refusal_of
 from driverapi.remote.breaker import Breaker
 from driverapi.remote.connection import Answer, Connection, CutError, LateError, UnreachableError
 
-__all__ = ["PATIENCE", "TIMEOUT", "Again", "PluginClient", "RefusedError", "client_of", "unheard"]
+__all__ = ["HEARD", "PATIENCE", "TIMEOUT", "Again", "PluginClient", "RefusedError", "client_of", "unheard"]
 
 TIMEOUT: Final = 30.0
 """Seconds for one call, however often it is sent."""
@@ -37,11 +37,14 @@ PATIENCE: Final = 1.0
 PROBE: Final = 1.0
 """Seconds that a plugin which did not answer in time has to show that it does again."""
 
+HEARD: Final = 4
+"""How often a plugin is told to take something away that it does not answer."""
+
 _SLOW: Final = 0.5  # seconds after which a place that cannot be reached is as bad as one that is silent
 _PAUSES: Final = (0.05, 0.25)  # seconds before a request is sent a second and a third time
 _KEPT: Final = 16  # idle connections
 _HEAD: Final = (
-    "POST /%s HTTP/1.1\r\nHost: plugin.moby.localhost\r\nUser-Agent: driverapi\r\n"
+    "POST /%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: driverapi\r\n"
     "Accept: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: %d\r\n\r\n"
 )
 
@@ -176,14 +179,14 @@ class PluginClient:
             The document is none that JSON has.
         """
         try:
-            request = _request(verb, b"" if document is None else encode(document))
+            body = b"" if document is None else encode(document)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise errors.InvalidError(f"plugin {self.name!r}: {verb}: it cannot be told that: {error}") from None
         began = self._enter()
         try:
             if self._breaker.is_open:
                 self._probe(f"plugin {self.name!r}: {verb}", began)
-            answer = self._answered(verb, request, again, began, began + (self.timeout if within is None else within))
+            answer = self._answered(verb, body, again, began, began + (self.timeout if within is None else within))
             if self._breaker.succeed():
                 emit("remote.back", driver=self.name)
             refusal = refusal_of(answer.status, answer.body)
@@ -214,7 +217,7 @@ class PluginClient:
         kind = next(iter(self._implements or ()), "NetworkDriver")
         verb, deadline = f"{kind}.GetCapabilities", began + min(self.timeout, PROBE)
         try:
-            self._answered(verb, _request(verb, b""), Again.SAFE, began, deadline)
+            self._answered(verb, b"", Again.SAFE, began, deadline)
         except errors.PluginDownError as error:
             raise errors.PluginDownError(f"{what}: was not asked for: {error}", "nothing") from None
         except errors.PluginError:
@@ -229,7 +232,7 @@ class PluginClient:
             return self._silent  # there is none to be asked
         return None if found is None else (found.st_dev, found.st_ino, found.st_ctime_ns)
 
-    def _answered(self, verb: str, request: bytes, again: Again, began: float, deadline: float) -> Answer:
+    def _answered(self, verb: str, body: bytes, again: Again, began: float, deadline: float) -> Answer:
         """Send a request until it is answered, or must not be sent any more."""
         what = f"plugin {self.name!r}: {verb}"
         tries, sent = 0, False
@@ -242,7 +245,7 @@ class PluginClient:
                 raise
             sent = True
             try:
-                answer = connection.exchange(request, deadline)
+                answer = connection.exchange(_request(verb, connection.host, body), deadline)
             except LateError as error:
                 connection.close()
                 self._down(str(error), began)
@@ -352,8 +355,8 @@ def _close_all(connections: list[Connection]) -> None:
         connections.pop().close()
 
 
-def _request(verb: str, body: bytes) -> bytes:
-    return (_HEAD % (verb, len(body))).encode() + body
+def _request(verb: str, host: str, body: bytes) -> bytes:
+    return (_HEAD % (verb, host, len(body))).encode() + body
 
 
 def _seconds(what: str, value: float, *, least: float = 0.001) -> float:

@@ -28,6 +28,7 @@ MAX_HEAD: Final = 32 << 10
 """Bytes of status line and headers."""
 
 _READ: Final = 64 << 10
+_UNIX: Final = "plugin.moby.localhost"  # as engines say it
 
 
 class UnreachableError(Exception):
@@ -125,6 +126,13 @@ class Connection:
     deadline : float
         Of :func:`time.monotonic`, for the connection and the handshake of TLS.
 
+    Attributes
+    ----------
+    host : str
+        What requests say as their ``Host``.
+    keeps : bool
+        Whether it can be used once more.
+
     Raises
     ------
     UnreachableError, LateError
@@ -156,6 +164,7 @@ class Connection:
         except OSError as error:  # SSLError and gaierror are
             raise UnreachableError(error.strerror or str(error)) from error
         self.keeps = False
+        self.host = _UNIX if place.path else str(place).partition("://")[2]
 
     def exchange(self, request: bytes, deadline: float) -> Answer:
         """Send a request and return the answer.

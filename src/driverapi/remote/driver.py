@@ -31,7 +31,7 @@ from driverapi.remote.answers import (
     Nothing,
     OperInfo,
 )
-from driverapi.remote.client import PATIENCE, TIMEOUT, RefusedError, client_of, unheard
+from driverapi.remote.client import HEARD, PATIENCE, TIMEOUT, RefusedError, client_of, unheard
 from driverapi.streams.discovery import NODE, Node
 
 __all__ = ["RemoteDriver"]
@@ -105,7 +105,8 @@ class RemoteDriver(Driver):
         self._joined: dict[str, bytes] = {}  # endpoint: what the plugin declared
         self._programs = True  # until it says that it has no such verb
         self._programmed: set[str] = set()  # endpoints whose ports it has published
-        self._owed: dict[tuple[str, str, str], None] = {}  # verb, network, endpoint: undo that the plugin did not hear
+        # Undo that the plugin did not hear: verb, network, endpoint; and how often it was asked and did not answer.
+        self._owed: dict[tuple[str, str, str], int] = {}
 
     def type(self) -> str:
         """Return the plugin's name."""
@@ -180,7 +181,14 @@ class RemoteDriver(Driver):
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Delete an endpoint."""
         self._begin(quietly=True)
-        self._remove("DeleteEndpoint", network_id, endpoint_id)
+        try:
+            self._remove("DeleteEndpoint", network_id, endpoint_id)
+        except errors.NoEndpointError:
+            self._forget(endpoint_id)
+            raise
+        self._forget(endpoint_id)
+
+    def _forget(self, endpoint_id: str) -> None:
         for table in (self._asked, self._joined):
             table.pop(endpoint_id, None)
         self._programmed.discard(endpoint_id)
@@ -410,21 +418,26 @@ class RemoteDriver(Driver):
             if unheard(fault):
                 with self._lock:
                     if len(self._owed) < _OWED:
-                        self._owed[undo] = None
+                        self._owed[undo] = 1
 
     def _pay(self) -> None:
-        """Take away what the plugin did not hear of; what it does not hear now either comes with the next verb."""
+        """Take away what the plugin did not hear of; what it does not hear now either comes with the next verb.
+
+        What it hangs in is given up after some times: nothing else would ever be asked of it.
+        """
         while True:
             with self._lock:
                 if not self._owed:
                     return
                 owed = next(iter(self._owed))
-                del self._owed[owed]
+                times = self._owed.pop(owed)
             try:
                 self._remove(*owed)
-            except errors.PluginDownError:
-                with self._lock:
-                    self._owed[owed] = None
+            except errors.PluginDownError as error:
+                times += error.outcome != "nothing"
+                if times < HEARD:
+                    with self._lock:
+                        self._owed[owed] = times
                 raise
             except errors.DriverAPIError:
                 pass  # it heard it, and the log has what it said

@@ -20,7 +20,7 @@ from driverapi.events import emit, of_fault
 from driverapi.ipam.contract import SPACES, Avoid, Pool
 from driverapi.places import TlsFiles
 from driverapi.remote.answers import AddressAnswer, IpamCapabilities, Nothing, PoolAnswer, Spaces
-from driverapi.remote.client import PATIENCE, TIMEOUT, Again, RefusedError, client_of, unheard
+from driverapi.remote.client import HEARD, PATIENCE, TIMEOUT, Again, RefusedError, client_of, unheard
 from driverapi.remote.documents import text_of
 
 __all__ = ["RemoteIPAM"]
@@ -86,7 +86,8 @@ class RemoteIPAM:
         self._spaces = Spaces()
         self._held: dict[str, _Held] = {}
         self._replay: list[tuple[str, dict[str, Any]]] = []  # what the plugin had given before a restart
-        self._owed: list[tuple[str, dict[str, Any]]] = []  # what it did not hear that it has back
+        # What the plugin did not hear that it has back; and how often it was asked and did not answer.
+        self._owed: list[tuple[str, dict[str, Any], int]] = []
 
     # --- pools ------------------------------------------------------------------------------------
 
@@ -426,12 +427,17 @@ class RemoteIPAM:
             with self._lock:
                 if not self._owed:
                     return
-                verb, document = self._owed.pop(0)
+                verb, document, times = self._owed.pop(0)
+                held = self._held.get(document["PoolID"])
+                if held is not None and document.get("Address", "") in {format_ip(ip) for ip in held.given}:
+                    continue  # it had heard it, and has given it again
             try:
                 self._client.call(f"IpamDriver.{verb}", document, Nothing)
-            except errors.PluginDownError:
-                with self._lock:
-                    self._owed.insert(0, (verb, document))
+            except errors.PluginDownError as error:
+                times += error.outcome != "nothing"
+                if times < HEARD:
+                    with self._lock:
+                        self._owed.insert(0, (verb, document, times))
                 raise
             except (RefusedError, errors.PluginError):
                 pass  # it heard it, and the log has what it said
@@ -503,7 +509,7 @@ class RemoteIPAM:
             if unheard(down):
                 with self._lock:
                     if len(self._owed) < _OWED:
-                        self._owed.append((verb, dict(document)))
+                        self._owed.append((verb, dict(document), 1))
         else:
             return
         if error is not None:
