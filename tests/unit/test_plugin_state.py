@@ -227,6 +227,47 @@ def test_5_what_was_deleted_while_the_plugin_was_away_can_be_found_and_deleted(e
     assert pool(engine) == id
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_4_an_address_that_is_not_given_back(engine: Engine, killed: bool) -> None:
+    """The plugin was killed inside ``ReleaseAddress``, or never heard it: the engine asks again with an empty body."""
+    id = pool(engine)
+    engine.network()
+    lost, back, again = (address(engine, id) for _ in range(3))
+    for end, its in ((END, lost), ("b2" * 32, back), ("c3" * 32, again)):
+        engine.endpoint(end, address=its)
+        engine.ask("DeleteEndpoint", NetworkID=NET, EndpointID=end)
+    if killed:
+        engine.restart(killed=True)
+    engine.endpoint("d4" * 32, address=again)  # by an engine that keeps it for that
+    engine.join("d4" * 32)
+    engine.ask("IpamDriver.ReleaseAddress", PoolID=id, Address=back.partition("/")[0])
+    assert address(engine, id) == back  # it is somebody's again
+    with pytest.raises(AskedError):
+        address(engine, id, lost)
+    if killed:
+        engine.restart(killed=True)
+    until(lambda: len(engine.plugin._addresses._pools[id].addresses) == 3)
+    time.sleep(0.2)
+    assert len(engine.plugin._addresses._pools[id].addresses) == 3  # and of the gateway
+    assert address(engine, id) == lost
+    engine.ask("DeleteNetwork", NetworkID=NET)
+
+
+def test_4_an_end_that_was_lost(engine: Engine) -> None:
+    engine.network()
+    for endpoint, last in (("lives", 2), ("dead", 3)):
+        engine.endpoint(endpoint, address=f"10.9.0.{last}/16")
+        engine.join(endpoint)
+    engine.dataplane.lost.add("dead")
+    for verb in ("Join", "EndpointOperInfo"):
+        assert engine.raw(f"/NetworkDriver.{verb}")[0] == 400
+    assert engine.plugin._reconciler.doubted == []
+    assert engine.raw("/NetworkDriver.Leave")[0] == 400
+    until(lambda: engine.plugin._reconciler.doubted == ["lives"])
+    assert engine.plugin._lifecycle.endpoints() == ["lives"]
+    engine.ask("DeleteNetwork", NetworkID=NET)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_15_an_address_that_was_given_anew_stays_taken(engine: Engine, restarted: bool) -> None:
     """The engine has given it back and asked for it again, for a container that is on its way."""

@@ -62,6 +62,7 @@ class _Given:
 
     age: int
     at: float  # time.monotonic() when it was given; 0 of what an earlier process gave
+    ended: float | None = None  # when its endpoint was deleted: it is to be given back
 
 
 @dataclass(eq=False, slots=True)
@@ -214,6 +215,7 @@ class AddressVerbs:
             known = held.addresses.get(address.ip)
             if known is not None:
                 known.age = self._age
+                self._go_on(_pool_id(held.prefix, held.within), address.ip, known)
             else:
                 held.addresses[address.ip] = _Given(self._age, time.monotonic())
                 id = _pool_id(held.prefix, held.within)
@@ -260,6 +262,49 @@ class AddressVerbs:
                         self._store.owe(gone=[_address_record(id, ip)])
                     return
 
+    # --- what is to be given back, and may never be ---------------------------------------------
+
+    def ended(self, prefix: Address, ip: bytes, given_by: float) -> None:
+        """Take note that the endpoint is deleted that has an address: the engine gives it back next, if it lives."""
+        self._mark(prefix, ip, given_by, ended=True)
+
+    def taken_up(self, prefix: Address, ip: bytes) -> None:
+        """Take note that an endpoint has an address."""
+        self._mark(prefix, ip, math.inf, ended=False)
+
+    def _mark(self, prefix: Address, ip: bytes, given_by: float, *, ended: bool) -> None:
+        with self._lock:
+            for id, held in self._pools.items():
+                given = held.addresses.get(ip) if held.prefix == prefix else None
+                if given is None:
+                    continue
+                if not ended:
+                    self._go_on(id, ip, given)
+                elif given.at <= given_by:
+                    given.ended = time.monotonic()
+                    self._store.owe([Record(_address_record(id, ip), id, State.DELETING, kind=Kind.ADDRESS)])
+                return
+
+    def _go_on(self, id: str, ip: bytes, given: _Given) -> None:
+        """Have an address be in use after all; called with the lock held."""
+        if given.ended is not None:
+            given.ended, given.at = None, time.monotonic()
+            self._store.owe([Record(_address_record(id, ip), id, State.CREATED, kind=Kind.ADDRESS)])
+
+    def reap(self, before: float) -> bool:
+        """Have addresses free whose endpoints were deleted before a time; tell whether there are some of later."""
+        with self._lock:
+            ended = [
+                (held.prefix, ip, given.ended)
+                for held in self._pools.values()
+                for ip, given in held.addresses.items()
+                if given.ended is not None
+            ]
+        for prefix, ip, at in ended:
+            if at <= before:
+                self.forget(prefix, ip, before)
+        return any(at > before for *_, at in ended)
+
     # --- after a restart --------------------------------------------------------------------------
 
     def take_back(self, records: list[Record]) -> None:
@@ -277,7 +322,8 @@ class AddressVerbs:
                 if record.kind is Kind.ADDRESS and held is not None:
                     ip = parse_prefix(record.id.rpartition(" ")[2]).ip
                     self._ipam.request_address(held.id, ip)
-                    held.addresses[ip] = _Given(self._age, 0.0)
+                    ended = time.monotonic() if record.state is State.DELETING else None
+                    held.addresses[ip] = _Given(self._age, 0.0, ended)
 
 
 def _prefix(text: str | None, what: str) -> Address | None:

@@ -42,6 +42,7 @@ from driverapi.streams.discovery import Discovers, of_engine
 if TYPE_CHECKING:
     from driverapi.dataplane.contract import Dataplane
     from driverapi.lifecycle.lifecycle import Lifecycle
+    from driverapi.plugin.addresses import AddressVerbs
     from driverapi.plugin.firewall import Firewall, Passing
     from driverapi.plugin.reconcile import Reconciler
 
@@ -74,6 +75,7 @@ class NetworkVerbs:
         self._turns = Turns()
         self._gone = Recent()
         self.reconciler: Reconciler | None = None  # told of what the engine begins with, and of what it may not know
+        self.addresses: AddressVerbs | None = None  # told which of its addresses endpoints have
         self._claims = Claims()
         self._since: dict[str, float] = {}  # endpoint: time.monotonic() when this process created it
         self._keeps = keeps
@@ -273,6 +275,9 @@ class NetworkVerbs:
                 )
             self._know_endpoint(endpoint, (asked, answer), request.interfaces is not None)
             self._since[endpoint] = time.monotonic()
+            if self.addresses is not None:
+                for prefix, ip in self.ours_of(endpoint):
+                    self.addresses.taken_up(prefix, ip)
             self._trust(endpoint)
             self._gone.discard((network, endpoint))
         return Made(answer, lambda: self._undo_endpoint(network, endpoint, answer))
@@ -312,8 +317,13 @@ class NetworkVerbs:
             if endpoint not in self._lifecycle and (network, endpoint) in self._gone:
                 return EMPTY
             self._record(network, endpoint)
+            ours, since = self.ours_of(endpoint), self.since(endpoint)
             with self._doubting(endpoint):
                 self.take_away(endpoint)
+        if ours and self.addresses is not None and self.reconciler is not None:
+            for prefix, ip in ours:
+                self.addresses.ended(prefix, ip, since)
+            self.reconciler.reap()
         return EMPTY
 
     @contextlib.contextmanager

@@ -41,6 +41,9 @@ class Reconciler:
         Who has the endpoints.
     take_away : callable
         Takes an endpoint away, with its addresses; the caller has its turn.
+    give_back : callable
+        Frees the addresses of endpoints that were deleted before a time (``time.monotonic()``), as their engine
+        has not; tells whether there are some of later.
     grace : float
         Seconds for which an endpoint must be out of use.
 
@@ -51,11 +54,20 @@ class Reconciler:
     Thread safety: all methods.
     """
 
-    def __init__(self, verbs: NetworkVerbs, take_away: Callable[[str], None], *, grace: float = GRACE) -> None:
+    def __init__(
+        self,
+        verbs: NetworkVerbs,
+        take_away: Callable[[str], None],
+        give_back: Callable[[float], bool],
+        *,
+        grace: float = GRACE,
+    ) -> None:
         if not 0 <= grace <= 86400:
             raise errors.InvalidError(f"grace {grace!r} is not a number of seconds from 0 to 86400")
         self._verbs = verbs
         self._take_away = take_away
+        self._give_back = give_back
+        self._ending = False  # addresses may have to be given back
         self._grace = grace
         self._told = threading.Condition()
         self._doubted: dict[str, float | None] = {}  # endpoint: since when it has been out of use
@@ -92,10 +104,21 @@ class Reconciler:
         with self._told:
             self._owed.discard(network)
 
+    def reap(self) -> None:
+        """Look for addresses that are not given back in time."""
+        with self._told:
+            if not self._ending:
+                self._ending = True
+                self._begin()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._doubted or self._owed or self._ending) and not self._closed
+
     def _begin(self) -> None:
         """Look soon; called with the lock held."""
         self._pause = 0.0
-        if (self._doubted or self._owed) and self._thread is None and not self._closed:
+        if self._busy and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="driverapi-reconcile", daemon=True)
             self._thread.start()
         self._told.notify_all()
@@ -147,14 +170,15 @@ class Reconciler:
     def _run(self) -> None:
         while True:
             self._pay()
+            self._reap()
             self._look()
             with self._told:
                 self._pause = min(max(self._pause * 2, _SHORTEST, self._grace / 8), _LONGEST)
                 if any(since is not None for since in self._doubted.values()):
                     self._pause = min(self._pause, max(self._grace / 4, _SHORTEST))
-                if (self._doubted or self._owed) and not self._closed:
+                if self._busy:
                     self._told.wait(self._pause)
-                if self._closed or not (self._doubted or self._owed):
+                if not self._busy:
                     self._thread = None
                     return
 
@@ -172,6 +196,18 @@ class Reconciler:
                 continue
             with self._told:
                 self._owed.discard(network)
+
+    def _reap(self) -> None:
+        with self._told:
+            ending, self._ending = self._ending, False
+        if ending:
+            try:
+                more = self._give_back(time.monotonic() - self._grace)
+            except Exception as error:
+                emit("plugin.not_reconciled", **of_fault(error))
+                more = True
+            with self._told:
+                self._ending = self._ending or more
 
     def _look(self) -> None:
         """Look at all once; take away what has been out of use for long enough."""

@@ -49,6 +49,7 @@ LISTS: Final = "/networks"
 """``GET`` it to see which networks and pools it has: an engine's that it has lost are deleted by nobody else."""
 
 _IMPLEMENTS: Final = {"Implements": ["NetworkDriver", "IpamDriver"]}
+_ENDS: Final = ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint")
 _OPTIONAL: Final = ("NetworkDriver.ProgramExternalConnectivity", "NetworkDriver.RevokeExternalConnectivity")
 
 
@@ -136,8 +137,8 @@ class Plugin:
             keeps = kept is not None
             self._networks = NetworkVerbs(self._driver, self._lifecycle, dataplane, self._firewall, keeps=keeps)
             self._addresses = AddressVerbs(_ipam_of(ipam), dataplane, self._store, alone=self._driver.lone_addresses)
-            self._reconciler = Reconciler(self._networks, self._give_up, grace=grace)
-            self._networks.reconciler = self._reconciler
+            self._reconciler = Reconciler(self._networks, self._give_up, self._addresses.reap, grace=grace)
+            self._networks.reconciler, self._networks.addresses = self._reconciler, self._addresses
             self.restored: Restored | None = None
             if kept is not None:
                 from driverapi.plugin.restore import restore
@@ -149,6 +150,7 @@ class Plugin:
                     self._firewall.tidy()
             undo.pop_all()
         self._reconciler.doubt(self._lifecycle.endpoints(), started=True)
+        self._reconciler.reap()
         self._verbs: dict[str, Callable[[bytes], Any]] = {"/Plugin.Activate": self._activate}
         self._verbs |= {f"/NetworkDriver.{verb}": answer for verb, answer in self._networks.verbs.items()}
         self._verbs |= {f"/IpamDriver.{verb}": answer for verb, answer in self._addresses.verbs.items()}
@@ -215,6 +217,8 @@ class Plugin:
             document = verb(body)
             self._store.flush()
         except Exception as error:
+            if not body and path[1:] in _ENDS:  # the request was lost: what should have ended may be anything
+                self._reconciler.doubt(self._lifecycle.endpoints())
             if isinstance(document, Made):  # it could not be kept: who is told so never asks for its end
                 self._take_back(path[1:], document)
             status = status_of(error)
