@@ -215,6 +215,14 @@ def test_a_port_that_the_plugin_chose_is_taken_away_by_its_number(world: World) 
     assert world.tiny.documents(PROGRAM)[-1]["Options"][PORTS] == [binding(80, 8080)]
 
 
+def test_progress_does_not_go_back_while_ports_are_programmed(world: World) -> None:
+    world.tiny.script[PROGRAM] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"{}", pause=0.1, then=True)
+    seen: list[int] = []
+    world.network().attach(2, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 2
+
+
 def test_many_or_none(world: World) -> None:
     net = world.network()
     eps = net.attach(2)

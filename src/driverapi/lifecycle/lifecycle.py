@@ -350,7 +350,7 @@ class Lifecycle:
             if fault is not None:
                 faults[position] = fault
 
-        self._each(due, step, progress)
+        self._each(due, step, None if progress is None else lambda _: progress(len(asked)))
         gone = self._dataplane.remove([due[position].realised for position in faults]) if faults else ()
         for fault, refused in zip(faults.values(), gone, strict=False):
             if refused is not None:
