@@ -320,6 +320,7 @@ def chain() -> Iterator[list[str]]:
     finally:
         iptables("-F", "DOCKER-USER")
         iptables("-X", "DOCKER-USER")
+        subprocess.run(["nft", "delete", "table", "ip", "filter"], check=True)  # which iptables made for it
 
 
 PREFIXES = {"left": "10.8.0.0/24", "web": "10.9.0.0/24"}
