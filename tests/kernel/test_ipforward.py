@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,34 @@ def test_networks_of_other_controllers_keep_it_on(tmp_path: Path, devices: None)
         routed.detach(routed.endpoints)
         routed.delete()
         assert not on()
+
+
+def test_a_network_on_a_bridge_of_others_keeps_it_on(tmp_path: Path) -> None:
+    """That bridge has no mark of ours, by which the links of other controllers are known."""
+    run("ip", "link", "add", "others0", "type", "bridge")
+    base = tmp_path / "run"
+    try:
+        with Controller(run_dir=base, driver_options=WISH) as other:
+            there = {"com.docker.network.bridge.name": "others0"}
+            borrowing = other.create_network("bridge", "borrowing", ipv4="10.78.0.0/24", options=there)
+            with Controller(run_dir=base, driver_options=WISH) as ctl:
+                ctl.create_network("bridge", "web", ipv4="10.77.0.0/24").delete()
+            assert on()
+            assert doctor.examine(base).healthy
+            borrowing.delete()
+            assert not on()
+    finally:
+        run("ip", "link", "del", "others0")
+    assert os.listdir(base) == []
+
+
+def test_what_is_owed_is_of_one_namespace_and_none_that_has_its_number_later(tmp_path: Path) -> None:
+    """Such numbers come again as soon as they are free; cookies (SO_NETNS_COOKIE) do not."""
+    with Controller(run_dir=tmp_path, driver_options=WISH) as ctl:
+        ctl.create_network("bridge", "web", ipv4="10.77.0.0/24")
+        with socket.socket(socket.AF_UNIX) as asking:
+            cookie = int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, 71, 8), sys.byteorder)
+        assert f"forwarding-{cookie:x}" in os.listdir(tmp_path)
 
 
 KILLED = """

@@ -6,7 +6,8 @@ network away, starts again, or to ``doctor``.
 
 The kernel gives each device the value of the switch when that changes (``inet_forward_change``). So it goes back only
 when no link of ours is left, of whichever instance: those of other networks have to forward by themselves. Devices of
-others that did so before are told to do so again.
+others that did so before are told to do so again. A bridge that others made is no link of ours: so who wants the switch
+on holds a shared lock on the file, too (flock(2)).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +34,7 @@ __all__ = ["HostForwarding"]
 
 _NAME: Final = SWITCHES[4]
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
+_SO_NETNS_COOKIE: Final = 71  # include/uapi/asm-generic/socket.h
 
 
 @final
@@ -44,9 +48,15 @@ class HostForwarding:
         self._forwarding = forwarding
         self._host = host
         self._base = run_dir
-        self._path = run_dir / f"forwarding-{os.stat('/proc/thread-self/ns/net').st_ino:x}"
+        self._path = run_dir / f"forwarding-{_namespace()}"
         self._lock = threading.Lock()
         self._wanting: set[str] = set()
+        self._held = -1  # descriptor of the file, with a lock, as long as a network wants the switch on
+
+    def close(self) -> None:
+        """Let go of the descriptor; what is to be put back stays to be."""
+        with self._lock:
+            self._let_go()
 
     def want(self, network: str) -> None:
         """Have the host forward as long as a network is there.
@@ -61,14 +71,17 @@ class HostForwarding:
                 return
             with self._alone():
                 if not self._forwarding.for_all(4):
-                    if self._owed() is None:
+                    ours = self._owed() is None
+                    if ours:
                         self._write(self._forwarding.devices(4))
                     try:
                         self._forwarding.switch_all(on=True)
                     except OSError:
-                        self._path.unlink(missing_ok=True)
+                        if ours:
+                            self._path.unlink(missing_ok=True)
                         raise
                     emit("host.forwarding", option=f"{_NAME}=1")
+                self._hold()
             self._wanting.add(network)
 
     def unwant(self, network: str = "") -> None:
@@ -81,7 +94,10 @@ class HostForwarding:
         """
         with self._lock:
             self._wanting.discard(network)
-            if self._wanting or not self._path.exists():
+            if self._wanting:
+                return
+            self._let_go()
+            if not self._path.exists():
                 return
             with self._alone():
                 devices = self._owed()
@@ -97,13 +113,39 @@ class HostForwarding:
 
     def is_left_on(self) -> bool:
         """Tell whether it is to be put back now: no network that wants it is left."""
-        return self._path.exists() and self._owed() is not None and not self._is_needed()
+        if not self._path.exists():
+            return False
+        with self._alone():
+            return self._owed() is not None and not self._is_needed()
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _hold(self) -> None:
+        """Have others know that it is wanted, if it is to be put back at all."""
+        if self._held < 0:
+            with contextlib.suppress(FileNotFoundError):  # it was on before any of us
+                self._held = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fcntl.flock(self._held, fcntl.LOCK_SH)
+
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def _is_held(self) -> bool:
+        """Tell whether some controller wants it: one that lives."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def _is_needed(self) -> bool:
         try:
-            return any(is_marked_group(link.group) for link in self._host.dump_links())
+            return self._is_held() or any(is_marked_group(link.group) for link in self._host.dump_links())
         except NetlinkError as error:
             raise failure("read the host's links", error) from error
 
@@ -142,6 +184,15 @@ class HostForwarding:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write("\n".join([_boot(), *devices, ""]))
         os.replace(new, self._path)
+
+
+def _namespace() -> str:
+    """Return what no other network namespace has in this boot; the number of its file comes again when it is gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asking:
+        try:
+            return f"{int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder):x}"
+        except OSError:  # before Linux 5.14
+            return f"{os.stat('/proc/thread-self/ns/net').st_ino:x}"
 
 
 def _boot() -> str:

@@ -63,6 +63,7 @@ class LinuxDataplane:
     def close(self, keep: Collection[str] = ()) -> None:
         """Let go of descriptors; what was realised stays, but namespaces that nobody knows of."""
         self._sandboxes.discard(keep=keep)
+        self._networks.host_forwarding.close()
         self._kernel.close()
 
     # --- after a restart --------------------------------------------------------------------------
