@@ -344,6 +344,19 @@ def test_13_a_network_that_could_not_be_deleted_goes_later(endpoint: Engine) -> 
     assert endpoint.ask("DeleteNetwork", NetworkID=NET) == {}
 
 
+def test_13_a_network_that_is_wanted_again_while_its_turn_is_waited_for_stays(network: Engine) -> None:
+    reconciler = network.plugin._reconciler
+    turns = reconciler._verbs._turns
+    with turns.hold(NET):
+        reconciler.owe(NET)
+        while turns._turns[NET].users < 2:
+            time.sleep(0.001)
+        reconciler.owe_no_more(NET)  # as who has the turn does, where the engine asks for it
+    while NET in turns._turns:
+        time.sleep(0.001)
+    assert network.plugin._lifecycle.networks() == [NET]
+
+
 def test_what_could_not_be_kept_is_undone(network: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused, so the engine will ask for no deletion."""
 

@@ -234,6 +234,29 @@ def test_many_or_none(world: World) -> None:
     assert len(net.publish([(eps[0], "8080:80"), (eps[1], "8081:81")])) == 2
 
 
+def test_what_cannot_be_kept_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "SOCKETS", (tmp_path,))
+    tiny = Tiny(tmp_path / "tiny.sock")
+    dataplane = FakeDataplane()
+    tiny.links = dataplane.links
+    with Controller(state=str(tmp_path / "state.db"), dataplane=dataplane) as ctl:
+        net = ctl.create_network("tiny", "net", ipv4="10.60.0.0/16")
+        (ep,) = net.attach(1, strict=True)
+
+        def full(*_: Any) -> None:
+            raise errors.StateError("disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ctl._store, "put", full)
+            with pytest.raises(errors.StateError, match="disk is full"):
+                ep.publish("8080:80")
+        assert ep.ports == []
+        assert PORTS not in tiny.documents(PROGRAM)[-1]["Options"]
+        net.detach([ep])
+        net.delete()
+    tiny.stop()
+
+
 def test_ports_outlive_a_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "SOCKETS", (tmp_path,))
     tiny = Tiny(tmp_path / "tiny.sock")

@@ -213,9 +213,11 @@ class NetworkVerbs:
             raise
         return EMPTY
 
-    def end_network(self, id: str) -> None:
-        """Delete a network and its endpoints, if it is there yet."""
+    def end_network(self, id: str, is_owed: Callable[[], bool] = lambda: True) -> None:
+        """Delete a network and its endpoints, if it is there yet, and is to go still when its turn comes."""
         with self._turns.hold(id):
+            if not is_owed():
+                return
             for endpoint in self._lifecycle.endpoints_of(id):
                 with self._turns.hold((id, endpoint)):
                     if endpoint in self._lifecycle:

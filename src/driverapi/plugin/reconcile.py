@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
 from driverapi import errors
@@ -187,10 +188,8 @@ class Reconciler:
         with self._told:
             owed = list(self._owed)
         for network in owed:
-            if network not in self._owed:
-                continue
-            try:
-                self._verbs.end_network(network)
+            try:  # while its turn is waited for, the engine may ask for it again
+                self._verbs.end_network(network, partial(self._owed.__contains__, network))
             except Exception as error:
                 emit("plugin.not_reconciled", **of_fault(error))
                 continue

@@ -113,18 +113,27 @@ class Ports:
     ) -> None:
         """Have drivers publish ports that do so themselves; with ``whole``, all or none."""
         done: list[tuple[EndpointRecord, Any]] = []
-        for position, record in records.items():
-            before = record.options.get(labels.PORT_MAP)
-            try:
-                requests[position].got.extend(external.add(record, requests[position].specs))
-            except errors.DriverAPIError as error:
-                outcomes[position] = error
-                if whole:
-                    undo([partial(external.put, one, ports) for one, ports in done], error)
-                    return
-            else:
-                done.append((record, before))
-        self._lifecycle._note_ports([record for record, _ in done])
+        try:
+            for position, record in records.items():
+                before = record.options.get(labels.PORT_MAP)
+                try:
+                    requests[position].got.extend(external.add(record, requests[position].specs))
+                except errors.DriverAPIError as error:
+                    outcomes[position] = error
+                    if whole:
+                        self._take_back(done, error)
+                        return
+                else:
+                    done.append((record, before))
+            self._lifecycle._note_ports([record for record, _ in done])
+        except BaseException as error:  # what is not kept, nobody is told of
+            self._take_back(done, error)
+            raise
+
+    def _take_back(self, done: Sequence[tuple[EndpointRecord, Any]], error: BaseException) -> None:
+        """Have drivers publish what they did before; a port that they chose may be another one then."""
+        undo([partial(external.put, record, ports) for record, ports in done], error)
+        self._lifecycle._note_ports([record for record, _ in done], owed=True)
 
     def unpublish(self, requests: Sequence[PortRequest]) -> list[Outcome]:
         """Take published ports away, all in one transaction; for each request one outcome."""
