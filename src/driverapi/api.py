@@ -10,9 +10,8 @@ The names of the seed (Go) and of this module::
     driverapi.DriverCallback     DriverCallback         register_driver
     NetworkPluginEndpointType    NETWORK_PLUGIN_ENDPOINT_TYPE
 
-The info objects are the package's own and final: the rules of the interface list are kept
-here, so no driver can break them. They belong to one call of a driver at a time: a driver
-that keeps one and uses it after the call gets :class:`~driverapi.errors.SealedError`.
+The info objects are the package's own and final: the rules of the interface list are kept here, so no driver can break
+them. They belong to one call of a driver at a time: who uses one later gets :class:`~driverapi.errors.SealedError`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def find_rules() -> dict[str, list[tuple[str, list[str]]]]:
     found: dict[str, list[tuple[str, list[str]]]] = {}
     for program in programs():
         for line in _run(program, ("-S", CHAIN))[0].splitlines():
-            words = shlex.split(line)
+            words = _words(line)
             if words[:2] == ["-A", CHAIN] and "--comment" in words[:-1]:
                 ours = _OURS.fullmatch(words[words.index("--comment") + 1])
                 if ours is not None:
@@ -58,6 +58,13 @@ def remove_rules(instance: str) -> tuple[int, str]:
         gone += not said
         refused = refused or said
     return gone, refused
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:  # somebody's comment has two lines: no rule of ours
+        return []
 
 
 def _run(program: str, arguments: Sequence[str]) -> tuple[str, str]:

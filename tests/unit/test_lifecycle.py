@@ -16,7 +16,6 @@ from driverapi import EndpointInfo, Origin, VethLink, errors
 from driverapi.drivers.null import NullDriver
 from driverapi.lifecycle.lifecycle import Lifecycle
 from driverapi.lifecycle.records import CreateRequest, JoinRequest
-from driverapi.plan import BridgeLink, NetworkPlan
 from driverapi.store.contract import State
 from driverapi.store.memory import MemoryStore
 from driverapi.testing import FakeDataplane, Recorder
@@ -577,49 +576,3 @@ def test_state_is_as_before_on_a_refused_call() -> None:
         with pytest.raises(errors.BusyError):
             bridge.delete()
     world.ctl.close()
-
-
-@pytest.mark.parametrize(
-    "plan",
-    [
-        "bridge",
-        NetworkPlan(("bridge",)),  # type: ignore[arg-type]
-        NetworkPlan((BridgeLink("br", b"xx"),)),
-        NetworkPlan((BridgeLink("br", b"\2\0\0\0\0\1", mtu=-1),)),
-        NetworkPlan((BridgeLink("a name too long for it", b"\2\0\0\0\0\1"),)),
-        NetworkPlan((BridgeLink("br", b"\2\0\0\0\0\1", addresses=("10.0.0.1/24",)),)),  # type: ignore[arg-type]
-        NetworkPlan((BridgeLink("br", b"\2\0\0\0\0\1"), BridgeLink("br", b"\2\0\0\0\0\2"))),
-    ],
-)
-def test_a_network_plan_that_no_kernel_could_take(plan: Any) -> None:
-    world = World()
-    world.bridge.network_plan = lambda network_id: plan  # type: ignore[method-assign]
-    with pytest.raises(errors.InvalidError, match="driver 'bridge'"):
-        world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
-    assert world.ctl.networks == []
-    assert world.bridge_driver._networks == {}
-    world.ctl.close()
-    world.assert_empty()
-
-
-def test_a_leave_that_the_driver_refused_is_owed() -> None:
-    """A driver that raised has changed nothing: it is asked to leave again, before it joins or deletes."""
-    world = World()
-    web = world.ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
-    box = world.ctl.create_sandbox("box")
-    endpoint = web.create_endpoint("ep")
-    endpoint.join(box)
-    world.bridge.refuse["leave"] = RuntimeError("broken")
-    with pytest.raises(errors.DriverFaultError):
-        endpoint.leave()
-    assert endpoint.sandbox is None
-    with pytest.raises(errors.DriverFaultError):
-        endpoint.delete()
-    with pytest.raises(errors.DriverFaultError):
-        endpoint.join(box)
-    assert world.bridge.of(endpoint.id) == ["create_endpoint", "join", "leave", "leave", "leave"]
-    del world.bridge.refuse["leave"]
-    endpoint.delete()
-    assert world.bridge.of(endpoint.id)[-2:] == ["leave", "delete_endpoint"]
-    world.ctl.close()
-    world.assert_empty()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from driverapi import iptables
 from driverapi.addresses import parse_network
 from driverapi.events import problems
 from driverapi.plan import BridgeLink, GatewayLink, NetworkPlan, NetworkRules
@@ -103,3 +104,16 @@ def test_without_the_chain(chain: Chain) -> None:
     wall.admit(network(wall, 1))
     assert not [one for one in chain.ran if one[1] == "-I"]
     assert problems().get("plugin.no_rule", 0) == before
+
+
+def test_rules_of_others_are_passed_over_whatever_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """iptables prints a comment's line feed as it is."""
+    text = """-N DOCKER-USER
+-A DOCKER-USER -m comment --comment "two
+lines" -j RETURN
+-A DOCKER-USER -m comment --comment "driverapi ab12" -j ACCEPT
+"""
+    monkeypatch.setattr(iptables, "_run", lambda program, arguments: (text, ""))
+    monkeypatch.setattr(iptables, "programs", lambda: ["iptables"])
+    rule = ["-m", "comment", "--comment", "driverapi ab12", "-j", "ACCEPT"]
+    assert iptables.find_rules() == {"ab12": [("iptables", rule)]}
