@@ -133,7 +133,7 @@ EVENTS: Final = MappingProxyType(
         "network.not_forwarded": Event(
             WARNING,
             "network %(network_name)s (%(network).12s): %(option)s is 0, and no other link forwards by itself: from "
-            "elsewhere nobody reaches its ports, and what it sends there gets no answer",
+            "elsewhere nobody reaches its ports, and what it sends there gets no answer: set it to 1 (sysctl -w)",
             "A network got its rules (when it was made, or with its first port), and what comes in by links that are "
             "not ours is not forwarded: set the option, or forwarding of those links. Once for each family.",
             ("network", "network_name", "option"),

@@ -135,9 +135,10 @@ def _check_owner(path: Path, what: str, status: os.stat_result, *, above: bool =
         raise errors.UnsafePathError(_owned(path, what, status))
     group = status.st_mode & _WRITABLE_BY_GROUP and status.st_gid not in (0, os.getegid())
     if group or status.st_mode & _WRITABLE_BY_ALL:
+        everybodys = status.st_mode & stat.S_ISVTX and stat.S_ISDIR(status.st_mode)  # as /tmp: to be left as it is
+        advice = "make one of your own in it" if everybodys else "take that away (chmod go-w), or choose another"
         raise errors.UnsafePathError(
-            f"{what} {path} can be changed by others (mode {stat.S_IMODE(status.st_mode):04o}); "
-            "take that away (chmod go-w), or choose another"
+            f"{what} {path} can be changed by others (mode {stat.S_IMODE(status.st_mode):04o}); {advice}"
         )
 
 

@@ -175,6 +175,19 @@ def test_a_label_that_does_nothing_is_a_warning_when_it_is_given(run: Run) -> No
         assert run("endpoint" if "/" in name else "network", "rm", name).stderr == "", "not each time again"
 
 
+def test_a_host_that_forwards_nothing_is_told_when_the_network_is_made(run: Run) -> None:
+    option = "com.docker.network.bridge.gateway_mode_ipv4=nat"
+    made = run("network", "create", "web", "-o", option, "--ipv4", "10.77.0.0/24", "-o", "BridgeName=br-web")
+    assert "net.ipv4.ip_forward is 0" in made.stderr
+    assert run("sandbox", "create", "one").stderr == "", "not each time again"
+    subprocess.run(["ip", "link", "delete", "br-web"], check=True)
+    made_anew = run("sandbox", "create", "two").stderr
+    assert "1 networks made anew" in made_anew
+    assert "net.ipv4.ip_forward is 0" in made_anew
+    for words in (("network", "web"), ("sandbox", "one"), ("sandbox", "two")):
+        run(words[0], "rm", words[1])
+
+
 def test_a_name_never_becomes_a_path(run: Run, tmp_path: Path) -> None:
     key = run("sandbox", "create", "../../up").stdout.strip()
     assert Path(key).resolve().parent.parent.parent == tmp_path.resolve()

@@ -259,6 +259,7 @@ def test_labels_of_others_pass_and_unknown_ones_of_ours_are_told(
         (PREFIX + "brige.inhibit_ipv4", labels.BRIDGE_INHIBIT_IPV4),
         ("com.docker.netwrok.driver.mtu", labels.MTU),
         ("comm.docker.network.bridge.enable_icc", labels.BRIDGE_ENABLE_ICC),
+        ("bridge.gateway_mode_ipv4", labels.BRIDGE_GATEWAY_MODE_IPV4),
         ("org.example.driver.mtu", None),
         ("com.docker.compose.network", None),
     ],

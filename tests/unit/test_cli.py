@@ -111,6 +111,25 @@ def test_usage_errors(arguments: list[str], here: list[str], monkeypatch: pytest
     assert not calls
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("netwrk ls", "network"),
+        ("network delete web", "rm"),
+        ("endpoint list", "ls"),
+        ("sandbox inspct box", "inspect"),
+        ("pool delete", None),
+        ("network xyzzy", None),
+    ],
+)
+def test_a_slip_in_a_subcommand(words: str, meant: str | None) -> None:
+    result = invoke(*words.split())
+    assert result.exit_code == 2
+    assert "No such command" in result.stderr
+    assert ("did you mean" in result.stderr) == (meant is not None)
+    assert meant is None or f"did you mean {meant!r}?" in result.stderr
+
+
 def test_defaults(here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = runs(monkeypatch, report())
     result = invoke("demo")

@@ -83,8 +83,9 @@ def test_a_link_to_nothing_is_refused_and_nothing_made(tmp_path: Path) -> None:
 def test_one_that_all_can_write_is_refused(tmp_path: Path, bits: int) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d").chmod(bits)
-    with pytest.raises(errors.UnsafePathError, match=r"can be changed by others \(mode"):
+    with pytest.raises(errors.UnsafePathError, match=r"can be changed by others \(mode") as refused:
         private_directory(tmp_path / "d", "run_dir")
+    assert ("chmod" in str(refused.value)) == (bits != 0o1777), "nobody is told to take away what /tmp is for"
 
 
 def test_one_above_that_all_can_write_is_refused_unless_it_is_sticky(tmp_path: Path) -> None:

@@ -109,24 +109,35 @@ def _default_states() -> tuple[str, ...]:
         return ()
 
 
+def _row(one: InstanceFound) -> dict[str, str | int]:
+    return {
+        "id": one.id,
+        "owner": one.owner,
+        "process": str(one.pid or "") if one.owner == "process" else "",
+        "state": one.state,
+        "links": one.links,
+        "namespaces": one.namespaces,
+        "routes": one.routes,
+        "ports": one.ports,
+        "networks with rules": one.ruled,
+        "rules in DOCKER-USER": one.user_rules,
+        "tables": ", ".join(one.tables),
+    }
+
+
 def _print(report: Report, done: list[str], failed: list[str], found: list[Probe], near: list[Limit]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, markup=False)
-    table = Table(title=f"instances in {report.run_dir}, and in this network namespace", title_justify="left")
-    for title in ("id", "owner", "process", "state"):
-        table.add_column(title)
-    for title in ("links", "namespaces", "routes", "ports", "networks with rules", "rules in DOCKER-USER"):
-        table.add_column(title, justify="right")
-    table.add_column("tables")
-    for one in report.instances:
-        numbers = [
-            str(number) for number in (one.links, one.namespaces, one.routes, one.ports, one.ruled, one.user_rules)
-        ]
-        pid = str(one.pid or "") if one.owner == "process" else ""
-        table.add_row(one.id, one.owner, pid, one.state, *numbers, ", ".join(one.tables))
     if report.instances:
+        title = f"instances in {report.run_dir}, and in this network namespace"
+        table = Table(title=title, title_justify="left")
+        rows = [_row(one) for one in report.instances]
+        for name in (name for name in rows[0] if any(row[name] for row in rows)):  # eleven are many for a terminal
+            table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(str(row[str(column.header)]) for column in table.columns))
         console.print(table)
     if report.unread:
         console.print(f"the packet filter was not looked at: {report.unread}")

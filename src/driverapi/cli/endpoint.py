@@ -10,6 +10,7 @@ import click
 
 from driverapi import errors
 from driverapi.cli import onstate
+from driverapi.cli.meant import Group
 from driverapi.labels import ENDPOINT_IFNAME, ENDPOINT_SYSCTLS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["endpoint"]
 
 
-@click.group()
+@click.group(cls=Group)
 def endpoint() -> None:
     """Endpoints, named NETWORK/ENDPOINT: create, list, inspect, remove; have them join and leave sandboxes."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from driverapi import __version__
+from driverapi.cli.meant import Group
 from driverapi.errors import DriverAPIError
 
 __all__ = ["INTERRUPTED", "group"]
@@ -30,7 +31,7 @@ _COMMANDS: Final = {
 }
 
 
-class _Group(click.Group):
+class _Group(Group):
     """A group that imports a subcommand when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

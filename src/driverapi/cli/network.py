@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driverapi.cli import onstate
+from driverapi.cli.meant import Group
 from driverapi.labels import INTERNAL
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["network"]
 
 
-@click.group()
+@click.group(cls=Group)
 def network() -> None:
     """Networks: create, list, inspect and remove them."""
 

@@ -86,13 +86,26 @@ class _Warnings(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.opening = True  # options that are ignored were told of when they were given
+        self.opening = True
+        self.unforwarded: list[tuple[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it."""
+        """Say it, but not with each command what was told when the option was given, or the network made."""
         event = getattr(record, "event", "")
-        if event not in self._ERRORS and not (self.opening and event == "driver.option_ignored"):
-            click.echo(f"driverapi: warning: {record.getMessage()}", err=True)
+        if event in self._ERRORS or (self.opening and event == "driver.option_ignored"):
+            return
+        text = f"driverapi: warning: {record.getMessage()}"
+        if self.opening and event == "network.not_forwarded":
+            self.unforwarded.append((getattr(record, "network_name", ""), text))
+        else:
+            click.echo(text, err=True)
+
+    def opened(self, rebuilt: Sequence[str]) -> None:
+        """Tell of networks that were made anew what is told when one is made; from now on everything is told."""
+        self.opening = False
+        for name, text in self.unforwarded:
+            if name in rebuilt:
+                click.echo(text, err=True)
 
 
 @contextlib.contextmanager
@@ -108,8 +121,8 @@ def writing(path: Path | None, run_dir: Path | None) -> Iterator[Controller]:
             raise errors.StateError(f"state {path} cannot be made: {error.strerror or error}") from error
     warnings = _Warnings()
     with told_to(warnings), Controller(state=path, run_dir=run_dir) as ctl:
-        warnings.opening = False
         found = ctl.restored
+        warnings.opened(() if found is None else found.rebuilt)
         if found is not None and found.mended:
             parts = (
                 (len(found.rebuilt), "networks made anew"),

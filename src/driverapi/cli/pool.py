@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from driverapi.cli import onstate
+from driverapi.cli.meant import Group
 
 __all__ = ["pool"]
 
 
-@click.group()
+@click.group(cls=Group)
 def pool() -> None:
     """Address pools: how much of each is in use, and who has which address."""
 

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from driverapi.cli import onstate
+from driverapi.cli.meant import Group
 
 __all__ = ["sandbox"]
 
 
-@click.group()
+@click.group(cls=Group)
 def sandbox() -> None:
     """Sandboxes, the namespaces that endpoints join: create, list, inspect and remove them."""
 

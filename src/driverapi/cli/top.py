@@ -123,10 +123,16 @@ def _tables(found: Top) -> Group:
         pools = ", ".join(f"{id.partition('/')[2]} {part:.0%}" for id, _, _, part in one.pools)
         cells = (one.name, one.driver, str(one.endpoints), str(one.joined), _rate(one.rx_rate), _rate(one.tx_rate))
         networks.add_row(*(Text(cell) for cell in (*cells, pools or "-")))
-    endpoints = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    endpoints = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)  # nine columns, of 80
     titles = ("endpoint", "address", "state", "rx", "tx", "received", "sent", "dropped", "sandbox")
     for title in titles:
-        endpoints.add_column(title, justify="right" if title in titles[3:8] else "left")
+        named = title in ("endpoint", "sandbox")
+        endpoints.add_column(
+            title,
+            justify="right" if title in titles[3:8] else "left",
+            overflow="fold" if named else "ellipsis",
+            no_wrap=not named,
+        )
     for row in found.endpoints:
         counters = row.counters
         amounts = (

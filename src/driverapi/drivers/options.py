@@ -49,8 +49,8 @@ class Rules:
     def check(self, options: Options, acted_upon: Iterable[str] = (), versions: Iterable[int] | None = None) -> None:
         """Refuse the options that cannot be honoured, and those that nobody knows: without a dot, or of this package.
 
-        Labels of others pass, with a warning if they are all but a known one. Labels of ``com.docker.network`` that are
-        not acted upon here pass with a warning.
+        Labels of others pass, with a warning if they are all but a known one, or one without its prefix. Labels of
+        ``com.docker.network`` that are not acted upon here pass with a warning.
 
         Parameters
         ----------
@@ -86,6 +86,9 @@ class Rules:
                 raise self._unknown(name)
             elif name.startswith(labels.PREFIX):
                 hint = "" if name in self._all else self._nearest(name)
+                emit("driver.option_ignored", driver=self.driver, option=name, hint=hint)
+            elif labels.PREFIX + name in self._all:  # as docs/drivers.md writes it, for short
+                hint = f"; did you mean {labels.PREFIX + name!r}?"
                 emit("driver.option_ignored", driver=self.driver, option=name, hint=hint)
             elif hint := self._nearest(name, _SLIP):  # another's, or is it?
                 emit("driver.option_ignored", driver=self.driver, option=name, hint=hint)

@@ -408,6 +408,8 @@ def _told(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         kind = errors.StateError
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            raise kind(f"state {path} cannot be made: there is no directory {path.parent}; make it first") from error
         raise kind(f"state {path} cannot be made: {error.strerror or error}") from error
 
 
