@@ -106,6 +106,22 @@ def test_without_the_chain(chain: Chain) -> None:
     assert problems().get("plugin.no_rule", 0) == before
 
 
+def test_what_drops_comes_before_what_it_makes_exceptions_of(chain: Chain) -> None:
+    """Though the latter was refused for a moment, say because somebody else had the lock of iptables."""
+    wall = Firewall("ab12")
+    wall.admit(network(wall, 1))
+    good = list(chain.rules["iptables"])
+    accepts = next(rule for rule in good if rule[:2] == ("-s", "10.1.0.0/16") and rule[-1] == "ACCEPT")
+    chain.rules["iptables"].remove(accepts)
+    wall.begin_again()
+    wall.settle()
+    rules = chain.rules["iptables"]
+    assert sorted(rules) == sorted(good)
+    drops = [number for number, rule in enumerate(rules) if rule[-1] == "DROP"]
+    assert drops
+    assert max(drops) < rules.index(accepts)
+
+
 def test_rules_of_others_are_passed_over_whatever_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """iptables prints a comment's line feed as it is."""
     text = """-N DOCKER-USER

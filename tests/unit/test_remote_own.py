@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from driverapi.plugin import Plugin
 from driverapi.remote import RemoteDriver
 from driverapi.remote.client import PluginClient
 from driverapi.testing import FakeDataplane
-from tests.scripted import Tiny
+from tests.scripted import Tiny, raw
 
 NET = "1f" * 32
 END = "2e" * 32
@@ -91,4 +94,34 @@ def test_a_client_is_of_one_process(tmp_path: Path) -> None:
     client.call("NetworkDriver.Leave", {"EndpointID": END}, dict)
     assert client._idle != before
     client.close()
+    tiny.stop()
+
+
+def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tmp_path: Path) -> None:
+    """A Leave that comes late would undo the Join that its caller has tried again."""
+    tiny = Tiny(tmp_path / "tiny.sock")
+    driver = RemoteDriver("tiny", f"unix://{tiny.path}")
+    info = EndpointInfo(Origin.GIVEN)
+    info._append(0, None, "10.9.0.2/16", None)
+    driver.create_network(NET, {})
+    driver.create_endpoint(NET, END, info, {})
+    came, go = threading.Event(), threading.Event()
+
+    def slow(connection: socket.socket) -> bool:
+        came.set()
+        assert go.wait(10)
+        return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
+
+    tiny.script["Leave"] = slow
+    driver._owed["Leave", NET, END] = 1
+    with ThreadPoolExecutor(2) as pool:
+        others = pool.submit(driver.endpoint_oper_info, NET, END)
+        assert came.wait(10)
+        joined = pool.submit(driver.join, NET, END, KEY, JoinInfo(info), {})
+        early = wait([joined], 0.1).done
+        go.set()
+        joined.result(10)
+        others.result(10)
+    assert not early
+    assert driver._owed == {}
     tiny.stop()

@@ -122,8 +122,14 @@ class Firewall:
     def _put(self, passing: Passing) -> None:
         """Put those rules that are not there before all others; called with the lock held."""
         for program in programs():
+            before = False  # whether the last that accepts was there
             for rule in self._rules(program, passing):
-                if run(program, "-C", CHAIN, *rule) and not run(program, "-n", "-L", CHAIN):
+                there = not run(program, "-C", CHAIN, *rule)
+                if rule[-1] != "DROP":
+                    before = there
+                elif there and not before:  # it would come after what it makes exceptions of
+                    there = bool(run(program, "-D", CHAIN, *rule))
+                if not there and not run(program, "-n", "-L", CHAIN):
                     refused = run(program, "-I", CHAIN, *rule)
                     if refused:
                         emit("plugin.no_rule", **of_fault(RuntimeError(f"{program} -I {CHAIN}: {refused}")))

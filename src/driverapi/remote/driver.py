@@ -107,6 +107,7 @@ class RemoteDriver(Driver):
         self._programmed: set[str] = set()  # endpoints whose ports it has published
         # Undo that the plugin did not hear: verb, network, endpoint; and how often it was asked and did not answer.
         self._owed: dict[tuple[str, str, str], int] = {}
+        self._paying = threading.Lock()
 
     def type(self) -> str:
         """Return the plugin's name."""
@@ -425,22 +426,25 @@ class RemoteDriver(Driver):
 
         What it hangs in is given up after some times: nothing else would ever be asked of it.
         """
-        while True:
-            with self._lock:
-                if not self._owed:
-                    return
-                owed = next(iter(self._owed))
-                times = self._owed.pop(owed)
-            try:
-                self._remove(*owed)
-            except errors.PluginDownError as error:
-                times += error.outcome != "nothing"
-                if times < HEARD:
+        with self._paying:  # what is asked for meanwhile waits: a Leave that comes late would undo a Join
+            while True:
+                with self._lock:
+                    if not self._owed:
+                        return
+                    owed, times = next(iter(self._owed.items()))
+                try:
+                    self._remove(*owed)
+                except errors.PluginDownError as error:
+                    times += error.outcome != "nothing"
                     with self._lock:
-                        self._owed[owed] = times
-                raise
-            except errors.DriverAPIError:
-                pass  # it heard it, and the log has what it said
+                        del self._owed[owed]
+                        if times < HEARD:
+                            self._owed[owed] = times
+                    raise
+                except errors.DriverAPIError:
+                    pass  # it heard it, and the log has what it said
+                with self._lock:
+                    del self._owed[owed]
 
     def _remove(self, verb: str, network: str, endpoint: str) -> None:
         """Have the plugin take something away.
