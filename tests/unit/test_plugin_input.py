@@ -144,6 +144,8 @@ def test_names_that_are_none(name: Any) -> None:
 def test_drivers_that_are_none() -> None:
     with pytest.raises(errors.NoDriverError):
         Plugin("moon", dataplane=FakeDataplane())
+    with pytest.raises(errors.InvalidError, match="give an instance"):
+        Plugin(OwnDriver, dataplane=FakeDataplane())  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidError, match="grace"):
         Plugin("null", dataplane=FakeDataplane(), grace=-1)
 

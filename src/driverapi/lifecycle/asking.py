@@ -36,7 +36,7 @@ def may_join(record: EndpointRecord, netns: Netns) -> Outcome:
     if record.network.driver.host_sandbox != (netns.ownership is Ownership.HOST):
         name = record.network.driver.type()
         which = (
-            "only sandboxes made with host=True"
+            "only sandboxes made with host=True (sandbox create --host)"
             if record.network.driver.host_sandbox
             else "no sandbox made with host=True"
         )

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from driverapi import errors, labels
+from driverapi.api import Driver
 from driverapi.control import keeping
 from driverapi.control.keeping import note_given_up
 from driverapi.events import emit, of_fault
@@ -33,7 +34,6 @@ from driverapi.registry import DriverRegistry
 from driverapi.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from driverapi.api import Driver
     from driverapi.dataplane.contract import Dataplane
     from driverapi.instance import Instance
     from driverapi.ipam.contract import IPAM
@@ -385,6 +385,10 @@ def _driver_of(driver: str | Driver, registry: DriverRegistry, options: Mapping[
         if options:
             registry.configure(driver, labels.normalise(options))
         return found
+    if not isinstance(driver, Driver):
+        raise errors.InvalidError(
+            f"{driver!r} is no Driver: name one, or give an instance of a class derived from Driver"
+        )
     if options:
         driver.config(labels.normalise(options))
     return driver
