@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from driverapi.plugin import Plugin
 from driverapi.remote import RemoteIPAM
 from driverapi.store.contract import Kind, Record, State
 from driverapi.testing import FakeDataplane, IPAMConformance
-from tests.scripted import Tiny
+from tests.scripted import Tiny, raw
 
 
 @pytest.fixture
@@ -437,3 +440,27 @@ class TestConformance(IPAMConformance):
         made_one = RemoteIPAM("own", f"unix://{plugin.listen(self.directory / 'own.sock')}")
         self.opened.callback(made_one._client.close)
         return made_one
+
+
+def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tiny: Tiny, ipam: RemoteIPAM) -> None:
+    """An address that is given back again, and late, may be somebody's by then."""
+    pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
+    came, go = threading.Event(), threading.Event()
+
+    def slow(connection: socket.socket) -> bool:
+        came.set()
+        assert go.wait(10)
+        return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
+
+    tiny.script["ReleaseAddress"] = slow
+    ipam._owed.append(("ReleaseAddress", {"PoolID": pool, "Address": "10.60.0.9"}, 1))
+    with ThreadPoolExecutor(2) as threads:
+        one = threads.submit(ipam.request_addresses, pool, 1)
+        assert came.wait(10)
+        other = threads.submit(ipam.request_address, pool, bytes([10, 60, 0, 9]))
+        early = wait([other], 0.1).done
+        go.set()
+        one.result(10)
+        other.result(10)
+    assert not early
+    assert ipam._owed == []

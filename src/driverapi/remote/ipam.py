@@ -427,20 +427,22 @@ class RemoteIPAM:
             with self._lock:
                 if not self._owed:
                     return
-                verb, document, times = self._owed.pop(0)
+                verb, document, times = self._owed[0]  # there until it is told: what is asked for meanwhile waits
                 held = self._held.get(document["PoolID"])
                 if held is not None and document.get("Address", "") in {format_ip(ip) for ip in held.given}:
+                    del self._owed[0]
                     continue  # it had heard it, and has given it again
             try:
                 self._client.call(f"IpamDriver.{verb}", document, Nothing)
             except errors.PluginDownError as error:
                 times += error.outcome != "nothing"
-                if times < HEARD:
-                    with self._lock:
-                        self._owed.insert(0, (verb, document, times))
+                with self._lock:
+                    self._owed[:1] = [(verb, document, times)] if times < HEARD else []
                 raise
             except (RefusedError, errors.PluginError):
                 pass  # it heard it, and the log has what it said
+            with self._lock:
+                del self._owed[0]
 
     def _capabilities(self) -> IpamCapabilities:
         """Ask what the plugin wants; an error means: nothing, as to an engine."""
