@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-from driverapi import Controller, errors
+from driverapi import Controller, errors, labels
 from driverapi.dataplane import networks
 from driverapi.dataplane.firewall.ruleset import make_tables
 from driverapi.network import Network
@@ -253,6 +253,16 @@ def test_a_table_that_somebody_deletes_is_made_again(ctl: Controller, net: Netwo
         **{name: len(elements) for name, elements in before.items()},
         "any4": 2,
     }
+
+
+def test_tables_that_somebody_deletes_are_made_with_one_that_is_new(ctl: Controller, net: Network) -> None:
+    """It is another family's, made for what frames on bridges need."""
+    (one,) = net.attach(1, publish="8080:80")
+    run("nft", "flush", "ruleset")
+    guarded = ctl.create_network("bridge", "guarded", ipv4="10.78.0.0/24", options={labels.GUARD: True})
+    (other,) = guarded.attach(1)
+    assert (one.error, other.error) == (None, None)
+    assert len(contents(f"driverapi-{ctl._instance.id}")["any4"]) == 1  # type: ignore[union-attr]
 
 
 def test_a_table_that_a_dead_instance_of_that_id_left_is_made_anew(ctl: Controller, net: Network) -> None:

@@ -268,10 +268,17 @@ class Firewall:
                 if change is not None:
                     whole.apply(change)
                 self.ports.check_place()
-                make_tables(self._instance, sorted(whole.families - self._made or whole.families))
+                missing = whole.families - self._made
                 batch.clear()
                 whole.whole(batch)
-                talk.commit(batch)
+                try:
+                    make_tables(self._instance, sorted(missing or whole.families))
+                    talk.commit(batch)
+                except RefusedError as again:
+                    if again.errno != errno.ENOENT or not missing:
+                        raise
+                    make_tables(self._instance, sorted(whole.families))  # the others have been deleted, too
+                    talk.commit(batch)
             self._made |= self._contents.families if change is None else change.families
         except RefusedError as refused:
             raise self._failure(what, refused) from refused
