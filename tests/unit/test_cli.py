@@ -236,6 +236,14 @@ def test_interrupted(here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout == ""
 
 
+def test_what_would_be_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driverapi._private.enter_private_namespaces", lambda: pytest.fail("it was covered"))
+    monkeypatch.setattr("sys.prefix", "/run/media/me/venv")
+    result = invoke("demo")
+    assert result.exit_code == 1
+    assert "/run/media/me/venv is there" in result.stderr
+
+
 def test_no_user_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise PermissionError(1, "Operation not permitted: run as root")

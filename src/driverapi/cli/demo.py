@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -99,6 +100,12 @@ def _tracing(target: str | None) -> Iterator[None]:
 def _enter_private_namespaces() -> None:
     from driverapi._private import enter_private_namespaces
 
+    for place in map(os.path.realpath, (sys.prefix, sys.base_prefix, __file__)):
+        if place.startswith("/run/"):  # as what is on a medium under /run/media
+            raise errors.InvalidError(
+                f"the demo covers /run with a file system of its own, and {place} is there: what it has yet to import "
+                "would be gone; make the virtual environment elsewhere"
+            )
     try:
         enter_private_namespaces()
     except OSError as error:
