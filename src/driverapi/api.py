@@ -107,9 +107,7 @@ class Driver(ABC):
     """True: sandboxes are on a network that the host is on too, so a prefix that is given may be one of its routes."""
 
     lone_addresses: bool = False
-    """True: an address stands alone on its link (/32, /128), whatever the prefix of its network: each packet goes by
-    the gateway, which the link reaches.
-    """
+    """True: an address stands alone on its link (/32, /128); all else is reached by the gateway, which is on-link."""
 
     host_sandbox: bool = False
     """True: endpoints live in the host's own namespace, where nothing is made or undone."""
