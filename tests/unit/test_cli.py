@@ -134,7 +134,7 @@ def test_defaults(here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = runs(monkeypatch, report())
     result = invoke("demo")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert calls == [(200, "bridge")]
+    assert calls == [(1000, "bridge")]
     assert here == ["entered"]
 
 

@@ -39,7 +39,7 @@ _DOES: Final = {
 @click.option(
     "--endpoints",
     type=click.IntRange(1, MAX_ENDPOINTS),
-    default=200,
+    default=1000,
     show_default=True,  # the range, too
     metavar="N",
     help="Sandboxes to bring up.",
