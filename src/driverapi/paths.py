@@ -13,7 +13,7 @@ from typing import Final
 
 from driverapi import errors
 
-__all__ = ["absolute", "check_id", "check_private_file", "private_directory", "put_file", "write_all"]
+__all__ = ["absolute", "check_id", "check_private_file", "path_text", "private_directory", "put_file", "write_all"]
 
 _WRITABLE_BY_GROUP: Final = 0o020
 _WRITABLE_BY_ALL: Final = 0o002
@@ -31,6 +31,16 @@ def absolute(path: object, what: str) -> str:
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
         raise errors.InvalidError(f"{what} {path!r} is not an absolute path")
     return path
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """Return a path as text; nothing where it cannot be one."""
+    try:
+        text = os.fsdecode(path)
+        os.fsencode(text)
+    except (TypeError, UnicodeError):
+        return ""
+    return "" if "\0" in text else text
 
 
 def private_directory(path: str | os.PathLike[str], what: str, *, make: bool = True) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from driverapi import errors, labels
 from driverapi.dataplane.contract import Progress
+from driverapi.paths import path_text
 
 if TYPE_CHECKING:
     from driverapi.registry import DriverRegistry
@@ -62,11 +63,7 @@ def checked_options(
 
 def checked_path(netns: str | os.PathLike[str]) -> str:
     """Return the path of a namespace, if it can be one, else raise ``InvalidError``."""
-    try:
-        path = os.fsdecode(netns)
-        os.fsencode(path)
-    except (TypeError, UnicodeError):
-        path = ""
-    if not path or "\0" in path:
+    path = path_text(netns)
+    if not path:
         raise errors.InvalidError(f"netns {netns!r} is not the path of a network namespace")
     return path

@@ -30,7 +30,7 @@ from driverapi.dataplane.forwarding import SWITCHES, Forwarding
 from driverapi.events import emit
 from driverapi.instance import is_marked_group
 
-__all__ = ["HostForwarding"]
+__all__ = ["HostForwarding", "host_forwarding"]
 
 _NAME: Final = SWITCHES[4]
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
@@ -184,6 +184,17 @@ class HostForwarding:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write("\n".join([_boot(), *devices, ""]))
         os.replace(new, self._path)
+
+
+@contextlib.contextmanager
+def host_forwarding(run_dir: Path) -> Iterator[HostForwarding]:
+    """Have the switch of the calling thread's network namespace, for who has no dataplane."""
+    forwarding = Forwarding()
+    try:
+        with NetlinkSocket() as host:
+            yield HostForwarding(run_dir, forwarding, host)
+    finally:
+        forwarding.close()
 
 
 def _namespace() -> str:

@@ -19,8 +19,7 @@ from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
 from driverapi.control.keeping import given_up, surroundings
 from driverapi.dataplane.failures import failure
 from driverapi.dataplane.firewall.reading import PORT_SETS, instance_of, read_keys, read_tables
-from driverapi.dataplane.forwarding import Forwarding
-from driverapi.dataplane.ipforward import HostForwarding
+from driverapi.dataplane.ipforward import host_forwarding
 from driverapi.dataplane.routed import METRIC_MARK
 from driverapi.doctor.compare import differences
 from driverapi.instance import GROUP_MARK, GROUPS, LINK_MARK, STATE, default_run_dir, is_marked_group
@@ -200,7 +199,9 @@ def _look(base: Path, states: Sequence[str]) -> Report:
             _add_state(path, found, report.findings)
     links, names = _count_marks(found)
     report.unread = _count_rules(found)
-    if _forwards_for_nobody(base):
+    with host_forwarding(base) as forwarding:
+        left_on = forwarding.is_left_on()
+    if left_on:
         text = "net.ipv4.ip_forward was switched on for networks of which nothing is left"
         report.findings.append(Finding("orphan", "", text, "--fix puts it back"))
     for one in found.values():
@@ -368,15 +369,6 @@ def _count_rules(found: dict[str, InstanceFound]) -> str:
     for one in found.values():
         one._elements = one._elements or {}
     return ""
-
-
-def _forwards_for_nobody(base: Path) -> bool:
-    forwarding = Forwarding()
-    try:
-        with NetlinkSocket() as netlink:
-            return HostForwarding(base, forwarding, netlink).is_left_on()
-    finally:
-        forwarding.close()
 
 
 def _at_rest(dump: Callable[[], T]) -> T:

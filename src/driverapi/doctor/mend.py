@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from driverapi import errors
-from driverapi._native import NetlinkSocket
-from driverapi.dataplane.forwarding import Forwarding
-from driverapi.dataplane.ipforward import HostForwarding
+from driverapi.dataplane.ipforward import host_forwarding
 from driverapi.dataplane.linux import LinuxDataplane
 from driverapi.doctor.look import InstanceFound, Report
 from driverapi.instance import Instance
@@ -83,12 +81,8 @@ def _restore(one: InstanceFound) -> str:
 
 def _put_back(run_dir: Path) -> str:
     """Have the host forward as it did before there were networks that wanted it to."""
-    forwarding = Forwarding()
-    try:
-        with NetlinkSocket() as netlink:
-            HostForwarding(run_dir, forwarding, netlink).unwant()
-    finally:
-        forwarding.close()
+    with host_forwarding(run_dir) as forwarding:
+        forwarding.unwant()
     return "net.ipv4.ip_forward is as it was"
 
 

@@ -29,7 +29,7 @@ from typing import Final, TypeVar, final
 
 from driverapi import errors
 from driverapi.events import emit, of_fault
-from driverapi.paths import check_private_file, private_directory
+from driverapi.paths import check_private_file, path_text, private_directory
 from driverapi.store.contract import Kind, Record, State
 
 __all__ = ["DURABILITIES", "SCHEMA", "SqliteStore"]
@@ -414,12 +414,8 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
-    try:
-        text = os.fsdecode(path)
-        os.fsencode(text)
-    except (TypeError, UnicodeError):
-        text = ""
-    if not text or "\0" in text:
+    text = path_text(path)
+    if not text:
         raise errors.InvalidError(f"state {path!r} is not the path of a file")
     place = Path(text).absolute()
     with _told(place):
