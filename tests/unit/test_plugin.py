@@ -10,7 +10,6 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,26 +28,6 @@ MUTATING = [
     *(f"NetworkDriver.{verb}" for verb in ("DiscoverNew", "DiscoverDelete", "GwAllocCheck")),
     *(f"IpamDriver.{verb}" for verb in ("RequestPool", "ReleasePool", "RequestAddress", "ReleaseAddress")),
 ]
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    made.close()
-    assert made.dataplane.endpoints == made.dataplane.networks == {}
-
-
-@pytest.fixture
-def network(engine: Engine) -> Engine:
-    engine.network()
-    return engine
-
-
-@pytest.fixture
-def endpoint(network: Engine) -> Engine:
-    network.endpoint()
-    return network
 
 
 def test_2_success_is_200_and_has_a_body(engine: Engine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,27 +13,6 @@ from driverapi.plugin import Plugin
 from driverapi.testing import FakeDataplane
 from tests.plugins import END, KEY, NET, SPACE, AskedError, Engine
 from tests.support import OwnDriver
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    made.close()
-    assert made.dataplane.endpoints == made.dataplane.networks == {}
-
-
-@pytest.fixture
-def network(engine: Engine) -> Engine:
-    engine.network()
-    return engine
-
-
-@pytest.fixture
-def endpoint(network: Engine) -> Engine:
-    network.endpoint()
-    return network
-
 
 BAD: list[tuple[str, Any, int]] = [
     ("NetworkDriver.CreateNetwork", b"{", 400),
