@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -20,11 +19,10 @@ from typing import Any
 import pytest
 
 from _fastnet.batch import Batch
-from _fastnet.errors import NetlinkError
 from _fastnet.socket import NetlinkSocket
 from driverapi import Controller
 from driverapi.bench.dockerd import _Connection
-from driverapi.doctor import examine, look, mend, probe
+from driverapi.doctor import examine, mend, probe
 from driverapi.leftovers import take_inventory, wait_until_drained
 
 CHURN = """
@@ -439,29 +437,3 @@ def test_what_this_kernel_can_do() -> None:
     assert found["link bridge"]
     assert len(found) == 12
     assert "user namespaces" in found
-
-
-@pytest.mark.parametrize(
-    ("codes", "tries"), [([], 1), ([errno.EAGAIN] * 4, 5), ([errno.EPERM], None), ([errno.EAGAIN] * 20, None)]
-)
-def test_what_changes_while_it_is_read_is_read_again(
-    monkeypatch: pytest.MonkeyPatch, codes: list[int], tries: int | None
-) -> None:
-    monkeypatch.setattr(look, "_BETWEEN", 0.0)
-    left = iter(codes)
-    dumps: list[int] = []
-
-    def dump() -> str:
-        dumps.append(next(left, 0))
-        if dumps[-1]:
-            raise NetlinkError(dumps[-1], "dump links", "")
-        return "links"
-
-    if tries is None:
-        with pytest.raises(NetlinkError) as caught:
-            look._at_rest(dump)
-        assert caught.value.errno == codes[0]
-        assert len(dumps) < 20
-    else:
-        assert look._at_rest(dump) == "links"
-        assert len(dumps) == tries

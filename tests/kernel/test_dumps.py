@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -98,6 +100,37 @@ def test_forwarding_entries_and_rules(host: NetlinkSocket) -> None:
     rules = host.dump_rules(socket.AF_INET)
     assert [(one.priority, one.table, one.action) for one in rules] == [(0, 255, 1), (32766, 254, 1), (32767, 253, 1)]
     assert {one.family for one in host.dump_rules()} >= {socket.AF_INET, socket.AF_INET6}
+
+
+def test_a_dump_waits_for_a_crowd_of_links_to_pass(host: NetlinkSocket) -> None:
+    """The kernel says when links came or went between two parts of a dump: then it is made again, and not at once."""
+    batch = Batch()
+    for index in range(1000, 1200, 2):
+        batch.add_veth(f"a{index}", f"b{index}", index=index, peer_index=index + 1, group=5)
+    host.execute(batch).check()
+    begun = threading.Event()
+
+    def crowd() -> None:
+        end = time.monotonic() + 0.03
+        with NetlinkSocket() as other:
+            for index in range(2000, 6000, 2):
+                batch = Batch()
+                batch.add_veth(f"c{index}", f"d{index}", index=index, peer_index=index + 1, group=5)
+                other.execute(batch).check()
+                begun.set()
+                if time.monotonic() > end:
+                    break
+
+    thread = threading.Thread(target=crowd)
+    thread.start()
+    try:
+        assert begun.wait(10)
+        assert len(host.dump_links()) > 201
+    finally:
+        thread.join()
+        batch.clear()
+        batch.delete_link(group=5)
+        host.execute(batch).check()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from driverapi import errors
 from driverapi._native import LinkRecord, NetlinkError, NetlinkSocket
@@ -30,8 +30,6 @@ from driverapi.store.contract import State
 from driverapi.store.sqlite import SqliteStore
 
 __all__ = ["Finding", "InstanceFound", "Report", "examine", "id_of_link"]
-
-T = TypeVar("T")
 
 _ID: Final = re.compile(r"[0-9a-f]{4}")
 _BEING_MADE: Final = 10.0  # seconds for which a directory may be without a lock
@@ -327,8 +325,8 @@ def _count_marks(found: dict[str, InstanceFound]) -> tuple[dict[str, dict[int, L
     """Count what carries an id; return the links of each, and the names of all links."""
     try:
         with NetlinkSocket() as netlink:
-            links = _at_rest(netlink.dump_links)
-            routes = _at_rest(netlink.dump_routes)
+            links = netlink.dump_links()
+            routes = netlink.dump_routes()
     except NetlinkError as error:
         raise failure("look at links and routes", error) from error
     marks = [(id_of_link(link), "links") for link in links]
@@ -369,18 +367,6 @@ def _count_rules(found: dict[str, InstanceFound]) -> str:
     for one in found.values():
         one._elements = one._elements or {}
     return ""
-
-
-def _at_rest(dump: Callable[[], T]) -> T:
-    """Dump what controllers may be changing: between two of their chunks there is a moment of rest."""
-    for _ in range(_LOOKS):
-        try:
-            return dump()
-        except NetlinkError as error:
-            if error.errno != errno.EAGAIN:
-                raise
-            time.sleep(_BETWEEN)
-    return dump()
 
 
 def _judge(
