@@ -39,7 +39,8 @@ def theirs(tmp_path: Path, same_descriptors: None) -> Iterator[Namespace]:
     with machine, NetlinkSocket() as near:
         batch = Batch()
         batch.add_bridge("br7", index=BRIDGE)
-        batch.add_veth("port7", "eth0", index=81, peer_index=7, master=BRIDGE, namespace=machine.fileno())
+        mac = bytes([0xFE, 0xF0, 0, 0, 0, 7])  # high, so the bridge's too: our ports must be higher, or it changes
+        batch.add_veth("port7", "eth0", index=81, mac=mac, peer_index=7, master=BRIDGE, namespace=machine.fileno())
         batch.add_address(BRIDGE, ROUTER, 24)
         batch.add_neighbour(BRIDGE, bytes([10, 6, 0, 77]), b"\2\0\0\0\0\x77")
         for index in (BRIDGE, 81):

@@ -54,12 +54,13 @@ _AGAIN: Final = (errno.EEXIST, errno.EBUSY, errno.ENOBUFS)
 def _host_mac(interface: Interface) -> bytes | None:
     """Return the MAC address of the host end; None leaves it to the kernel.
 
-    A bridge whose address nobody has set has the lowest of its ports': that of somebody else must not become ours.
+    A bridge whose address nobody has set has the lowest of its ports', and forgets all its neighbours, permanent ones
+    too, when that changes (net/ipv4/arp.c, NETDEV_CHANGEADDR): ours are above all that are likely.
     """
     if interface.gateway is not None:
         return interface.gateway.mac
     if interface.star is not None and interface.star.instead_of is not None:
-        return b"\xfe" + secrets.token_bytes(5)
+        return b"\xfe\xff" + secrets.token_bytes(4)
     return None
 
 
