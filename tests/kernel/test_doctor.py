@@ -437,3 +437,21 @@ def test_what_this_kernel_can_do() -> None:
     assert found["link bridge"]
     assert len(found) == 12
     assert "user namespaces" in found
+
+
+def test_a_namespace_is_told_from_one_that_is_gone() -> None:
+    """The number of its file is the lowest that is free: it comes again."""
+    code = (
+        "import os; from driverapi.machine import namespace_id as id; print(id(), os.stat('/proc/self/ns/net').st_ino)"
+    )
+    told, numbers = [], []
+    for _ in range(20):
+        done = subprocess.run(["unshare", "-n", sys.executable, "-c", code], capture_output=True, check=True, text=True)
+        id, number = done.stdout.split()
+        told.append(id)
+        numbers.append(number)
+        if len(set(numbers)) < len(numbers):
+            break
+        time.sleep(0.1)
+    assert len(set(numbers)) < len(numbers)
+    assert len(set(told)) == len(told)

@@ -10,11 +10,11 @@ import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from driverapi import errors
 from driverapi.api import IPAMData
+from driverapi.machine import boot_id, namespace_id
 from driverapi.store.contract import Kind, Record, State
 
 if TYPE_CHECKING:
@@ -84,11 +84,9 @@ def given_up(state: SqliteStore) -> list[dict[str, Any]]:
 def surroundings() -> str:
     """Return which boot of which machine this is, and which network namespace the calling thread is in."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        place = os.stat("/proc/thread-self/ns/net")
+        return f"{boot_id()} {namespace_id()}"
     except OSError:
         return "unknown"
-    return f"{boot} {place.st_dev:x}:{place.st_ino:x}"
 
 
 def begin(state: SqliteStore) -> None:

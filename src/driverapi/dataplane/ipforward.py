@@ -16,8 +16,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,12 +27,11 @@ from driverapi.dataplane.failures import failure
 from driverapi.dataplane.forwarding import SWITCHES, Forwarding
 from driverapi.events import emit
 from driverapi.instance import is_marked_group
+from driverapi.machine import boot_id, namespace_id
 
 __all__ = ["HostForwarding", "host_forwarding"]
 
 _NAME: Final = SWITCHES[4]
-_BOOT: Final = "/proc/sys/kernel/random/boot_id"
-_SO_NETNS_COOKIE: Final = 71  # include/uapi/asm-generic/socket.h
 
 
 @final
@@ -48,7 +45,7 @@ class HostForwarding:
         self._forwarding = forwarding
         self._host = host
         self._base = run_dir
-        self._path = run_dir / f"forwarding-{_namespace()}"
+        self._path = run_dir / f"forwarding-{namespace_id()}"
         self._lock = threading.Lock()
         self._wanting: set[str] = set()
         self._held = -1  # descriptor of the file, with a lock, as long as a network wants the switch on
@@ -173,7 +170,7 @@ class HostForwarding:
             boot, *devices = self._path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except (FileNotFoundError, ValueError):
             return None
-        return devices if boot == _boot() else None
+        return devices if boot == boot_id() else None
 
     def _write(self, devices: list[str]) -> None:
         """Write it as a whole: half of it would be taken for all."""
@@ -182,7 +179,7 @@ class HostForwarding:
             new.unlink()
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("\n".join([_boot(), *devices, ""]))
+            file.write("\n".join([boot_id(), *devices, ""]))
         os.replace(new, self._path)
 
 
@@ -195,17 +192,3 @@ def host_forwarding(run_dir: Path) -> Iterator[HostForwarding]:
             yield HostForwarding(run_dir, forwarding, host)
     finally:
         forwarding.close()
-
-
-def _namespace() -> str:
-    """Return what no other network namespace has in this boot; the number of its file comes again when it is gone."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asking:
-        try:
-            return f"{int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder):x}"
-        except OSError:  # before Linux 5.14
-            return f"{os.stat('/proc/thread-self/ns/net').st_ino:x}"
-
-
-def _boot() -> str:
-    with open(_BOOT, encoding="ascii") as file:
-        return file.read().strip()
