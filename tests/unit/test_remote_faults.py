@@ -18,6 +18,7 @@ from driverapi.places import Place
 from driverapi.remote import RemoteDriver, client
 from driverapi.remote.breaker import FIRST, LONGEST, Breaker
 from driverapi.remote.connection import MAX_ANSWER, Connection, LateError
+from driverapi.remote.debts import HEARD
 from driverapi.testing import FakeDataplane
 from tests.scripted import World, raw
 
@@ -190,13 +191,13 @@ def test_an_undo_that_a_plugin_hangs_in_is_given_up(world: World, monkeypatch: p
     world.tiny.script["DeleteEndpoint"] = lambda connection: time.sleep(0.1)
     with pytest.raises(errors.PluginError, match="was not asked"):
         net.create_endpoint("ep")
-    for _ in range(client.HEARD - 1):
+    for _ in range(HEARD - 1):
         asked._breaker.retry()
         with pytest.raises(errors.PluginDownError):
             net.create_endpoint("ep")
     asked._breaker.retry()
     net.create_endpoint("ep")
-    assert world.tiny.verbs().count("DeleteEndpoint") == client.HEARD
+    assert world.tiny.verbs().count("DeleteEndpoint") == HEARD
 
 
 def test_an_undo_is_kept_for_a_plugin_that_is_not_there(world: World) -> None:
@@ -205,7 +206,7 @@ def test_an_undo_is_kept_for_a_plugin_that_is_not_there(world: World) -> None:
     world.tiny.script["DeleteEndpoint"] = [lambda connection: world.tiny.stop() or False]
     with pytest.raises(errors.PluginError, match="was not asked"):
         net.create_endpoint("ep")
-    for _ in range(3 * client.HEARD):
+    for _ in range(3 * HEARD):
         with pytest.raises(errors.PluginDownError):
             net.create_endpoint("ep")
     world.tiny.start()

@@ -18,6 +18,7 @@ from driverapi.ipam.contract import Avoid, ByMAC
 from driverapi.ipam.default import DefaultIPAM
 from driverapi.plugin import Plugin
 from driverapi.remote import RemoteIPAM
+from driverapi.remote.debts import Debts
 from driverapi.store.contract import Kind, Record, State
 from driverapi.testing import FakeDataplane, IPAMConformance
 from tests.scripted import Tiny, raw
@@ -290,10 +291,9 @@ def test_what_was_given_back_unheard_and_is_given_again_is_not_given_back_under_
     [one] = ipam.request_addresses(pool, 1)
     tiny.script["ReleaseAddress"] = lambda connection: False
     ipam.release_addresses(pool, [one.ip])
-    owed = list(ipam._owed)
-    ipam._owed.clear()  # as if the call after that had begun before
+    debts, ipam._debts = ipam._debts, Debts(1)  # as if the call after that had begun before
     ipam.request_address(pool, one.ip)
-    ipam._owed += owed
+    ipam._debts = debts
     tiny.script.clear()
     before = len(tiny.documents("ReleaseAddress"))
     ipam.request_addresses(pool, 1)
@@ -453,7 +453,7 @@ def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tiny: Tiny
         return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
 
     tiny.script["ReleaseAddress"] = slow
-    ipam._owed.append(("ReleaseAddress", {"PoolID": pool, "Address": "10.60.0.9"}, 1))
+    ipam._debts.owe(("ReleaseAddress", pool, "10.60.0.9"))
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(ipam.request_addresses, pool, 1)
         assert came.wait(10)
@@ -463,4 +463,4 @@ def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tiny: Tiny
         one.result(10)
         other.result(10)
     assert not early
-    assert ipam._owed == []
+    assert not ipam._debts

@@ -113,7 +113,7 @@ def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tmp_path: 
         return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
 
     tiny.script["Leave"] = slow
-    driver._owed["Leave", NET, END] = 1
+    driver._debts.owe(("Leave", NET, END))
     with ThreadPoolExecutor(2) as pool:
         others = pool.submit(driver.endpoint_oper_info, NET, END)
         assert came.wait(10)
@@ -123,5 +123,5 @@ def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tmp_path: 
         joined.result(10)
         others.result(10)
     assert not early
-    assert driver._owed == {}
+    assert not driver._debts
     tiny.stop()

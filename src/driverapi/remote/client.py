@@ -26,7 +26,7 @@ from driverapi.remote.answers import Activated, Refusal, read, refusal_of
 from driverapi.remote.breaker import Breaker
 from driverapi.remote.connection import Answer, Connection, CutError, LateError, UnreachableError
 
-__all__ = ["HEARD", "PATIENCE", "TIMEOUT", "Again", "PluginClient", "RefusedError", "client_of", "unheard"]
+__all__ = ["PATIENCE", "TIMEOUT", "Again", "PluginClient", "RefusedError", "client_of", "unheard"]
 
 TIMEOUT: Final = 30.0
 """Seconds for one call, however often it is sent."""
@@ -36,9 +36,6 @@ PATIENCE: Final = 1.0
 
 PROBE: Final = 1.0
 """Seconds that a plugin which did not answer in time has to show that it does again."""
-
-HEARD: Final = 4
-"""How often a plugin is told to take something away that it does not answer."""
 
 _SLOW: Final = 0.5  # seconds after which a place that cannot be reached is as bad as one that is silent
 _PAUSES: Final = (0.05, 0.25)  # seconds before a request is sent a second and a third time

@@ -31,7 +31,8 @@ from driverapi.remote.answers import (
     Nothing,
     OperInfo,
 )
-from driverapi.remote.client import HEARD, PATIENCE, TIMEOUT, RefusedError, client_of, unheard
+from driverapi.remote.client import PATIENCE, TIMEOUT, RefusedError, client_of, unheard
+from driverapi.remote.debts import Debts
 from driverapi.streams.discovery import NODE, Node
 
 __all__ = ["RemoteDriver"]
@@ -105,9 +106,7 @@ class RemoteDriver(Driver):
         self._joined: dict[str, bytes] = {}  # endpoint: what the plugin declared
         self._programs = True  # until it says that it has no such verb
         self._programmed: set[str] = set()  # endpoints whose ports it has published
-        # Undo that the plugin did not hear: verb, network, endpoint; and how often it was asked and did not answer.
-        self._owed: dict[tuple[str, str, str], int] = {}
-        self._paying = threading.Lock()
+        self._debts = Debts(_OWED)  # undo that the plugin did not hear
 
     def type(self) -> str:
         """Return the plugin's name."""
@@ -332,8 +331,8 @@ class RemoteDriver(Driver):
         quietly : bool
             Something is to be taken away: what the plugin is does not matter.
         """
-        if self._owed:
-            self._pay()
+        if self._debts:
+            self._debts.pay(lambda debt: self._remove(*debt))
         if not quietly:
             self._capabilities()
 
@@ -417,34 +416,7 @@ class RemoteDriver(Driver):
         except errors.DriverAPIError as fault:
             error.add_note(f"while undoing: {fault}")
             if unheard(fault):
-                with self._lock:
-                    if len(self._owed) < _OWED:
-                        self._owed[undo] = 1
-
-    def _pay(self) -> None:
-        """Take away what the plugin did not hear of; what it does not hear now either comes with the next verb.
-
-        What it hangs in is given up after some times: nothing else would ever be asked of it.
-        """
-        with self._paying:  # what is asked for meanwhile waits: a Leave that comes late would undo a Join
-            while True:
-                with self._lock:
-                    if not self._owed:
-                        return
-                    owed, times = next(iter(self._owed.items()))
-                try:
-                    self._remove(*owed)
-                except errors.PluginDownError as error:
-                    times += error.outcome != "nothing"
-                    with self._lock:
-                        del self._owed[owed]
-                        if times < HEARD:
-                            self._owed[owed] = times
-                    raise
-                except errors.DriverAPIError:
-                    pass  # it heard it, and the log has what it said
-                with self._lock:
-                    del self._owed[owed]
+                self._debts.owe(undo)
 
     def _remove(self, verb: str, network: str, endpoint: str) -> None:
         """Have the plugin take something away.

@@ -20,7 +20,8 @@ from driverapi.events import emit, of_fault
 from driverapi.ipam.contract import SPACES, Avoid, Pool
 from driverapi.places import TlsFiles
 from driverapi.remote.answers import AddressAnswer, IpamCapabilities, Nothing, PoolAnswer, Spaces
-from driverapi.remote.client import HEARD, PATIENCE, TIMEOUT, Again, RefusedError, client_of, unheard
+from driverapi.remote.client import PATIENCE, TIMEOUT, Again, RefusedError, client_of, unheard
+from driverapi.remote.debts import Debt, Debts
 from driverapi.remote.documents import text_of
 
 __all__ = ["RemoteIPAM"]
@@ -86,8 +87,7 @@ class RemoteIPAM:
         self._spaces = Spaces()
         self._held: dict[str, _Held] = {}
         self._replay: list[tuple[str, dict[str, Any]]] = []  # what the plugin had given before a restart
-        # What the plugin did not hear that it has back; and how often it was asked and did not answer.
-        self._owed: list[tuple[str, dict[str, Any], int]] = []
+        self._debts = Debts(_OWED)  # what the plugin did not hear that it has back
 
     # --- pools ------------------------------------------------------------------------------------
 
@@ -407,7 +407,7 @@ class RemoteIPAM:
 
     def _begin(self) -> None:
         """Shake hands if that was not done; tell the plugin again what it had given, if it wants that."""
-        if self._wants is not None and not self._replay and not self._owed:
+        if self._wants is not None and not self._replay and not self._debts:
             return
         with self._shaking:
             if self._wants is None:
@@ -419,30 +419,18 @@ class RemoteIPAM:
                     raise refused.error from None
                 self._wants = wants
             self._tell_again()
-            self._pay()
+            self._debts.pay(self._settle)
 
-    def _pay(self) -> None:
-        """Give back what the plugin did not hear of; what it does not hear now either comes with the next call."""
-        while True:
-            with self._lock:
-                if not self._owed:
-                    return
-                verb, document, times = self._owed[0]  # there until it is told: what is asked for meanwhile waits
-                held = self._held.get(document["PoolID"])
-                if held is not None and document.get("Address", "") in {format_ip(ip) for ip in held.given}:
-                    del self._owed[0]
-                    continue  # it had heard it, and has given it again
-            try:
-                self._client.call(f"IpamDriver.{verb}", document, Nothing)
-            except errors.PluginDownError as error:
-                times += error.outcome != "nothing"
-                with self._lock:
-                    self._owed[:1] = [(verb, document, times)] if times < HEARD else []
-                raise
-            except (RefusedError, errors.PluginError):
-                pass  # it heard it, and the log has what it said
-            with self._lock:
-                del self._owed[0]
+    def _settle(self, debt: Debt) -> None:
+        """Give back what the plugin did not hear of, unless it had heard it, and has given it again."""
+        verb, pool, address = debt
+        with self._lock:
+            held = self._held.get(pool)
+            if held is not None and address in {format_ip(ip) for ip in held.given}:
+                return
+        document = {"PoolID": pool, "Address": address} if address else {"PoolID": pool}
+        with contextlib.suppress(RefusedError):  # it heard it, and the log has what it said
+            self._client.call(f"IpamDriver.{verb}", document, Nothing)
 
     def _capabilities(self) -> IpamCapabilities:
         """Ask what the plugin wants; an error means: nothing, as to an engine."""
@@ -509,9 +497,7 @@ class RemoteIPAM:
         except errors.DriverAPIError as down:
             fault = down
             if unheard(down):
-                with self._lock:
-                    if len(self._owed) < _OWED:
-                        self._owed.append((verb, dict(document), 1))
+                self._debts.owe((verb, document["PoolID"], document.get("Address", "")))
         else:
             return
         if error is not None:
