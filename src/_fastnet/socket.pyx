@@ -300,7 +300,7 @@ cdef class NetlinkSocket:
                     if (code != -EINTR and code != -ENOBUFS) or tries == DUMP_TRIES:
                         break
                     if tries >= DUMP_AT_ONCE:   # links that come or go in a crowd: 1, 2, 4, … ms, 1.5 s in all
-                        poll(NULL, 0, min(1 << (tries - DUMP_AT_ONCE), 256))
+                        poll(NULL, 0, <int> min(1 << (tries - DUMP_AT_ONCE), 256))
             if told is not None:
                 tell(told, &journal, None)
             if code == -EINTR:
