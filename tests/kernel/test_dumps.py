@@ -54,7 +54,7 @@ def test_links_as_pyroute2_reads_them(host: NetlinkSocket) -> None:
 def test_dumps_of_one_link_or_table(host: NetlinkSocket) -> None:
     batch = Batch()
     for index in (20, 22):
-        batch.add_veth(f"a{index}", f"b{index}", index=index)
+        batch.add_veth(f"a{index}", f"b{index}", index=index, peer_index=index + 100)
         batch.set_link(index, up=True)
         batch.add_address(index, bytes([10, 1, index, 1]), 24)
         batch.add_address(index, bytes([0xFD, index]) + bytes(14), 64, nodad=True)
@@ -87,7 +87,7 @@ def test_forwarding_entries_and_rules(host: NetlinkSocket) -> None:
     for index in (20, 30):
         batch.add_link(f"br{index}", "bridge", index=index)
         for port in (index + 1, index + 3):
-            batch.add_veth(f"a{port}", f"b{port}", index=port, mac=bytes([2, 0, 0, 0, 0, port]))
+            batch.add_veth(f"a{port}", f"b{port}", index=port, peer_index=port + 100, mac=bytes([2, 0, 0, 0, 0, port]))
             batch.set_link(port, master=index)
     host.execute(batch).check()
     assert {(one.mac[-1], one.index, one.master) for one in host.dump_fdb() if one.mac[0] == 2 and one.vlan == 0} == {

@@ -169,7 +169,7 @@ def test_set_link_changes_what_it_says(host: NetlinkSocket, directory: Path) -> 
 def test_a_group_is_changed_in_one_message(host: NetlinkSocket) -> None:
     batch = Batch()
     for i in range(3):
-        batch.add_veth(f"a{i}", f"b{i}", index=20 + i, group=5)
+        batch.add_veth(f"a{i}", f"b{i}", index=20 + i, peer_index=30 + i, group=5)
     batch.set_link(group=5, addr_gen_mode=1)
     batch.set_link(group=5, up=True)
     host.execute(batch).check()

@@ -121,7 +121,7 @@ def test_a_macvlan_born_in_a_namespace(host: NetlinkSocket, box: netns.Namespace
 )
 def test_a_kind_the_kernel_may_lack(host: NetlinkSocket, verb: str, args: tuple[Any, ...]) -> None:
     batch = Batch()
-    batch.add_veth("a", "b", index=20)
+    batch.add_veth("a", "b", index=20, peer_index=21)
     getattr(batch, verb)(*args, index=30)
     answers = host.execute(batch)
     assert answers[0] == 0
@@ -198,8 +198,8 @@ def test_every_ipv4_switch_sets_the_file_of_its_name() -> None:
     """In the process's own namespace, because the files are those of the process that reads them."""
     with NetlinkSocket() as here:
         batch = Batch()
-        batch.add_veth("a0", "a1", index=20, group=77)
-        batch.add_veth("c0", "c1", index=40, group=77)
+        batch.add_veth("a0", "a1", index=20, peer_index=21, group=77)
+        batch.add_veth("c0", "c1", index=40, peer_index=41, group=77)
         here.execute(batch).check()
         try:
             for name in SWITCHES:
