@@ -23,6 +23,7 @@ from driverapi.control.leasing import AddressLease, collect, end_leases
 from driverapi.control.pooling import give_pools_back, ipam_wishes, take_pools
 from driverapi.control.warm import WarmPool
 from driverapi.dataplane.contract import Dataplane, Keeps, Netns
+from driverapi.hints import there_are
 from driverapi.instance import Instance
 from driverapi.ipam.contract import IPAM
 from driverapi.ipam.default import DefaultIPAM
@@ -189,7 +190,7 @@ class Controller(Tells):
         for network in self.networks:
             if name in (network.name, network.id):
                 return network
-        raise errors.NoNetworkError(f"no network {name!r}")
+        raise errors.NoNetworkError(f"no network {name!r}; {there_are(one.name for one in self.networks)}")
 
     @changes
     def create_network(
@@ -370,7 +371,7 @@ class Controller(Tells):
         with self._lock:
             found = self._sandboxes.get(name)
         if found is None or found._netns is None or found._warm:
-            raise errors.NoSandboxError(f"no sandbox {name!r}")
+            raise errors.NoSandboxError(f"no sandbox {name!r}; {there_are(one.name for one in self.sandboxes)}")
         return found
 
     @changes

@@ -21,6 +21,7 @@ from driverapi.control.warm import WarmPool
 from driverapi.counters import InterfaceStatistics, statistics_of_many
 from driverapi.dataplane.contract import Progress
 from driverapi.endpoint import Endpoint
+from driverapi.hints import there_are
 from driverapi.lifecycle.watching import attaching, detaching, logged, taken
 from driverapi.ports import publishing
 from driverapi.ports.publishing import specs_of
@@ -128,7 +129,8 @@ class Network(Steps):
         check_name(name, "endpoint name")
         found = self._endpoints.get(name)
         if found is None or found._warm:
-            raise errors.NoEndpointError(f"network {self.name!r} has no endpoint {name!r}")
+            there = there_are(one.name for one in self.endpoints)
+            raise errors.NoEndpointError(f"network {self.name!r} has no endpoint {name!r}; {there}")
         return found
 
     @changes

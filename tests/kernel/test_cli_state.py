@@ -107,7 +107,8 @@ def test_a_network_through_its_life(run: Run, tmp_path: Path) -> None:
     assert not subprocess.run(ping, check=False, capture_output=True).returncode
     assert "02:00:00:00:00:01" in run("endpoint", "ls", "web").stdout
     assert [one["name"] for one in loaded(run("sandbox", "ls", "--json"))] == [str(theirs), "box"]
-    run("endpoint", "leave", "web/two")
+    [left] = [loaded(run("endpoint", "leave", "web/two", "--json"))]
+    assert (left["name"], left["sandbox"], left["state"]) == ("two", None, "created")
     assert [one["endpoints"] for one in loaded(run("sandbox", "ls", "--json"))] == [["web/one"]]
     assert loaded(run("network", "inspect", "web"))[0]["endpoints"][1]["state"] == "created"
     said = run("network", "rm", "web", status=1).stderr
@@ -130,6 +131,25 @@ def test_reading_while_another_process_writes(run: Run, tmp_path: Path) -> None:
         web.delete()
 
 
+def test_names_with_slashes(run: Run, tmp_path: Path) -> None:
+    with Controller(state=tmp_path / "state.db", run_dir=tmp_path) as ctl:
+        ids = {}
+        for network, names in (("a", ("b/c", "b/d")), ("a/b", ("c",))):
+            made = ctl.create_network("null", network)
+            ids[network] = made.id
+            for name in names:
+                made.create_endpoint(name)
+    several = run("endpoint", "rm", "a/b/c", status=1).stderr
+    assert "'a/b/c' can be read as several endpoints; name its network by its id" in several
+    assert (
+        "network 'a' has no endpoint 'b/e'; there are: 'b/c', 'b/d'" in run("endpoint", "rm", "a/b/e", status=1).stderr
+    )
+    for name in ("a/b/d", f"{ids['a']}/b/c", f"{ids['a/b']}/c"):
+        assert loaded(run("endpoint", "inspect", name))[0]["name"] == name.partition("/")[2]
+    run("endpoint", "rm", "a/b/d", f"{ids['a']}/b/c", "a/b/c")
+    run("network", "rm", "a", "a/b")
+
+
 def test_what_was_mended_is_said(run: Run, host: NetlinkSocket) -> None:
     run("network", "create", "web")
     [bridge] = [link for link in host.dump_links() if link.kind == "bridge"]
@@ -148,8 +168,8 @@ def test_what_was_mended_is_said(run: Run, host: NetlinkSocket) -> None:
     [
         (["endpoint", "join", "web/one"], 2, "one of --sandbox and --netns"),
         (["endpoint", "create", "web"], 2, "NETWORK/ENDPOINT"),
-        (["endpoint", "create", "none/one"], 1, "no network"),
-        (["endpoint", "inspect", "none/one"], 1, "no endpoint"),
+        (["endpoint", "create", "none/one"], 1, "no network 'none'; there is none"),
+        (["endpoint", "inspect", "none/one"], 1, "no network 'none'"),
         (["network", "ls", "--state", "/nonexistent/state.db"], 1, "nonexistent"),
         (["network", "create", "web", "-o", "nonsense"], 2, "KEY=VALUE"),
         (["sandbox", "create", "../../etc/passwd\n"], 1, "printable"),

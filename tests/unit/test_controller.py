@@ -277,6 +277,25 @@ def test_a_deletion_that_the_ipam_stopped_can_go_on(
     world.assert_empty()
 
 
+def test_who_asks_for_what_is_not_there_is_told_what_is(world: World) -> None:
+    ctl = world.ctl
+    with pytest.raises(errors.NoNetworkError, match=r"no network 'wbe'; there is none$"):
+        ctl.network("wbe")
+    web = ctl.create_network("bridge", "web", ipv4="10.77.0.0/16")
+    ctl.create_network("null", "back")
+    with pytest.raises(errors.NoNetworkError, match=r"no network 'wbe'; there are: 'web', 'back'$"):
+        ctl.network("wbe")
+    with pytest.raises(errors.NoEndpointError, match=r"network 'web' has no endpoint 'x'; there is none$"):
+        web.endpoint("x")
+    for number in range(9):
+        web.create_endpoint(f"e{number}")
+        ctl.create_sandbox(f"s{number}")
+    with pytest.raises(errors.NoEndpointError, match=r"has no endpoint 'x'; there are: 'e0', .*'e7', and more$"):
+        web.endpoint("x")
+    with pytest.raises(errors.NoSandboxError, match=r"no sandbox 'x'; there are: 's0', .*'s7', and more$"):
+        ctl.sandbox("x")
+
+
 # --- bulk: the others stay --------------------------------------------------------------------------------
 
 

@@ -164,16 +164,20 @@ def join(
 
 @endpoint.command()
 @onstate.endpoint_argument()
+@onstate.as_json
 @onstate.state
 @onstate.run_dir
-def leave(name: str, state: Path | None, run_dir: Path | None) -> None:
+def leave(name: str, as_json: bool, state: Path | None, run_dir: Path | None) -> None:
     """Have an endpoint leave its sandbox; it keeps its addresses."""
     with onstate.writing(state, run_dir) as ctl:
         found = onstate.find_endpoint(ctl, name)
         place = found.sandbox
         found.leave()
         onstate.forget(place)
-    click.echo(name)
+    if as_json:
+        _print_one(state, f"{found.network.id}/{found.id}")
+    else:
+        click.echo(name)
 
 
 def _of_path(ctl: Controller, path: str) -> Sandbox:

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 state = click.option(
     "--state",
@@ -212,44 +213,44 @@ def split(name: str) -> list[tuple[str, str]]:
     return ways
 
 
-def _only(name: str, found: list[Any]) -> Any:
+def _only(name: str, ways: list[tuple[str, str]], find: Callable[[str, str], T], absent: type[Exception]) -> T:
+    """Return what one of the ways to read a name stands for; what is said of one way is best said by who looks."""
+    if len(ways) == 1:
+        return find(*ways[0])
+    found = []
+    for way in ways:
+        with contextlib.suppress(absent):
+            found.append(find(*way))
     if len(found) > 1:
         raise errors.ConflictError(f"{name!r} can be read as several endpoints; name its network by its id")
-    if not found:
-        raise errors.NoEndpointError(f"no endpoint {name!r}")
-    return found[0]
+    return found[0] if found else find(*ways[0])
 
 
 def find_endpoint(ctl: Controller, name: str) -> Endpoint:
     """Return an endpoint of a controller by ``NETWORK/ENDPOINT``."""
-    found = []
-    for network, endpoint in split(name):
-        with contextlib.suppress(errors.NotFoundError):
-            found.append(ctl.network(network).endpoint(endpoint))
-    one: Endpoint = _only(name, found)
-    return one
+
+    def find(network: str, endpoint: str) -> Endpoint:
+        return ctl.network(network).endpoint(endpoint)
+
+    return _only(name, split(name), find, errors.NotFoundError)
 
 
 def find_network(ctl: Controller, name: str) -> tuple[Network, str]:
     """Return the network of ``NETWORK/ENDPOINT``, and the name that a new endpoint is to have."""
-    found = []
-    for network, endpoint in split(name):
-        with contextlib.suppress(errors.NoNetworkError):
-            found.append((ctl.network(network), endpoint))
-    if not found:
-        raise errors.NoNetworkError(f"no network {split(name)[0][0]!r}; create it first")
-    one: tuple[Network, str] = _only(name, found)
-    return one
+
+    def find(network: str, endpoint: str) -> tuple[Network, str]:
+        return ctl.network(network), endpoint
+
+    return _only(name, split(name), find, errors.NoNetworkError)
 
 
 def find_view(seen: StateView, name: str) -> EndpointView:
     """Return an endpoint of a state by ``NETWORK/ENDPOINT``."""
-    found = []
-    for network, endpoint in split(name):
-        with contextlib.suppress(errors.NoNetworkError):
-            found += [one for one in seen.network(network).endpoints if endpoint in (one.name, one.id)]
-    one: EndpointView = _only(name, found)
-    return one
+
+    def find(network: str, endpoint: str) -> EndpointView:
+        return seen.network(network).endpoint(endpoint)
+
+    return _only(name, split(name), find, errors.NotFoundError)
 
 
 def _complete(names: Callable[[StateView], list[str]]) -> Callable[..., list[CompletionItem]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from driverapi import errors
 from driverapi.addresses import Address, format_ip, format_mac
+from driverapi.hints import there_are
 from driverapi.plan import PortMap
 from driverapi.store.contract import Kind, Record, State
 from driverapi.store.data import (
@@ -106,6 +107,14 @@ class NetworkView:
     endpoints: tuple[EndpointView, ...]
     realised: Any = field(default=None, repr=False)
 
+    def endpoint(self, name: str) -> EndpointView:
+        """Return the endpoint of a name or an id, or raise ``NoEndpointError``."""
+        for endpoint in self.endpoints:
+            if name in (endpoint.name, endpoint.id):
+                return endpoint
+        there = there_are(one.name for one in self.endpoints)
+        raise errors.NoEndpointError(f"network {self.name!r} has no endpoint {name!r}; {there}")
+
     def document(self) -> dict[str, Any]:
         """Return it as plain data, with stable keys."""
         found = {name: getattr(self, name) for name in self.__slots__ if name not in ("realised", "endpoints")}
@@ -178,14 +187,16 @@ class StateView:
         for network in self.networks:
             if name in (network.name, network.id):
                 return network
-        raise errors.NoNetworkError(f"no network {name!r} in {self.path}")
+        there = there_are(one.name for one in self.networks)
+        raise errors.NoNetworkError(f"no network {name!r} in {self.path}; {there}")
 
     def sandbox(self, name: str) -> SandboxView:
         """Return the sandbox of a name, or raise ``NoSandboxError``."""
         for sandbox in self.sandboxes:
             if name == sandbox.name:
                 return sandbox
-        raise errors.NoSandboxError(f"no sandbox {name!r} in {self.path}")
+        there = there_are(one.name for one in self.sandboxes)
+        raise errors.NoSandboxError(f"no sandbox {name!r} in {self.path}; {there}")
 
 
 def view(path: str | os.PathLike[str]) -> StateView:
