@@ -23,6 +23,8 @@ from driverapi.drivers.bridge import BridgeDriver
 from driverapi.network import Network
 from driverapi.testing import Recorder
 
+IF_OPER_UP = 6  # linux/if.h
+
 
 def host_links() -> set[str]:
     with IPRoute() as ip:
@@ -303,6 +305,18 @@ def test_part_of_a_bulk_goes(controller: Controller) -> None:
     again = network.attach(5, strict=True)
     network.detach(again + endpoints[:2] + endpoints[7:])
     assert len([name for name in host_links() if name.startswith("dv")]) == 1
+
+
+def test_what_is_attached_can_be_spoken_to_at_once(controller: Controller) -> None:
+    """A bridge has no carrier before its first endpoint, and drops what the host sends until the kernel has noticed."""
+    with NetlinkSocket() as host:
+        for _ in range(10):
+            net = controller.create_network("bridge", "net", ipv4="10.5.0.0/24")
+            endpoints = net.attach(1, strict=True)
+            states = {link.name: link.operstate for link in host.dump_links() if link.index != 1}
+            assert set(states.values()) == {IF_OPER_UP}, states
+            net.detach(endpoints)
+            net.delete()
 
 
 def test_one_network_name_from_many_threads(controller: Controller) -> None:

@@ -174,12 +174,13 @@ def _put_up(batch: Batch, kernel: Kernel, group: int, born: Sequence[Interface])
 def settle_carriers(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
     """Have the kernel take note, now, that the links have a carrier.
 
-    It does so by itself a moment later (``linkwatch``); until then an end may drop what it is given. To look a
-    link up does it at once (``linkwatch_sync_dev`` in ``rtnl_getlink``, Linux 6.8). For the last chunk of a call:
-    the others have had their moment. What is answered is of no interest.
+    It does so by itself a moment later (``linkwatch``); until then an end, or the bridge, may drop what it is given. To
+    look a link up does it at once (``linkwatch_sync_dev`` in ``rtnl_getlink``, Linux 6.8). For the last chunk of a
+    call: the others have had their moment. What is answered is of no interest.
     """
     sockets, batches = [], []
     host = Batch()
+    bridges = set()
     for job in jobs:
         if job.netns.ownership is Ownership.FOREIGN:
             continue
@@ -190,5 +191,8 @@ def settle_carriers(kernel: Kernel, jobs: Sequence[LinuxRealised]) -> None:
                 sockets.append(job.use().socket)
                 batches.append(inside)
                 host.get_link(interface.host_index)
+                bridges.add(interface.bridge)
+    for bridge in bridges - {0}:  # after its ports: it has a carrier when one of them has
+        host.get_link(bridge)
     if sockets:
         execute_many([*sockets, kernel.host], [*batches, host])
