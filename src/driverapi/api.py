@@ -96,8 +96,7 @@ class Driver(ABC):
     A method that raises has changed nothing. After a step that failed later, the driver's
     own undo is called: ``leave`` after ``join``, ``delete_endpoint`` after ``create_endpoint``.
 
-    Thread safety: methods are called by several threads at once, for different endpoints;
-    calls for one endpoint never overlap.
+    Thread safety: called by several threads at once, for different endpoints; calls for one endpoint never overlap.
     """
 
     requires_ipam: bool = False
@@ -114,6 +113,9 @@ class Driver(ABC):
 
     leaves_first: bool = False
     """True: ``leave`` is called while the links are in the sandbox yet, as engines call it, and may delete them."""
+
+    engine_options: Mapping[str, Any] = {}
+    """Options that a Docker engine's network has where they are not given; none where this host cannot have them."""
 
     def config(self, options: Options) -> None:
         """Push driver-specific configuration, before the first network (seed: ``Config``).

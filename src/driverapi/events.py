@@ -379,6 +379,12 @@ EVENTS: Final = MappingProxyType(
             "A rule that lets packets pass beside a Docker engine could not be made.",
             _FAULT,
         ),
+        "plugin.no_default": Event(
+            WARNING,
+            "network %(network).12s is made without %(option)s: %(error)s",
+            "A plugin made a network without what its engine's networks have where nothing is said: this host cannot.",
+            ("network", "option", *_FAULT),
+        ),
         "plugin.fault": Event(
             ERROR,
             "%(verb)s failed inside: %(error)s",

@@ -71,6 +71,7 @@ class Recorder(Driver):
         self.host_sandbox = inner.host_sandbox
         self.shares_prefixes = inner.shares_prefixes
         self.leaves_first = inner.leaves_first
+        self.engine_options = inner.engine_options
         if hasattr(inner, "has_gateway"):
             self.has_gateway = inner.has_gateway
         if hasattr(inner, "get_skip_gw_alloc"):

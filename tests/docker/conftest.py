@@ -176,8 +176,30 @@ class Host:
         return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 
     @contextmanager
-    def outside(self, ours: str, theirs: str) -> Iterator[str]:
-        """Have another machine on a link of the host's, with these addresses; gives the path of its namespace."""
+    def telling(self, netns: str, port: int) -> Iterator[None]:
+        """Tell who connects to a port in a network namespace what it is seen as; for :meth:`seen_as`."""
+        into = ["nsenter", f"--net={netns}"]
+        told = ["ss", "-Htn", "state", "established", "state", "close-wait", f"sport = :{port}"]
+        command = [*into, BUSYBOX, "nc", "-ll", "-p", str(port), "-e", *told]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as server:
+            listens = [*into, "ss", "-Hltn", f"sport = :{port}"]
+            try:
+                assert until(lambda: bool(subprocess.run(listens, capture_output=True).stdout))
+                yield
+            finally:
+                server.kill()
+
+    def seen_as(self, box: Container, address: str, port: int) -> str:
+        """Return the address that a container is seen under by who tells it; nothing if it is not heard."""
+        told = self.fetch(address, port, box.netns).split()
+        return told[-1].rpartition(":")[0].strip("[]").removeprefix("::ffff:") if told else ""
+
+    @contextmanager
+    def outside(self, ours: str, theirs: str, *ipv6: str) -> Iterator[str]:
+        """Have another machine on a link of the host's, with these addresses; gives the path of its namespace.
+
+        With two more, of IPv6, the host forwards that too.
+        """
         other = ["unshare", "--net", "--kill-child", "sh", "-c", "echo ready; read line"]
         with subprocess.Popen(other, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
             assert machine.stdout is not None
@@ -194,11 +216,19 @@ class Host:
                 [*into, "ip", "link", "set", "eth0", "up"],
             ):
                 subprocess.run(command, check=True)
+            for where, link, address in zip((self._net(), into), ("far0", "eth0"), ipv6, strict=False):
+                subprocess.run([*where, "ip", "addr", "add", address, "dev", link, "nodad"], check=True)
             try:
+                self._forward_ipv6(on=bool(ipv6))
                 yield path
             finally:
+                self._forward_ipv6(on=False)
                 subprocess.run([*self._net(), "ip", "link", "del", "far0"], check=True)
                 machine.kill()
+
+    def _forward_ipv6(self, *, on: bool) -> None:
+        switch = "/proc/sys/net/ipv6/conf/all/forwarding"
+        subprocess.run([*self._net(), "sh", "-c", f"echo {int(on)} > {switch}"], check=True)
 
     def inside(self, box: Container) -> dict[str, dict[str, Any]]:
         """Links inside a container, by name."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from driverapi.bench.dockerd import IMAGE, Engine, EngineError, _Connection
+from driverapi.bench.dockerd import IMAGE, Container, Engine, EngineError, _Connection
 from tests.docker.conftest import NAME, Host
 
 
@@ -180,29 +180,40 @@ def test_published_ports(kept: Host) -> None:
 
 
 def test_speaking_to_elsewhere(kept: Host) -> None:
-    """A masquerading network may begin, but not with other networks; one that does not masquerade may not."""
-    masquerading = {"com.docker.network.bridge.enable_ip_masquerade": "true"}
-    kept.network("out", Options=masquerading)
-    kept.network("out2", Options=masquerading)
-    kept.network("in")
-    one, two, three = kept.run("one", "out"), kept.run("two", "in"), kept.run("three", "out2")
-    with kept.outside("10.67.0.1/30", "10.67.0.2/30"):
+    """As on the engine's own networks: under the host's address, unless told not to; not to other networks."""
+
+    def reaches(pair: tuple[Container, str]) -> bool:
+        return kept.pings(*pair, tries=1)
+
+    addresses = ("10.67.0.1/30", "10.67.0.2/30", "fd67::1/64", "fd67::2/64")
+    with kept.outside(*addresses) as beyond, kept.telling(beyond, 80):
+        kept.network("out", config=[{"Subnet": "10.9.0.0/24"}, {"Subnet": "fd79::/64"}], EnableIPv6=True)
+        kept.network("out2")
+        kept.network("plain", Options={"com.docker.network.bridge.enable_ip_masquerade": "false"})
+        kept.network("inner", config=[{"Subnet": "10.11.0.0/24", "Gateway": "10.11.0.1"}], Internal=True)
+        one, two, three = kept.run("one", "out"), kept.run("two", "plain"), kept.run("three", "out2")
+        four = kept.run("four", "inner")
+        route = ["ip", "route", "add", "default", "via", "10.11.0.1"]  # it has none, and gets nowhere by one
+        subprocess.run(["nsenter", f"--net={four.netns}", *route], check=True)
+        refused = [(two, "10.67.0.2"), (four, "10.67.0.2")]
+        for here, other, network in ((one, "two", "plain"), (two, "one", "out"), (one, "three", "out2")):
+            refused.append((here, kept.engine.endpoint(other, network)["IPAddress"]))
         for again in (False, True):
             if again:
                 kept.stop(signal.SIGKILL)
                 kept.start(*kept.state)
-            assert kept.pings(one, "10.67.0.2")  # who has no way back to its address
-            assert not kept.pings(two, "10.67.0.2", tries=1)
-            for here, other, network in ((one, "two", "in"), (two, "one", "out"), (one, "three", "out2")):
-                assert not kept.pings(here, kept.engine.endpoint(other, network)["IPAddress"], tries=1)
-        kept.run("four", "out")
-        assert kept.pings(one, kept.engine.endpoint("four", "out")["IPAddress"])
+            assert kept.seen_as(one, "10.67.0.2", 80) == "10.67.0.1"
+            assert kept.seen_as(one, "fd67::2", 80) == "fd67::1"
+            with ThreadPoolExecutor(len(refused)) as pool:
+                assert not any(pool.map(reaches, refused))
+        kept.run("five", "out")
+        assert kept.pings(one, kept.engine.endpoint("five", "out")["IPAddress"])
         assert kept.pings(three, "10.67.0.2")
-        kept.remove("one", "four")
+        kept.remove("one", "five")
         kept.remove_networks("out")
         assert kept.pings(three, "10.67.0.2")
-    kept.remove("two", "three")
-    kept.remove_networks("in", "out2")
+    kept.remove("two", "three", "four")
+    kept.remove_networks("plain", "inner", "out2")
 
 
 def test_macvlan(plain: Host) -> None:
@@ -245,6 +256,8 @@ def test_as_a_managed_plugin(plain: Host, tmp_path: Path) -> None:
         engine.create_network("net", Driver=called, IPAM={"Driver": called})
         one, two = plain.run("one", "net"), plain.run("two", "net")
         assert plain.pings(one, engine.endpoint("two", "net")["IPAddress"])
+        with plain.outside("10.67.0.1/30", "10.67.0.2/30"):
+            assert plain.pings(one, "10.67.0.2")
         engine.request("POST", f"/plugins/{NAME}/disable?force=true")
         assert plain.pings(two, engine.endpoint("one", "net")["IPAddress"])  # they live
         engine.request("POST", f"/plugins/{NAME}/enable?timeout=30")

@@ -20,6 +20,7 @@ from tests.kernel.traffic import ask, beyond, contents, ip_of, no_tables, place,
 pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
 
 MODE4, MODE6 = labels.BRIDGE_GATEWAY_MODE_IPV4, labels.BRIDGE_GATEWAY_MODE_IPV6
+FORCE = Path("/proc/sys/net/ipv6/conf/all/force_forwarding")
 HOST = {4: "192.0.2.1", 6: "2001:db8::1"}
 AWAY = {4: "192.0.2.2", 6: "2001:db8::2"}
 GATEWAY = {4: "10.77.0.1", 6: "fd77::1"}
@@ -150,6 +151,22 @@ def test_a_host_that_forwards_nothing_from_elsewhere_is_told(ctl: Controller, ca
     with beyond(ctl.create_sandbox("outside").key):  # that link forwards by itself
         network(ctl, mode4="nat", mode6="routed")
         assert told() == []
+
+
+@pytest.mark.skipif(not FORCE.exists(), reason="this kernel forwards IPv6 from all links or none")
+def test_where_forwarding_is_not_to_be_switched_on_nothing_is_made() -> None:
+    """In a container, say: a plugin that is asked for less goes on without, by the kind of the error."""
+    run("mount", "--bind", "/proc/sys", "/proc/sys")
+    try:
+        run("mount", "-o", "remount,bind,ro", "/proc/sys")
+        before = run("ip", "-o", "link")
+        with Controller() as ctl:
+            with pytest.raises(errors.NoPermissionError, match=r"force_forwarding: Read-only.*all\.forwarding=1"):
+                network(ctl, mode4="nat")
+            assert run("ip", "-o", "link") == before
+        assert tables() == []
+    finally:
+        run("umount", "/proc/sys")
 
 
 @pytest.mark.parametrize(("mode4", "mode6"), [("nat", "routed"), ("routed", "nat")])

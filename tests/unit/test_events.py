@@ -56,6 +56,7 @@ STABLE = {
     "network.parent_lost": "ERROR",
     "plugin.activated": "INFO",
     "plugin.fault": "ERROR",
+    "plugin.no_default": "WARNING",
     "plugin.no_rule": "WARNING",
     "plugin.not_reconciled": "WARNING",
     "plugin.reconciled": "WARNING",

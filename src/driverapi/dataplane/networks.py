@@ -104,11 +104,24 @@ class Networks:
                 raise refused
             if ipv6 and not kernel.forwarding.for_all():
                 for index in links:
-                    kernel.forwarding.switch_on(self._names[index])
+                    self._forward(what, self._names[index])
             self._look_elsewhere(network, {prefix.version for prefix in rules.prefixes})
         except BaseException:
             kernel.firewall.remove_network(network)
             raise
+
+    def _forward(self, what: str, device: str) -> None:
+        """Have IPv6 forwarded that comes in by a link of ours."""
+        try:
+            self._kernel.forwarding.switch_on(device)
+        except OSError as error:  # in a container, say, where /proc/sys is not to be written
+            forbidden = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
+            kind = errors.NoPermissionError if forbidden else errors.KernelError
+            raise kind(
+                f"{what}: net.ipv6.conf.{device}.force_forwarding: {error.strerror}; where that is not for us to "
+                f"write, set {SWITCHES[6]}=1 yourself",
+                error.errno or 0,
+            ) from error
 
     def _look_elsewhere(self, network: str, versions: Iterable[int]) -> None:
         """Warn where the host forwards nothing that comes in from elsewhere: to switch it on is not for us."""

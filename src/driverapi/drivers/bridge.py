@@ -6,9 +6,9 @@ and the pairs from what :meth:`BridgeDriver.join` says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Any, Final, final
 
 from driverapi import errors, labels
 from driverapi.addresses import Address
@@ -58,6 +58,7 @@ class BridgeDriver(PairDriver[_Bridge]):
     """
 
     rules = BRIDGE_RULES
+    engine_options: Mapping[str, Any] = {labels.BRIDGE_MASQUERADE: True}  # as an engine's own bridge networks have it
     endpoint_options = (*PairDriver.endpoint_options, labels.PORT_MAP, labels.RATE_IN, labels.RATE_OUT)
 
     def __init__(self) -> None:

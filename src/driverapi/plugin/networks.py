@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from driverapi import errors, labels
 from driverapi.addresses import Address, format_ip
 from driverapi.api import Driver, JoinInfo
+from driverapi.events import emit, of_fault
 from driverapi.lifecycle.asking import ask
 from driverapi.lifecycle.records import CreateRequest, EndpointRecord, JoinRequest, Outcome
 from driverapi.plan import GatewayLink, IpvlanLink, MacvlanLink
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkVerbs"]
 
+_CANNOT: Final = (errors.KernelUnsupportedError, errors.NoPermissionError, errors.KernelConflictError)
 _ENDPOINT_ONLY: Final = (labels.ENDPOINT_EXPOSED_PORTS, labels.ENDPOINT_MAC, labels.PORT_MAP)
 
 
@@ -79,7 +81,8 @@ class NetworkVerbs:
         self._claims = Claims()
         self._since: dict[str, float] = {}  # endpoint: time.monotonic() when this process created it
         self._keeps = keeps
-        self._asked: dict[str, NetworkData] = {}  # network: how it was asked for
+        self._usual = labels.normalise(driver.engine_options)
+        self._asked: dict[str, NetworkData] = {}  # network: how it was asked for, with what is usual if it has that
         self._forms: dict[str, bool] = {}  # endpoint: whether it was asked for in the seed's form, with a list
         self._answers: dict[str, tuple[bytes, dict[str, Any]]] = {}  # endpoint: how it was asked for, and answered
 
@@ -128,19 +131,19 @@ class NetworkVerbs:
         request = read(body, NetworkRequest)
         id = check_id(request.network_id, "NetworkID")
         options = network_options(request)
-        asked = data_of(request, id, self._driver.type(), options)
+        wishes = [data_of(request, id, self._driver.type(), some) for some in ({**self._usual, **options}, options)]
         with self._turns.hold(id):
             if self._lifecycle.has_network(id):
-                if self._asked.get(id) != asked:
+                same = [wish for wish in wishes if wish == self._asked.get(id)]
+                if not same:
                     raise errors.NetworkExistsError(
                         f"network {id[:12]} exists already, and is another; delete it first"
                     )
-                self._asked[id] = asked
+                self._asked[id] = same[0]
                 if self.reconciler is not None:
                     self.reconciler.owe_no_more(id)
                 return EMPTY
-            self._lifecycle.create_network(id, self._driver, options, data.encode(asked) if self._keeps else None)
-            self._asked[id] = asked
+            asked = self._asked[id] = self._create(id, options[labels.IPAM_DATA], *wishes)
             try:
                 self._check(id, asked)
                 self._admit(id)
@@ -149,6 +152,27 @@ class NetworkVerbs:
                 raise
             self._gone.discard(id)
         return Made(EMPTY, lambda: self._undo_network(id, asked))
+
+    def _create(self, id: str, prefixes: Any, usual: NetworkData, plain: NetworkData) -> NetworkData:
+        """Create a network with what is usual; without that, where this host cannot have it. Return which it was."""
+
+        def create(wish: NetworkData) -> NetworkData:
+            options = {**wish.options, labels.IPAM_DATA: prefixes}
+            self._lifecycle.create_network(id, self._driver, options, data.encode(wish) if self._keeps else None)
+            return wish
+
+        try:
+            return create(usual)
+        except _CANNOT as error:
+            if usual == plain:
+                raise
+            try:
+                made = create(plain)
+            except errors.DriverAPIError:
+                raise error from None  # of both it says more: what is asked for may need what is usual
+            lacking = ", ".join(name for name in usual.options if name not in plain.options)
+            emit("plugin.no_default", network=id, option=lacking, **of_fault(error))
+            return made
 
     def _check(self, network: str, asked: NetworkData) -> None:
         """Refuse what cannot work: who wants an address alone on its link, where others give it with a prefix."""

@@ -69,7 +69,7 @@ def pack(directory: str | os.PathLike[str], name: str, serve: Sequence[str], pac
         _copy_tree(Path(library), root / library.lstrip("/"))
         for package in found:
             _copy_tree(package, root / _HOME.lstrip("/") / package.name)
-        binaries += _copy_iptables(root)
+        binaries += _copy_filters(root)
         binaries += [path for path in root.rglob("*.so*") if path.is_file()]
         for library in _libraries(binaries):
             _copy(Path(library), root, library)
@@ -104,11 +104,11 @@ def _copy_tree(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
 
 
-def _copy_iptables(root: Path) -> list[Path]:
-    """Copy what the plugin has bridged packets pass with; nothing, where this machine has none."""
+def _copy_filters(root: Path) -> list[Path]:
+    """Copy what the plugin makes rules with: its own, and those by which packets pass; nothing that is not here."""
     found = []
-    for name in ("iptables", "ip6tables"):
-        program = shutil.which(name)
+    for name in ("nft", "iptables", "ip6tables"):
+        program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if program is not None:  # one program under several names
             found.append(_copy(Path(os.path.realpath(program)), root, f"/usr/sbin/{name}"))
     for directory in Path("/usr/lib").glob("*/xtables"):
