@@ -315,6 +315,8 @@ class NetworkRules:
         The host forwards IPv4 from all of its links as long as the network is there.
     guard : bool
         What a sandbox sends under a MAC address, or an address, that is not its own is dropped.
+    begins : tuple of int
+        Families in which a sandbox may begin to speak to elsewhere where a Docker engine on the host would drop it.
     """
 
     prefixes: tuple[Address, ...] = ()
@@ -328,6 +330,7 @@ class NetworkRules:
     shut: bool = False
     forwards: bool = False
     guard: bool = False
+    begins: tuple[int, ...] = ()
 
     @property
     def wanted(self) -> bool:

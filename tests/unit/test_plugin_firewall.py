@@ -45,9 +45,9 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
 
 
 def network(wall: Firewall, number: int, *, internal: bool = False) -> Passing:
-    """Return what passes for a bridge network that masquerades."""
+    """Return what passes for a bridge network that may begin to speak to elsewhere."""
     prefix = parse_network(f"10.{number}.0.0/16")
-    rules = NetworkRules(prefixes=(prefix,), masquerade=(4,))
+    rules = NetworkRules(prefixes=(prefix,), begins=(4,))
     return wall.passing(NetworkPlan((BridgeLink("bridge", MAC),), rules), internal=internal)
 
 

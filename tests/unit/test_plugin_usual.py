@@ -35,27 +35,32 @@ def rules(engine: Engine, network: str = NET) -> NetworkRules:
 
 
 @pytest.mark.parametrize(
-    ("options", "masquerades", "protects"),
+    ("options", "masquerades", "protects", "begins"),
     [
-        ({}, (4, 6), (4, 6)),
-        (given(**{MASQUERADE: "true"}), (4, 6), (4, 6)),
-        (given(**{MASQUERADE: "false"}), (), ()),
-        (given(EnableIPMasquerade="false"), (), ()),
-        (given(**{"io.docker.network.bridge.enable_ip_masquerade": "0"}), (), ()),
-        (given(**{f"{MODE}4": "routed"}), (6,), (4, 6)),
-        (given(**{f"{MODE}4": "routed", f"{MODE}6": "routed"}), (), (4, 6)),
-        (given(**{f"{MODE}4": "nat-unprotected"}), (4, 6), (6,)),
-        (given(**{f"{MODE}4": "nat", MASQUERADE: "false"}), (), (4,)),
-        ({"com.docker.network.internal": True}, (), ()),
-        ({"com.docker.network.internal": True, **given(**{f"{MODE}4": "isolated"})}, (), ()),
+        ({}, (4, 6), (4, 6), (4, 6)),
+        (given(**{MASQUERADE: "true"}), (4, 6), (4, 6), (4, 6)),
+        (given(**{MASQUERADE: "false"}), (), (), (4, 6)),
+        (given(EnableIPMasquerade="false"), (), (), (4, 6)),
+        (given(**{"io.docker.network.bridge.enable_ip_masquerade": "0"}), (), (), (4, 6)),
+        (given(**{f"{MODE}4": "routed"}), (6,), (4, 6), (4, 6)),
+        (given(**{f"{MODE}4": "routed", f"{MODE}6": "routed"}), (), (4, 6), (4, 6)),
+        (given(**{f"{MODE}4": "nat-unprotected"}), (4, 6), (6,), (4, 6)),
+        (given(**{f"{MODE}4": "nat", MASQUERADE: "false"}), (), (4,), (4, 6)),
+        ({"com.docker.network.internal": True}, (), (), ()),
+        ({"com.docker.network.internal": True, **given(**{f"{MODE}4": "isolated"})}, (), (), ()),
     ],
 )
 def test_what_masquerades(
-    engine: Engine, options: dict[str, Any], masquerades: tuple[int, ...], protects: tuple[int, ...]
+    engine: Engine,
+    options: dict[str, Any],
+    masquerades: tuple[int, ...],
+    protects: tuple[int, ...],
+    begins: tuple[int, ...],
 ) -> None:
     for _ in range(2):  # it is asked for again, and is the same
         engine.network(Options=options, IPv4Data=FOUR, IPv6Data=SIX)
-    assert (rules(engine).masquerade, rules(engine).protected) == (masquerades, protects)
+    found = rules(engine)
+    assert (found.masquerade, found.protected, found.begins) == (masquerades, protects, begins)
     with pytest.raises(AskedError, match="is another"):
         engine.network(Options=given(**{"com.docker.network.driver.mtu": "1400"}), IPv4Data=FOUR, IPv6Data=SIX)
 
@@ -113,7 +118,7 @@ def test_what_was_made_before_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch,
         engine.restart(killed=killed)
         assert not rules(engine).wanted
         assert engine.ask("CreateNetwork", **request) == {}  # it is the same
-        assert not rules(engine).wanted
+        assert not rules(engine).begins
     data = [{"AddressSpace": SPACE, "Pool": "10.8.0.0/16", "Gateway": "10.8.0.1/16"}]
     new = engine.network(OTHER, IPv4Data=data)
     for killed in (True, False):

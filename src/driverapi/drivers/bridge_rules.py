@@ -100,6 +100,10 @@ def rules_of(options: Options, data: Sequence[IPAMData], *, internal: bool, forw
         shut=not labels.as_bool(labels.BRIDGE_ENABLE_ICC, options.get(labels.BRIDGE_ENABLE_ICC, True)),
         guard=labels.as_bool(labels.GUARD, options.get(labels.GUARD, False)),
         forwards=forwards and not internal and any(one.pool.version == 4 for one in data),
+        # Who does without the host's address has thought of elsewhere too.
+        begins=tuple(
+            version for version, mode in modes.items() if (mode or labels.BRIDGE_MASQUERADE in options) and not internal
+        ),
     )
 
 

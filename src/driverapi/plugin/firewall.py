@@ -4,8 +4,8 @@ The engine has the kernel show bridged packets to iptables (``br_netfilter``) an
 accepts; so two sandboxes on one of our bridges would not hear of each other. A table of our own cannot help: what
 one table accepts, another may yet drop. The engine leaves ``DOCKER-USER`` as it finds it, also when it starts again.
 Of routed packets those of published ports pass, what belongs to connections, what stays within a routed network, and
-what it or a masquerading network begins to say to elsewhere; between networks nothing passes, as between the engine's
-own.
+what it, or a bridge network that was told how, begins to say to elsewhere; between networks nothing passes, as
+between the engine's own.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Firewall:
         routed = {
             (self._ends, address.network) for one in links if isinstance(one, GatewayLink) for address in one.addresses
         }
-        masqueraded = () if rules is None else [one for one in rules.prefixes if one.version in rules.masquerade]
-        out = {(bridge, prefix) for bridge in bridges for prefix in masqueraded}
+        begin = () if rules is None else [one for one in rules.prefixes if one.version in rules.begins]
+        out = {(bridge, prefix) for bridge in bridges for prefix in begin}
         ends = {self._ends} if routed else set()
         return Passing(frozenset(bridges | ends), frozenset(routed), frozenset(set() if internal else out | routed))
 
