@@ -14,6 +14,7 @@ import pytest
 from _fastnet.batch import Batch
 from _fastnet.socket import NetlinkSocket
 from driverapi._private import enter_private_namespaces
+from driverapi.leftovers import namespace_mounts
 
 _KEY = "DRIVERAPI_TEST_PRIVATE"  # holds the pid that entered: a conftest may be imported twice
 
@@ -42,8 +43,12 @@ def check_private_kernel() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _private_kernel() -> None:
+def _private_kernel() -> Iterator[None]:
+    """Have a kernel to ourselves, and leave no namespace in it: who comes next would find that."""
     check_private_kernel()
+    before = namespace_mounts("")
+    yield
+    assert namespace_mounts("") <= before
 
 
 @pytest.fixture

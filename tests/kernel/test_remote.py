@@ -185,13 +185,15 @@ def test_a_controller_that_starts_again(served: Served, tmp_path: Path) -> None:
     here = [net.endpoint(ep.name) for ep in eps]
     assert pings(here[0], ip_of(here[1]))
     assert served.health()["Networks"] == 1
-    box = again.create_sandbox("new")
-    for name in ("apart", "lone"):
-        net.endpoint(name).join(box) if name == "apart" else net.endpoint(name).join(again.create_sandbox("newer"))
+    boxes = [again.create_sandbox(name) for name in ("new", "newer")]
+    for name, box in zip(("apart", "lone"), boxes, strict=True):
+        net.endpoint(name).join(box)
     assert pings(net.endpoint("apart"), ip_of(net.endpoint("lone")))
     assert net.attach(1)[0].error is None
     net.detach(net.endpoints)
     net.delete()
+    for box in boxes:  # the state would keep them
+        box.delete()
     again.close()
     empty(served)
 
