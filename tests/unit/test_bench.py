@@ -237,6 +237,16 @@ class TestRunner:
         assert len((tmp_path / "turns").read_text().split()) == 5
         assert row["ours"]["rounds"] == [0.1] * 3
 
+    def test_the_machine_rests_before_each_round(self, behave: Behave, monkeypatch: pytest.MonkeyPatch) -> None:
+        rests: list[float] = []
+        monkeypatch.setattr(runner, "sleep", rests.append)
+        workload = behave({OURS: ("works", 1.0), "peer": ("works", 2.0)}, rounds=2, quick_rounds=1, rest=0.5)
+        runner.run_workload(workload)
+        assert rests == [0.5] * 6  # warm-up included
+        runner.run_workload(workload, quick=True)
+        runner.run_workload(behave({OURS: ("works", 1.0)}, rounds=2))
+        assert rests == [0.5] * 6
+
     def test_row(self, behave: Behave) -> None:
         (row,) = runner.run_workload(behave({OURS: ("works", 1.0), "peer": ("works", 4.0)}))
         assert (row["family"], row["workload"], row["unit"]) == ("alloc", "fake", "thing")

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from types import TracebackType
 from typing import Any, Self
 
@@ -251,6 +252,8 @@ def run_workload(
             for who, worker in list(running.items()):
                 if progress is not None:
                     progress(f"{workload.family}: {workload.name}: {who}, {said}")
+                if workload.rest and not quick:
+                    sleep(workload.rest)
                 try:
                     answer = worker.ask(verb)
                 except WorkerFailedError as error:

@@ -159,6 +159,9 @@ class Workload:
         Rounds before those, thrown away.
     private : bool
         The worker enters a network and a mount namespace of its own first.
+    rest : float
+        Seconds before each round of a full run, off the clock: what a contender's teardown leaves the kernel to do
+        would slow the next one down.
     thorough : bool
         Left out of quick runs.
     teardown : str
@@ -181,6 +184,7 @@ class Workload:
     quick_rounds: int = 2
     warm_up: int = 1
     private: bool = False
+    rest: float = 0.0
     thorough: bool = False
     teardown: str = ""
     about: str = ""

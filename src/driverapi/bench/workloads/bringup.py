@@ -44,6 +44,7 @@ def rows() -> tuple[Workload, ...]:
             quick_rounds=3,  # the middle of three: one hiccup does not make the ratio
             warm_up=0,
             private=True,
+            rest=1.0,
             teardown=f"down, {families}",
             about="namespace, lo, eth0, addresses, default route, host end on a bridge",
         )

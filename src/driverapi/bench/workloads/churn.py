@@ -100,6 +100,7 @@ def _common(driver: str) -> dict[str, Any]:
         "quick_rounds": 1,
         "warm_up": 0,
         "private": True,
+        "rest": 1.0,
         "about": f"namespace, lo, eth0, address, default route, {where}; down until links and namespaces are gone",
     }
 
