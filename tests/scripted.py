@@ -19,7 +19,7 @@ from driverapi import Controller
 from driverapi.remote import RemoteDriver
 from driverapi.testing import FakeDataplane
 
-__all__ = ["Overlaps", "Tiny", "World", "raw"]
+__all__ = ["Overlaps", "Tiny", "World", "held", "raw"]
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -218,6 +218,17 @@ class World:
         self.ctl.close()
         self.tiny.stop()
         self.driver._client.close()
+
+
+def held(came: threading.Event, go: threading.Event) -> Callable[[socket.socket], bool]:
+    """Tell that the request has come, and answer with an empty document when it may."""
+
+    def answering(connection: socket.socket) -> bool:
+        came.set()
+        assert go.wait(10)
+        return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
+
+    return answering
 
 
 def raw(*parts: bytes, pause: float = 0.0, then: bool = False) -> Callable[[socket.socket], bool]:

@@ -107,7 +107,7 @@ def test_a_network_through_its_life(run: Run, tmp_path: Path) -> None:
     assert not subprocess.run(ping, check=False, capture_output=True).returncode
     assert "02:00:00:00:00:01" in run("endpoint", "ls", "web").stdout
     assert [one["name"] for one in loaded(run("sandbox", "ls", "--json"))] == [str(theirs), "box"]
-    [left] = [loaded(run("endpoint", "leave", "web/two", "--json"))]
+    left = loaded(run("endpoint", "leave", "web/two", "--json"))
     assert (left["name"], left["sandbox"], left["state"]) == ("two", None, "created")
     assert [one["endpoints"] for one in loaded(run("sandbox", "ls", "--json"))] == [["web/one"]]
     assert loaded(run("network", "inspect", "web"))[0]["endpoints"][1]["state"] == "created"

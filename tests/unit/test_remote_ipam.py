@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -21,7 +20,7 @@ from driverapi.remote import RemoteIPAM
 from driverapi.remote.debts import Debts
 from driverapi.store.contract import Kind, Record, State
 from driverapi.testing import FakeDataplane, IPAMConformance
-from tests.scripted import Tiny, raw
+from tests.scripted import Tiny, held
 
 
 @pytest.fixture
@@ -447,12 +446,7 @@ def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tiny: Tiny
     pool = ipam.request_pool(parse_network("10.60.0.0/16")).id
     came, go = threading.Event(), threading.Event()
 
-    def slow(connection: socket.socket) -> bool:
-        came.set()
-        assert go.wait(10)
-        return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
-
-    tiny.script["ReleaseAddress"] = slow
+    tiny.script["ReleaseAddress"] = held(came, go)
     ipam._debts.owe(("ReleaseAddress", pool, "10.60.0.9"))
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(ipam.request_addresses, pool, 1)

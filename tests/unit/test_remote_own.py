@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,7 +17,7 @@ from driverapi.plugin import Plugin
 from driverapi.remote import RemoteDriver
 from driverapi.remote.client import PluginClient
 from driverapi.testing import FakeDataplane
-from tests.scripted import Tiny, raw
+from tests.scripted import Tiny, held
 
 NET = "1f" * 32
 END = "2e" * 32
@@ -107,12 +106,7 @@ def test_what_is_owed_is_told_before_anything_that_is_asked_meanwhile(tmp_path: 
     driver.create_endpoint(NET, END, info, {})
     came, go = threading.Event(), threading.Event()
 
-    def slow(connection: socket.socket) -> bool:
-        came.set()
-        assert go.wait(10)
-        return raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=True)(connection)
-
-    tiny.script["Leave"] = slow
+    tiny.script["Leave"] = held(came, go)
     driver._debts.owe(("Leave", NET, END))
     with ThreadPoolExecutor(2) as pool:
         others = pool.submit(driver.endpoint_oper_info, NET, END)

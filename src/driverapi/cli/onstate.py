@@ -215,8 +215,6 @@ def split(name: str) -> list[tuple[str, str]]:
 
 def _only(name: str, ways: list[tuple[str, str]], find: Callable[[str, str], T], absent: type[Exception]) -> T:
     """Return what one of the ways to read a name stands for; what is said of one way is best said by who looks."""
-    if len(ways) == 1:
-        return find(*ways[0])
     found = []
     for way in ways:
         with contextlib.suppress(absent):

@@ -10,7 +10,7 @@ from typing import Final
 from driverapi import errors
 from driverapi._native import Answers, Batch, NetlinkError, NetlinkSocket
 
-__all__ = ["carry_out", "carry_out_once", "failure", "first_failure", "refusals"]
+__all__ = ["carry_out", "carry_out_once", "failure", "first_failure", "refusals", "unwritten"]
 
 _Class = Callable[[str, int], errors.KernelError]
 
@@ -57,6 +57,21 @@ def failure(what: str, error: NetlinkError) -> errors.KernelError:
     made = kind(f"{what}: {error.operation}: {said}" + (f"; {advice}" if advice else ""), number)
     made.__cause__ = error
     return made
+
+
+def unwritten(what: str, error: OSError, advice: str) -> errors.KernelError:
+    """Return the typed error for a switch of the kernel that could not be written.
+
+    Parameters
+    ----------
+    what : str
+        What it was for, and the switch.
+    advice : str
+        What to do instead.
+    """
+    forbidden = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
+    kind = errors.NoPermissionError if forbidden else errors.KernelError
+    return kind(f"{what}: {error.strerror or error}; {advice}", error.errno or 0)
 
 
 def carry_out(socket: NetlinkSocket, batch: Batch) -> dict[int, NetlinkError]:

@@ -13,7 +13,6 @@ on holds a shared lock on the file, too (flock(2)).
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import threading
@@ -21,9 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
 
-from driverapi import errors
 from driverapi._native import NetlinkError, NetlinkSocket
-from driverapi.dataplane.failures import failure
+from driverapi.dataplane.failures import failure, unwritten
 from driverapi.dataplane.forwarding import SWITCHES, Forwarding
 from driverapi.events import emit
 from driverapi.instance import is_marked_group
@@ -157,12 +155,7 @@ class HostForwarding:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            forbidden = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
-            kind = errors.NoPermissionError if forbidden else errors.KernelError
-            raise kind(
-                f"{_NAME}: {error.strerror or error}; set it yourself, and leave EnableIPForwarding out",
-                error.errno or 0,
-            ) from error
+            raise unwritten(_NAME, error, "set it yourself, and leave EnableIPForwarding out") from error
 
     def _owed(self) -> list[str] | None:
         """Return which devices forwarded by themselves before; None where nothing is to be put back in this boot."""

@@ -10,7 +10,7 @@ from typing import Any, final
 from driverapi import errors
 from driverapi._native import Batch
 from driverapi.dataplane.borrowed import borrow, borrow_again, give_back
-from driverapi.dataplane.failures import failure, first_failure
+from driverapi.dataplane.failures import failure, first_failure, unwritten
 from driverapi.dataplane.forwarding import SWITCHES
 from driverapi.dataplane.groups import COMMON
 from driverapi.dataplane.ipforward import HostForwarding
@@ -115,13 +115,8 @@ class Networks:
         try:
             self._kernel.forwarding.switch_on(device)
         except OSError as error:  # in a container, say, where /proc/sys is not to be written
-            forbidden = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
-            kind = errors.NoPermissionError if forbidden else errors.KernelError
-            raise kind(
-                f"{what}: net.ipv6.conf.{device}.force_forwarding: {error.strerror}; where that is not for us to "
-                f"write, set {SWITCHES[6]}=1 yourself",
-                error.errno or 0,
-            ) from error
+            advice = f"where that is not for us to write, set {SWITCHES[6]}=1 yourself"
+            raise unwritten(f"{what}: net.ipv6.conf.{device}.force_forwarding", error, advice) from error
 
     def _look_elsewhere(self, network: str, versions: Iterable[int]) -> None:
         """Warn where the host forwards nothing that comes in from elsewhere: to switch it on is not for us."""
